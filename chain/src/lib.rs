@@ -1,1 +1,4 @@
-//! Nothing here yet.
+//! What anyone must know to check a Quorate ledger.
+
+pub mod codec;
+pub mod ids;
