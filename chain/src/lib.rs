@@ -1,4 +1,5 @@
 //! What anyone must know to check a Quorate ledger.
 
 pub mod codec;
+pub mod crypto;
 pub mod ids;

@@ -1,0 +1,152 @@
+//! The senders' rule, one at a time and in batches.
+//!
+//! A batch is checked by one sum instead of many: for coefficients `z`, one for each signature, it
+//! asks whether `[8]` times the sum of `[z](R + [k]A - [s]B)` vanishes. If all signatures are good it
+//! does, whatever the coefficients. If one is bad, it does for at most one in 2^128 choices of its
+//! coefficient, the others being what they are. So a sum that vanishes settles the batch, and one that
+//! does not is taken apart until the first bad signature stands alone before the rule for one.
+//!
+//! # The coefficients
+//!
+//! They are no secret and need no luck: they are drawn from a hash of the whole batch, that is of
+//! every key, signature and message. Whoever changes a bit anywhere draws all of them anew, so the
+//! only way to a bad batch that passes is to try some 2^128 of them, which is what breaking a key
+//! costs as well. Nothing may be left out of the hash:
+//!
+//! - with the signatures left out, two of them can be made bad so that their errors cancel;
+//! - with the messages left out, the coefficients would be known first and the messages chosen then.
+//!   To find 64 messages that make the sum vanish is a generalised birthday problem (Wagner, CRYPTO
+//!   2002) and takes 2^42 steps, an afternoon.
+//!
+//! The library hands the coefficients out in the order of a hash table with a seed of its own, so two
+//! nodes may give one coefficient to different signatures. The bound holds for every order.
+
+use std::convert::Infallible;
+
+use ed25519_zebra::{Signature, VerificationKey, VerificationKeyBytes, batch};
+use rand_core::{TryCryptoRng, TryRng, utils};
+use sha2::{Digest, Sha256};
+
+use super::{SenderSignature, check_account_key};
+
+/// The smallest batch that takes less time than its signatures one at a time.
+const SMALLEST_BATCH: usize = 4;
+
+/// The index of the first bad key or signature.
+pub(super) fn first_bad(batch: &[SenderSignature<'_>]) -> Option<usize> {
+    let bad_key = batch
+        .iter()
+        .position(|item| check_account_key(&item.key).is_err());
+    let checked = &batch[..bad_key.unwrap_or(batch.len())];
+    first_bad_signature(checked).or(bad_key)
+}
+
+/// The index of the first bad signature.
+fn first_bad_signature(batch: &[SenderSignature<'_>]) -> Option<usize> {
+    if batch.len() < SMALLEST_BATCH {
+        first_bad_alone(batch)
+    } else if sum_vanishes(batch) {
+        None
+    } else {
+        narrow(batch)
+    }
+}
+
+/// The same for a batch whose sum did not vanish. It costs no more than about two such sums,
+/// wherever the bad signature stands: no sender can make it cost as much as each one alone.
+fn narrow(batch: &[SenderSignature<'_>]) -> Option<usize> {
+    if batch.len() < SMALLEST_BATCH {
+        return first_bad_alone(batch);
+    }
+    let (front, back) = batch.split_at(batch.len() / 2);
+    // If the front is good, the back cannot be: its own sum need not be asked.
+    first_bad_signature(front).or_else(|| narrow(back).map(|index| front.len() + index))
+}
+
+/// The same, one at a time.
+fn first_bad_alone(batch: &[SenderSignature<'_>]) -> Option<usize> {
+    batch.iter().position(|item| !is_good(item))
+}
+
+/// The rule for one.
+fn is_good(item: &SenderSignature<'_>) -> bool {
+    let signature = Signature::from_bytes(item.signature.as_bytes());
+    VerificationKey::try_from(*item.key.as_bytes())
+        .is_ok_and(|key| key.verify(&signature, item.message).is_ok())
+}
+
+/// The rule for all at once.
+fn sum_vanishes(batch: &[SenderSignature<'_>]) -> bool {
+    let mut sum = batch::Verifier::new();
+    for item in batch {
+        let key = VerificationKeyBytes::from(*item.key.as_bytes());
+        let signature = Signature::from_bytes(item.signature.as_bytes());
+        sum.queue((key, signature, item.message));
+    }
+    sum.verify(Coefficients::of(batch)).is_ok()
+}
+
+/// SHA-256 in counter mode. The library draws 16 bytes for each signature, so one hash makes two
+/// coefficients.
+struct Coefficients {
+    seed: [u8; 32],
+    /// How many hashes have been made.
+    hashes: u64,
+    hash: [u8; 32],
+    /// Whether the second half of the hash is still to be used.
+    half_left: bool,
+}
+
+impl Coefficients {
+    const HALF: usize = 16;
+
+    fn of(batch: &[SenderSignature<'_>]) -> Self {
+        let mut hasher = Sha256::new();
+        hasher.update(b"quorate sender batch");
+        for item in batch {
+            hasher.update(item.key.as_bytes());
+            hasher.update(item.signature.as_bytes());
+            hasher.update((item.message.len() as u64).to_be_bytes());
+            hasher.update(item.message);
+        }
+        Self {
+            seed: hasher.finalize().into(),
+            hashes: 0,
+            hash: [0; 32],
+            half_left: false,
+        }
+    }
+}
+
+impl TryRng for Coefficients {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        utils::next_word_via_fill(self)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        utils::next_word_via_fill(self)
+    }
+
+    fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
+        for piece in dst.chunks_mut(Self::HALF) {
+            let half = if self.half_left {
+                &self.hash[Self::HALF..]
+            } else {
+                let mut hasher = Sha256::new_with_prefix(self.seed);
+                hasher.update(self.hashes.to_be_bytes());
+                self.hash = hasher.finalize().into();
+                self.hashes += 1;
+                &self.hash[..Self::HALF]
+            };
+            piece.copy_from_slice(&half[..piece.len()]);
+            self.half_left = !self.half_left;
+        }
+        Ok(())
+    }
+}
+
+/// What the trait asks is that nobody can predict the next bytes from the last. Here the seed can be
+/// computed by anyone who has the batch; the module says why that is enough for this one use.
+impl TryCryptoRng for Coefficients {}
