@@ -1,6 +1,9 @@
 //! What anyone must know to check a Quorate ledger.
 
+pub mod checked;
 pub mod codec;
 pub mod crypto;
 pub mod ids;
+pub mod limits;
 pub mod merkle;
+pub mod transaction;

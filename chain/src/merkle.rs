@@ -71,10 +71,7 @@ pub fn root(leaves: impl IntoIterator<Item = Hash>) -> Hash {
         }
         peaks.push(hash);
     }
-    let root = peaks
-        .into_iter()
-        .rev()
-        .reduce(|right, left| node_hash(&left, &right));
+    let root = peaks.into_iter().rev().reduce(|right, left| node_hash(&left, &right));
     root.unwrap_or_else(|| Hash::of(&[]))
 }
 
@@ -96,11 +93,7 @@ pub fn prove(leaves: &[Hash], index: usize) -> Option<InclusionProof> {
             .collect();
         at /= 2;
     }
-    Some(InclusionProof {
-        index: index as u64,
-        count: leaves.len() as u64,
-        siblings,
-    })
+    Some(InclusionProof { index: index as u64, count: leaves.len() as u64, siblings })
 }
 
 /// A proof that a leaf stands at an index of a list.
@@ -179,17 +172,11 @@ impl InclusionProof {
     /// What is wrong with the proof.
     pub fn verify(&self, leaf: Hash, count: u64, root: Hash) -> Result<(), InclusionError> {
         if self.count != count {
-            return Err(InclusionError::Count {
-                expected: count,
-                found: self.count,
-            });
+            return Err(InclusionError::Count { expected: count, found: self.count });
         }
         let found = self.root(leaf)?;
         if found != root {
-            return Err(InclusionError::Root {
-                expected: root,
-                found,
-            });
+            return Err(InclusionError::Root { expected: root, found });
         }
         Ok(())
     }
@@ -205,12 +192,10 @@ enum Side {
 fn siblings_of(index: u64, count: u64) -> impl Iterator<Item = Side> {
     let levels =
         std::iter::successors(Some((index, count)), |&(i, n)| Some((i / 2, n.div_ceil(2))));
-    levels
-        .take_while(|&(_, n)| n > 1)
-        .filter_map(|(i, n)| match i % 2 {
-            1 => Some(Side::Left),
-            _ => (i + 1 < n).then_some(Side::Right),
-        })
+    levels.take_while(|&(_, n)| n > 1).filter_map(|(i, n)| match i % 2 {
+        1 => Some(Side::Left),
+        _ => (i + 1 < n).then_some(Side::Right),
+    })
 }
 
 impl Encode for InclusionProof {
@@ -226,25 +211,11 @@ impl Decode for InclusionProof {
         let start = from.offset();
         let index = from.u64("index")?;
         let count = from.u64("count")?;
-        Reader::require(
-            index < count,
-            "index",
-            start,
-            "the index is below the count",
-        )?;
+        Reader::require(index < count, "index", start, "the index is below the count")?;
         let at = from.offset();
         let siblings: Vec<Hash> = from.list("siblings", MAX_SIBLINGS)?;
         let exact = siblings.len() == siblings_of(index, count).count();
-        Reader::require(
-            exact,
-            "siblings",
-            at,
-            "index and count imply how many there are",
-        )?;
-        Ok(Self {
-            index,
-            count,
-            siblings,
-        })
+        Reader::require(exact, "siblings", at, "index and count imply how many there are")?;
+        Ok(Self { index, count, siblings })
     }
 }

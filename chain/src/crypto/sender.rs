@@ -34,9 +34,7 @@ const SMALLEST_BATCH: usize = 4;
 
 /// The index of the first bad key or signature.
 pub(super) fn first_bad(batch: &[SenderSignature<'_>]) -> Option<usize> {
-    let bad_key = batch
-        .iter()
-        .position(|item| check_account_key(&item.key).is_err());
+    let bad_key = batch.iter().position(|item| check_account_key(&item.key).is_err());
     let checked = &batch[..bad_key.unwrap_or(batch.len())];
     first_bad_signature(checked).or(bad_key)
 }
@@ -109,12 +107,7 @@ impl Coefficients {
             hasher.update((item.message.len() as u64).to_be_bytes());
             hasher.update(item.message);
         }
-        Self {
-            seed: hasher.finalize().into(),
-            hashes: 0,
-            hash: [0; 32],
-            half_left: false,
-        }
+        Self { seed: hasher.finalize().into(), hashes: 0, hash: [0; 32], half_left: false }
     }
 }
 

@@ -36,9 +36,7 @@ impl ValidatorKey {
     /// If the bytes break the invariant.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, KeyError> {
         check_bytes(bytes)?;
-        VerifyingKey::from_bytes(bytes)
-            .map(Self)
-            .map_err(|_| KeyError::NotAPoint)
+        VerifyingKey::from_bytes(bytes).map(Self).map_err(|_| KeyError::NotAPoint)
     }
 
     /// The bytes.
@@ -56,9 +54,7 @@ impl ValidatorKey {
     /// The validators' rule.
     pub(super) fn verify(&self, message: &[u8], signature: &Signature) -> Result<(), BadSignature> {
         let signature = ed25519_dalek::Signature::from_bytes(signature.as_bytes());
-        self.0
-            .verify_strict(message, &signature)
-            .map_err(|_| BadSignature)
+        self.0.verify_strict(message, &signature).map_err(|_| BadSignature)
     }
 }
 

@@ -1,0 +1,338 @@
+//! Signed transactions.
+//!
+//! A transaction is a list of operations by one sender, all or none of which take effect. Its bytes
+//! begin with the domain of its signature, so the message that is signed is a prefix of the
+//! transaction itself:
+//!
+//! ```text
+//! "quorate/1/tx" ‖ chain id ‖ sender ‖ nonce ‖ expiry ‖ operations ‖ signature ‖ approvals
+//! └──────────────── what the sender and every approving admin sign ┘
+//! ```
+//!
+//! The id is the SHA-256 of all of these bytes. The same bytes sent twice are the same transaction.
+//! Other bytes with the same sender and nonce compete with it, and the first one in the chain wins.
+//!
+//! An admin approves by signing the same message. Only grants need approvals, and the sender counts
+//! as one if it is an admin.
+//!
+//! Left out: fees, and any order between transactions of one sender beyond the order in the chain.
+
+mod operation;
+
+use bytes::Bytes;
+
+use crate::checked::Checked;
+use crate::codec::{Decode, DecodeError, Encode, Reader, put_count, put_list, put_option};
+use crate::crypto::{BadSender, KeyError, SecretKey, SenderSignature, Verifier, check_account_key};
+use crate::ids::{AccountKey, ChainId, Hash, Height, Nonce, Signature, TxId};
+use crate::limits;
+
+pub use operation::Operation;
+
+/// What a transaction's bytes and its signed message begin with.
+pub const DOMAIN: &[u8] = b"quorate/1/tx";
+
+/// What a sender asks for, before it is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// The chain it is meant for.
+    pub chain_id: ChainId,
+    /// Who asks.
+    pub sender: AccountKey,
+    /// The sender's number for it, used at most once.
+    pub nonce: Nonce,
+    /// The last height at which it may take effect.
+    pub expires: Option<Height>,
+    /// What is to be done, in order.
+    pub operations: Vec<Operation>,
+}
+
+impl Transaction {
+    fn encode_message(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(DOMAIN);
+        self.chain_id.encode(out);
+        self.sender.encode(out);
+        self.nonce.encode(out);
+        put_option(out, self.expires.as_ref());
+        put_list(out, &self.operations);
+    }
+
+    fn decode_message(from: &mut Reader) -> Result<Self, DecodeError> {
+        let offset = from.offset();
+        let domain = from.array::<{ DOMAIN.len() }>("transaction")?;
+        Reader::require(domain == DOMAIN, "transaction", offset, "it begins with quorate/1/tx")?;
+        let chain_id = ChainId::decode(from)?;
+        let sender = AccountKey::decode(from)?;
+        let nonce = Nonce::decode(from)?;
+        let expires = from.option("expiry")?;
+        let offset = from.offset();
+        let operations: Vec<_> = from.list("operations", limits::OPERATIONS)?;
+        let some = !operations.is_empty();
+        Reader::require(some, "operations", offset, "a transaction has at least one operation")?;
+        Ok(Self { chain_id, sender, nonce, expires, operations })
+    }
+
+    /// The bytes that the sender and every approving admin sign.
+    #[must_use]
+    pub fn message(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.encode_message(&mut out);
+        out
+    }
+
+    /// Puts the sender's signature under it, and nobody's approval.
+    ///
+    /// # Errors
+    /// If the transaction is larger than the format allows.
+    pub fn sign(self, key: &SecretKey) -> Result<SignedTransaction, DecodeError> {
+        let signature = key.sign(&self.message());
+        self.assemble(signature, &[])
+    }
+
+    /// Joins the signatures, which may have been made far apart, to the bytes that travel. They are
+    /// not verified here.
+    ///
+    /// # Errors
+    /// If the transaction is larger than the format allows, or the approvals are not sorted by
+    /// admin.
+    pub fn assemble(
+        &self,
+        signature: Signature,
+        approvals: &[Approval],
+    ) -> Result<SignedTransaction, DecodeError> {
+        let mut out = self.message();
+        signature.encode(&mut out);
+        put_list(&mut out, approvals);
+        SignedTransaction::from_bytes(&Bytes::from(out))
+    }
+}
+
+/// An admin's signature under somebody else's message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// Who approves.
+    pub admin: AccountKey,
+    /// The signature, over the same message as the sender's.
+    pub signature: Signature,
+}
+
+impl Encode for Approval {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.admin.encode(out);
+        self.signature.encode(out);
+    }
+}
+
+impl Decode for Approval {
+    fn decode(from: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self { admin: AccountKey::decode(from)?, signature: Signature::decode(from)? })
+    }
+}
+
+/// Reads approvals, which are sorted by admin and name each admin once.
+pub(crate) fn decode_approvals(from: &mut Reader) -> Result<Vec<Approval>, DecodeError> {
+    let offset = from.offset();
+    let approvals: Vec<Approval> = from.list("approvals", limits::ADMINS)?;
+    let sorted = approvals.is_sorted_by(|a, b| a.admin < b.admin);
+    Reader::require(sorted, "approvals", offset, "they are sorted by admin, each admin once")?;
+    Ok(approvals)
+}
+
+/// A transaction as it travels and stands in a block. It keeps the bytes it came in.
+///
+/// Invariant: `bytes` is the canonical encoding of the rest, and `id` its SHA-256.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SignedTransaction {
+    bytes: Bytes,
+    message_length: usize,
+    id: TxId,
+    content: Transaction,
+    signature: Signature,
+    approvals: Vec<Approval>,
+}
+
+impl SignedTransaction {
+    /// Its name.
+    #[must_use]
+    pub const fn id(&self) -> TxId {
+        self.id
+    }
+
+    /// Its canonical bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// What the sender asks for.
+    #[must_use]
+    pub const fn content(&self) -> &Transaction {
+        &self.content
+    }
+
+    /// The admins who approve.
+    #[must_use]
+    pub fn approvals(&self) -> &[Approval] {
+        &self.approvals
+    }
+
+    /// The signatures it carries, the sender's first.
+    fn signatures(&self) -> impl Iterator<Item = SenderSignature<'_>> {
+        let message = &self.bytes[..self.message_length];
+        let by_sender = (self.content.sender, self.signature);
+        let by_admins = self.approvals.iter().map(|approval| (approval.admin, approval.signature));
+        std::iter::once(by_sender).chain(by_admins).map(move |(key, signature)| SenderSignature {
+            key,
+            message,
+            signature,
+        })
+    }
+
+    /// Checks that it is meant for this chain and that every signature on it is good.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn verify(
+        self,
+        chain_id: ChainId,
+        verifier: &dyn Verifier,
+    ) -> Result<Checked<Self>, TransactionError> {
+        match verify_all(std::slice::from_ref(&self), chain_id, verifier) {
+            Ok(()) => Ok(Checked::verified(self)),
+            Err(bad) => Err(bad.reason),
+        }
+    }
+}
+
+impl std::fmt::Debug for SignedTransaction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SignedTransaction")
+            .field("id", &self.id)
+            .field("content", &self.content)
+            .field("approvals", &self.approvals.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Encode for SignedTransaction {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.bytes);
+    }
+}
+
+impl Decode for SignedTransaction {
+    fn decode(from: &mut Reader) -> Result<Self, DecodeError> {
+        let start = from.offset();
+        let content = Transaction::decode_message(from)?;
+        let message_length = from.offset() - start;
+        let signature = Signature::decode(from)?;
+        let approvals_at = from.offset();
+        let approvals = decode_approvals(from)?;
+        let others = approvals.iter().all(|approval| approval.admin != content.sender);
+        Reader::require(others, "approvals", approvals_at, "the sender is not among them")?;
+        let bytes = from.since(start);
+        if bytes.len() > limits::TRANSACTION {
+            return Err(DecodeError::TooLong {
+                field: "transaction",
+                offset: start,
+                found: bytes.len(),
+                limit: limits::TRANSACTION,
+            });
+        }
+        let id = TxId::new(*Hash::of(&[&bytes]).as_bytes());
+        Ok(Self { bytes, message_length, id, content, signature, approvals })
+    }
+}
+
+/// Why a transaction is not acceptable on a chain, whatever the state.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransactionError {
+    /// It is meant for another chain.
+    #[error("it is meant for chain {found:.16}, this is chain {expected:.16}")]
+    WrongChain {
+        /// This chain.
+        expected: ChainId,
+        /// The chain it names.
+        found: ChainId,
+    },
+    /// The sender or an approving admin is not a usable key.
+    #[error("{key} is not a usable key: {reason}")]
+    BadKey {
+        /// The key.
+        key: AccountKey,
+        /// What is wrong with it.
+        reason: KeyError,
+    },
+    /// A signature does not fit its key and the message.
+    #[error("the signature of {key} does not fit")]
+    BadSignature {
+        /// Whose signature it should be.
+        key: AccountKey,
+    },
+}
+
+/// The first unacceptable transaction of several.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("transaction {index} ({id:.16}): {reason}")]
+pub struct BadTransaction {
+    /// Its place among them, counted from 0.
+    pub index: usize,
+    /// Its name.
+    pub id: TxId,
+    /// What is wrong with it.
+    pub reason: TransactionError,
+}
+
+/// Checks that all of these are meant for this chain and that every signature on them is good.
+///
+/// # Errors
+/// The first one that is not acceptable, and why. The verdict on each does not depend on the others.
+pub fn verify_all(
+    transactions: &[SignedTransaction],
+    chain_id: ChainId,
+    verifier: &dyn Verifier,
+) -> Result<(), BadTransaction> {
+    let stranger = transactions.iter().position(|tx| tx.content.chain_id != chain_id);
+    let before = &transactions[..stranger.unwrap_or(transactions.len())];
+    let batch: Vec<_> = before.iter().flat_map(SignedTransaction::signatures).collect();
+    verifier
+        .senders(&batch)
+        .map_err(|BadSender { index }| blame(before, index, batch[index].key))?;
+    match stranger {
+        None => Ok(()),
+        Some(index) => Err(BadTransaction {
+            index,
+            id: transactions[index].id,
+            reason: TransactionError::WrongChain {
+                expected: chain_id,
+                found: transactions[index].content.chain_id,
+            },
+        }),
+    }
+}
+
+/// Finds the transaction to which the signature at `position` of the batch belongs.
+fn blame(transactions: &[SignedTransaction], position: usize, key: AccountKey) -> BadTransaction {
+    let mut signatures = 0;
+    let index = transactions
+        .iter()
+        .position(|tx| {
+            signatures += 1 + tx.approvals.len();
+            signatures > position
+        })
+        .expect("the verifier names a signature of the batch it was given");
+    let reason = match check_account_key(&key) {
+        Ok(()) => TransactionError::BadSignature { key },
+        Err(reason) => TransactionError::BadKey { key, reason },
+    };
+    BadTransaction { index, id: transactions[index].id, reason }
+}
+
+/// Appends transactions as a list.
+pub(crate) fn put_transactions(out: &mut Vec<u8>, transactions: &[SignedTransaction]) {
+    put_count(out, transactions.len());
+    for transaction in transactions {
+        out.extend_from_slice(&transaction.bytes);
+    }
+}
