@@ -6,4 +6,5 @@ pub mod crypto;
 pub mod ids;
 pub mod limits;
 pub mod merkle;
+pub mod roster;
 pub mod transaction;
