@@ -1,10 +1,14 @@
 //! What anyone must know to check a Quorate ledger.
 
+pub mod block;
+pub mod certificate;
 pub mod checked;
 pub mod codec;
 pub mod crypto;
 pub mod ids;
 pub mod limits;
 pub mod merkle;
+pub mod recovery;
 pub mod roster;
+pub mod statement;
 pub mod transaction;
