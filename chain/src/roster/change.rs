@@ -252,6 +252,20 @@ impl SignedRosterChange {
         roster: &Roster,
         verifier: &dyn Verifier,
     ) -> Result<Checked<Self>, ChangeError> {
+        self.check(chain_id, roster, verifier)?;
+        Ok(Checked::verified(self))
+    }
+
+    /// Checks without taking it: see [`SignedRosterChange::verify`].
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(
+        &self,
+        chain_id: ChainId,
+        roster: &Roster,
+        verifier: &dyn Verifier,
+    ) -> Result<(), ChangeError> {
         let found = self.change.chain_id;
         if found != chain_id {
             return Err(ChangeError::OtherChain { expected: chain_id, found });
@@ -261,8 +275,7 @@ impl SignedRosterChange {
             return Err(ChangeError::OtherRoster { expected: roster.hash(), found });
         }
         let admins = &roster.current().admins;
-        verify_approvals(&self.change.message(), &self.approvals, admins, verifier)?;
-        Ok(Checked::verified(self))
+        verify_approvals(&self.change.message(), &self.approvals, admins, verifier)
     }
 }
 

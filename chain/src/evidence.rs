@@ -1,0 +1,320 @@
+//! Proof that a validator has signed what no honest one signs.
+//!
+//! Evidence is exactly one of these five:
+//!
+//! 1. two blocks of one proposer, of the same term and height;
+//! 2. two votes of one validator in one term that differ in candidate or tip;
+//! 3. two acks of one validator, of the same term and height, for different blocks;
+//! 4. an ack for a block and a vote in a later term for a tip of lower rank than that block;
+//! 5. a signed block that is not well formed on its parent, with that parent.
+//!
+//! It is *not* evidence to ack different blocks at one height in different terms, to pre-vote for
+//! two candidates, to vote for others in later terms, or to have signed a block that nobody stored.
+//!
+//! Left out: what is done about it. Evidence convicts a key; people decide.
+
+use crate::block::{Header, Item, SignedHeader};
+use crate::checked::Checked;
+use crate::codec::{Decode, DecodeError, Encode, Reader, put_option};
+use crate::crypto::{ValidatorKey, Verifier};
+use crate::ids::{ChainId, NodeId, RosterHash};
+use crate::merkle::{InclusionError, InclusionProof};
+use crate::roster::Roster;
+use crate::statement::{SignedStatement, Statement};
+use crate::well_formed::{self, Malformed, Parent};
+
+/// The item of a block, with proof that the block's header names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvenItem {
+    /// The item.
+    pub item: Item,
+    /// Its place in the body's Merkle tree.
+    pub inclusion: InclusionProof,
+}
+
+impl ProvenItem {
+    /// Checks that this header's body holds the item.
+    ///
+    /// # Errors
+    /// What is wrong with the proof.
+    pub fn check(&self, header: &Header) -> Result<(), InclusionError> {
+        let root = crate::ids::Hash::new(*header.body_root.as_bytes());
+        // An item is always the first leaf, and the transactions follow it.
+        let count = u64::from(header.transactions) + 1;
+        self.inclusion.verify(self.item.leaf(), count, root)
+    }
+}
+
+/// Two things that one validator signed and no honest one would.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// Two blocks in one place.
+    TwoBlocks {
+        /// One of them.
+        a: SignedHeader,
+        /// The other.
+        b: SignedHeader,
+    },
+    /// Two votes in one term.
+    TwoVotes {
+        /// One of them.
+        a: SignedStatement,
+        /// The other.
+        b: SignedStatement,
+    },
+    /// Two acks in one place.
+    TwoAcks {
+        /// One of them.
+        a: SignedStatement,
+        /// The other.
+        b: SignedStatement,
+    },
+    /// A vote that denies an earlier ack.
+    VoteBelowAck {
+        /// The ack.
+        ack: SignedStatement,
+        /// The vote, in a later term, for a tip of lower rank.
+        vote: SignedStatement,
+    },
+    /// A block that may not stand on its parent.
+    Malformed(Box<MalformedBlock>),
+}
+
+/// A block that may not stand on its parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MalformedBlock {
+    /// The parent.
+    pub parent: Header,
+    /// The block.
+    pub child: SignedHeader,
+    /// The block's item, if its kind asks for one.
+    pub item: Option<ProvenItem>,
+}
+
+/// The rosters that a chain has had.
+pub trait Rosters {
+    /// The roster with this hash.
+    fn roster(&self, hash: RosterHash) -> Option<&Roster>;
+
+    /// The key of whoever has or had this id. Ids are never given twice, and no key changes.
+    fn key(&self, id: NodeId) -> Option<&ValidatorKey>;
+}
+
+impl Rosters for [Roster] {
+    fn roster(&self, hash: RosterHash) -> Option<&Roster> {
+        self.iter().find(|roster| roster.hash() == hash)
+    }
+
+    fn key(&self, id: NodeId) -> Option<&ValidatorKey> {
+        self.iter().find_map(|roster| roster.member(id)).map(|member| &member.key)
+    }
+}
+
+impl Evidence {
+    /// Whom it accuses.
+    #[must_use]
+    pub const fn accused(&self) -> NodeId {
+        match self {
+            Self::TwoBlocks { a, .. } => a.header.proposer,
+            Self::TwoVotes { a, .. } | Self::TwoAcks { a, .. } => a.signer,
+            Self::VoteBelowAck { ack, .. } => ack.signer,
+            Self::Malformed(block) => block.child.header.proposer,
+        }
+    }
+
+    /// Checks that it convicts.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn verify(
+        self,
+        chain_id: ChainId,
+        rosters: &(impl Rosters + ?Sized),
+        verifier: &dyn Verifier,
+    ) -> Result<Checked<Self>, EvidenceError> {
+        let accused = self.accused();
+        let key = rosters.key(accused).ok_or(EvidenceError::UnknownSigner { id: accused })?;
+        match &self {
+            Self::TwoBlocks { a, b } => {
+                let place = |signed: &SignedHeader| {
+                    let header = &signed.header;
+                    (header.chain_id, header.proposer, header.term, header.height)
+                };
+                let ours = a.header.chain_id == chain_id;
+                if !ours || place(a) != place(b) || a.header == b.header {
+                    return Err(EvidenceError::NoConflict);
+                }
+                check_headers([a, b], key, verifier)?;
+            }
+            Self::TwoVotes { a, b } | Self::TwoAcks { a, b } => {
+                if a.signer != b.signer || !self.conflicts(&a.statement, &b.statement) {
+                    return Err(EvidenceError::NoConflict);
+                }
+                check_statements([a, b], chain_id, key, verifier)?;
+            }
+            Self::VoteBelowAck { ack, vote } => {
+                if ack.signer != vote.signer || !self.conflicts(&ack.statement, &vote.statement) {
+                    return Err(EvidenceError::NoConflict);
+                }
+                check_statements([ack, vote], chain_id, key, verifier)?;
+            }
+            Self::Malformed(block) => {
+                check_headers([&block.child], key, verifier)?;
+                block.check(chain_id, rosters, verifier)?;
+            }
+        }
+        Ok(Checked::verified(self))
+    }
+
+    /// Whether two statements conflict in the way that this evidence claims.
+    fn conflicts(&self, first: &Statement, second: &Statement) -> bool {
+        match (self, first, second) {
+            (
+                Self::TwoVotes { .. },
+                Statement::Vote { term, .. },
+                Statement::Vote { term: t, .. },
+            ) => term == t && first != second,
+            (Self::TwoAcks { .. }, Statement::Ack { block: a }, Statement::Ack { block: b }) => {
+                a.rank() == b.rank() && a.hash != b.hash
+            }
+            (
+                Self::VoteBelowAck { .. },
+                Statement::Ack { block },
+                Statement::Vote { term, tip, .. },
+            ) => *term > block.term && tip.rank() < block.rank(),
+            _ => false,
+        }
+    }
+}
+
+fn check_headers<const N: usize>(
+    headers: [&SignedHeader; N],
+    key: &ValidatorKey,
+    verifier: &dyn Verifier,
+) -> Result<(), EvidenceError> {
+    for signed in headers {
+        let bad = EvidenceError::BadSignature { id: signed.header.proposer };
+        signed.check(key, verifier).map_err(|_| bad)?;
+    }
+    Ok(())
+}
+
+fn check_statements(
+    statements: [&SignedStatement; 2],
+    chain_id: ChainId,
+    key: &ValidatorKey,
+    verifier: &dyn Verifier,
+) -> Result<(), EvidenceError> {
+    for signed in statements {
+        let message = signed.statement.message(chain_id, signed.roster_hash);
+        let bad = EvidenceError::BadSignature { id: signed.signer };
+        verifier.validator(key, &message, &signed.signature).map_err(|_| bad)?;
+    }
+    Ok(())
+}
+
+impl MalformedBlock {
+    fn check(
+        &self,
+        chain_id: ChainId,
+        rosters: &(impl Rosters + ?Sized),
+        verifier: &dyn Verifier,
+    ) -> Result<(), EvidenceError> {
+        let (parent, child) = (&self.parent, &self.child.header);
+        if parent.chain_id != chain_id || child.parent != parent.hash() {
+            return Err(EvidenceError::NoConflict);
+        }
+        if let Some(proven) = &self.item {
+            proven.check(child)?;
+        }
+        let hash = parent.roster_hash;
+        let roster = rosters.roster(hash).ok_or(EvidenceError::UnknownRoster { hash })?;
+        let item = self.item.as_ref().map(|proven| &proven.item);
+        match well_formed::check(&Parent::of(parent, roster), child, item, chain_id, verifier) {
+            // Without its item a block proves nothing: the accuser may have kept it back.
+            Ok(_) | Err(Malformed::Item { .. }) => Err(EvidenceError::NoConflict),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Why evidence convicts nobody.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvidenceError {
+    /// Nobody with this id has been in a roster.
+    #[error("no roster has had a member {id}")]
+    UnknownSigner {
+        /// The id.
+        id: NodeId,
+    },
+    /// The parent's roster is not known.
+    #[error("roster {hash:.16} is not known")]
+    UnknownRoster {
+        /// Its hash.
+        hash: RosterHash,
+    },
+    /// An honest validator could have signed both.
+    #[error("an honest validator could have signed this")]
+    NoConflict,
+    /// A signature does not fit.
+    #[error("the signature of {id} does not fit")]
+    BadSignature {
+        /// Whose signature it should be.
+        id: NodeId,
+    },
+    /// The item is not the one in the block.
+    #[error("the item: {0}")]
+    Inclusion(#[from] InclusionError),
+}
+
+impl Encode for ProvenItem {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.item.encode(out);
+        self.inclusion.encode(out);
+    }
+}
+
+impl Decode for ProvenItem {
+    fn decode(from: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self { item: Item::decode(from)?, inclusion: InclusionProof::decode(from)? })
+    }
+}
+
+impl Encode for Evidence {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let mut pair = |tag: u8, a: &dyn Encode, b: &dyn Encode| {
+            out.push(tag);
+            a.encode(out);
+            b.encode(out);
+        };
+        match self {
+            Self::TwoBlocks { a, b } => pair(1, a, b),
+            Self::TwoVotes { a, b } => pair(2, a, b),
+            Self::TwoAcks { a, b } => pair(3, a, b),
+            Self::VoteBelowAck { ack, vote } => pair(4, ack, vote),
+            Self::Malformed(block) => {
+                pair(5, &block.parent, &block.child);
+                put_option(out, block.item.as_ref());
+            }
+        }
+    }
+}
+
+impl Decode for Evidence {
+    fn decode(from: &mut Reader) -> Result<Self, DecodeError> {
+        let offset = from.offset();
+        match from.u8("evidence")? {
+            1 => Ok(Self::TwoBlocks { a: Decode::decode(from)?, b: Decode::decode(from)? }),
+            2 => Ok(Self::TwoVotes { a: Decode::decode(from)?, b: Decode::decode(from)? }),
+            3 => Ok(Self::TwoAcks { a: Decode::decode(from)?, b: Decode::decode(from)? }),
+            4 => Ok(Self::VoteBelowAck { ack: Decode::decode(from)?, vote: Decode::decode(from)? }),
+            5 => Ok(Self::Malformed(Box::new(MalformedBlock {
+                parent: Header::decode(from)?,
+                child: SignedHeader::decode(from)?,
+                item: from.option("item")?,
+            }))),
+            found => Err(DecodeError::UnknownTag { field: "evidence", offset, found }),
+        }
+    }
+}
