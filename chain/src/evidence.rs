@@ -47,6 +47,7 @@ impl ProvenItem {
 
 /// Two things that one validator signed and no honest one would.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "evidence is rare, and never held in numbers")]
 pub enum Evidence {
     /// Two blocks in one place.
     TwoBlocks {

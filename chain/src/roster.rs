@@ -18,6 +18,7 @@ use crate::ids::{Hash, NodeId, RosterHash};
 pub(crate) use change::verify_approvals;
 pub use change::{Change, ChangeError, NewMember, RosterChange, SignedRosterChange};
 pub use member::{Lead, Member, Role};
+pub(crate) use part::check_name;
 pub use part::{Admins, Part, QuorumKind, QuorumSize, RosterError};
 
 /// A roster in force: its parts, and the hash that certificates and headers name.

@@ -169,7 +169,7 @@ impl Judge<'_> {
             return Err(CertificateError::OtherKind { expected, found }.into());
         }
         let (tip, block) = (self.parent.block.height.get(), certificate.block().height.get());
-        if !tip.checked_sub(block).is_some_and(|below| below <= limits::PATH as u64) {
+        if tip.checked_sub(block).is_none_or(|below| below > limits::PATH as u64) {
             return Err(Malformed::CertificateFar {
                 parent: self.parent.block.height,
                 found: certificate.block().height,

@@ -172,7 +172,7 @@ impl Part {
     }
 }
 
-fn check_name(name: &str) -> Result<(), RosterError> {
+pub(crate) fn check_name(name: &str) -> Result<(), RosterError> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
     let good = !name.is_empty() && name.len() <= limits::NAME && name.chars().all(allowed);
     if good { Ok(()) } else { Err(RosterError::Name { name: name.to_owned() }) }

@@ -1,0 +1,262 @@
+//! What a block does to the state.
+//!
+//! Execution is total: whatever stands in a block, every transaction gets an outcome. It is the same
+//! on every node, because it depends on nothing but the state before, the block, and the rules that
+//! are in force at it. It changes nothing by itself: it returns what has changed, for a store to take
+//! over in one piece. The only error is that of a state that cannot be read.
+//!
+//! Of each transaction, in order:
+//! 1. past its last height, or with a nonce that is used or too far ahead, it is void;
+//! 2. its nonce is used;
+//! 3. its operations take effect one after the other, each seeing those before it; at the first one
+//!    that fails all are undone, and the transaction has failed.
+//!
+//! So what becomes of a nonce does not depend on what the operations find, and a leader that knows
+//! the blocks above the state never needs to seal a void transaction.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::ids::{AccountKey, Height};
+use crate::limits;
+use crate::outcome::{Failure, Outcome, Status, Void};
+use crate::roster::Admins;
+use crate::state::{Changes, Grants, NonceError, Nonces, StateEntry, StateKey, StateRead, Value};
+use crate::transaction::{Operation, SignedTransaction};
+
+/// Who may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Writers {
+    /// Whoever has a key.
+    Anyone,
+    /// Whoever has been granted a prefix of the key that is written.
+    Granted,
+}
+
+/// What is in force at a block beside the state.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// Who may write.
+    pub writers: Writers,
+    /// Who may give grants.
+    pub admins: &'a Admins,
+}
+
+/// A value that a transaction has written, for those who keep history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The transaction's place in the block.
+    pub index: u32,
+    /// The operation's place in the transaction.
+    pub operation: u8,
+    /// The key.
+    pub key: Bytes,
+    /// The value; `None` if it was removed.
+    pub value: Option<Bytes>,
+}
+
+/// What a block has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Execution {
+    /// The outcome of each transaction, in order.
+    pub outcomes: Vec<Outcome>,
+    /// Every value written, in order, values overwritten in the same block included.
+    pub writes: Vec<Write>,
+    /// The entries that are different from before.
+    pub changes: Changes,
+}
+
+/// Executes the transactions of a block on the state before it.
+///
+/// # Errors
+/// If the state cannot be read. Nothing has changed then.
+pub fn execute<S: StateRead>(
+    state: &S,
+    rules: &Rules<'_>,
+    height: Height,
+    transactions: &[SignedTransaction],
+) -> Result<Execution, S::Error> {
+    let mut block = InBlock { state, rules, height, done: Execution::default() };
+    for transaction in transactions {
+        let status = block.transaction(transaction)?;
+        block.done.outcomes.push(Outcome { tx: transaction.id(), status });
+    }
+    Ok(block.done)
+}
+
+/// A block half executed.
+struct InBlock<'a, S> {
+    state: &'a S,
+    rules: &'a Rules<'a>,
+    height: Height,
+    done: Execution,
+}
+
+impl<S: StateRead> InBlock<'_, S> {
+    fn transaction(&mut self, signed: &SignedTransaction) -> Result<Status, S::Error> {
+        let content = signed.content();
+        if content.expires.is_some_and(|last| self.height > last) {
+            return Ok(Status::Void(Void::Expired));
+        }
+        let mut nonces = self.nonces(content.sender)?;
+        match nonces.take(content.nonce) {
+            Ok(()) => {}
+            Err(NonceError::Used) => return Ok(Status::Void(Void::NonceUsed)),
+            Err(NonceError::TooFar) => return Ok(Status::Void(Void::NonceTooFar)),
+        }
+        let used = Some(StateEntry::Nonces(nonces));
+        self.done.changes.insert(StateKey::Nonces(content.sender), used);
+
+        let index = u32::try_from(self.done.outcomes.len()).unwrap_or(u32::MAX);
+        let mut within = InTransaction { block: self, signed, pending: BTreeMap::new() };
+        for (place, operation) in (0_u8..).zip(&content.operations) {
+            if let Err(failure) = within.operation(operation)? {
+                return Ok(Status::Failed { operation: place, failure });
+            }
+        }
+        let pending = within.pending;
+        self.done.changes.extend(pending);
+        self.done.writes.extend(writes(index, &content.operations));
+        Ok(Status::Applied)
+    }
+
+    fn value(&self, key: &Bytes) -> Result<Option<Value>, S::Error> {
+        match self.done.changes.get(&StateKey::Value(key.clone())) {
+            Some(Some(StateEntry::Value(value))) => Ok(Some(value.clone())),
+            Some(_) => Ok(None),
+            None => self.state.value(key),
+        }
+    }
+
+    fn nonces(&self, account: AccountKey) -> Result<Nonces, S::Error> {
+        match self.done.changes.get(&StateKey::Nonces(account)) {
+            Some(Some(StateEntry::Nonces(nonces))) => Ok(*nonces),
+            Some(_) => Ok(Nonces::default()),
+            None => self.state.nonces(account),
+        }
+    }
+
+    fn grants(&self, account: AccountKey) -> Result<Grants, S::Error> {
+        match self.done.changes.get(&StateKey::Grants(account)) {
+            Some(Some(StateEntry::Grants(grants))) => Ok(grants.clone()),
+            Some(_) => Ok(Grants::default()),
+            None => self.state.grants(account),
+        }
+    }
+}
+
+/// The values that operations write when all of them take effect.
+fn writes(index: u32, operations: &[Operation]) -> impl Iterator<Item = Write> {
+    (0_u8..).zip(operations).filter_map(move |(operation, content)| {
+        let (key, value) = match content {
+            Operation::Put { key, value }
+            | Operation::Update { key, value }
+            | Operation::Cas { key, value, .. } => (key, Some(value.clone())),
+            Operation::Remove { key } => (key, None),
+            Operation::Grant { .. } | Operation::Revoke { .. } => return None,
+        };
+        Some(Write { index, operation, key: key.clone(), value })
+    })
+}
+
+/// A transaction half executed. What it has changed is not yet the block's.
+struct InTransaction<'a, 'b, S> {
+    block: &'a InBlock<'b, S>,
+    signed: &'a SignedTransaction,
+    pending: Changes,
+}
+
+impl<S: StateRead> InTransaction<'_, '_, S> {
+    fn operation(&mut self, operation: &Operation) -> Result<Result<(), Failure>, S::Error> {
+        let failure = match operation {
+            Operation::Grant { account, prefix } => self.grant(*account, prefix)?,
+            Operation::Revoke { account, prefix } => self.revoke(*account, prefix)?,
+            Operation::Put { key, .. }
+            | Operation::Update { key, .. }
+            | Operation::Remove { key }
+            | Operation::Cas { key, .. } => self.write(operation, key)?,
+        };
+        Ok(failure.map_or(Ok(()), Err))
+    }
+
+    /// Writes a value, or says why not.
+    fn write(&mut self, operation: &Operation, key: &Bytes) -> Result<Option<Failure>, S::Error> {
+        if !self.may_write(key)? {
+            return Ok(Some(Failure::NotPermitted));
+        }
+        let found = self.value(key)?.map(|value| value.bytes);
+        let written = match operation {
+            Operation::Put { .. } if found.is_some() => return Ok(Some(Failure::KeyExists)),
+            Operation::Remove { .. } if found.is_none() => return Ok(Some(Failure::KeyNotFound)),
+            Operation::Cas { expected, .. } if *expected != found => {
+                return Ok(Some(Failure::Mismatch));
+            }
+            Operation::Put { value, .. }
+            | Operation::Update { value, .. }
+            | Operation::Cas { value, .. } => Some(value.clone()),
+            Operation::Remove { .. } | Operation::Grant { .. } | Operation::Revoke { .. } => None,
+        };
+        let (height, tx) = (self.block.height, self.signed.id());
+        let entry = written.map(|bytes| StateEntry::Value(Value { height, tx, bytes }));
+        self.pending.insert(StateKey::Value(key.clone()), entry);
+        Ok(None)
+    }
+
+    fn grant(&mut self, account: AccountKey, prefix: &Bytes) -> Result<Option<Failure>, S::Error> {
+        if !self.is_approved() {
+            return Ok(Some(Failure::NotPermitted));
+        }
+        let mut grants = self.grants(account)?;
+        grants.0.insert(prefix.clone());
+        if grants.0.len() > limits::GRANTS {
+            return Ok(Some(Failure::TooLarge));
+        }
+        self.pending.insert(StateKey::Grants(account), Some(StateEntry::Grants(grants)));
+        Ok(None)
+    }
+
+    fn revoke(&mut self, account: AccountKey, prefix: &Bytes) -> Result<Option<Failure>, S::Error> {
+        if !self.is_approved() {
+            return Ok(Some(Failure::NotPermitted));
+        }
+        let mut grants = self.grants(account)?;
+        if !grants.0.remove(prefix) {
+            return Ok(Some(Failure::KeyNotFound));
+        }
+        let left = (!grants.0.is_empty()).then_some(StateEntry::Grants(grants));
+        self.pending.insert(StateKey::Grants(account), left);
+        Ok(None)
+    }
+
+    fn may_write(&self, key: &Bytes) -> Result<bool, S::Error> {
+        match self.block.rules.writers {
+            Writers::Anyone => Ok(true),
+            Writers::Granted => Ok(self.grants(self.signed.content().sender)?.allow(key)),
+        }
+    }
+
+    /// Whether enough admins stand behind the transaction.
+    fn is_approved(&self) -> bool {
+        let sender = std::iter::once(self.signed.content().sender);
+        let others = self.signed.approvals().iter().map(|approval| approval.admin);
+        self.block.rules.admins.approve(sender.chain(others))
+    }
+
+    fn value(&self, key: &Bytes) -> Result<Option<Value>, S::Error> {
+        match self.pending.get(&StateKey::Value(key.clone())) {
+            Some(Some(StateEntry::Value(value))) => Ok(Some(value.clone())),
+            Some(_) => Ok(None),
+            None => self.block.value(key),
+        }
+    }
+
+    fn grants(&self, account: AccountKey) -> Result<Grants, S::Error> {
+        match self.pending.get(&StateKey::Grants(account)) {
+            Some(Some(StateEntry::Grants(grants))) => Ok(grants.clone()),
+            Some(_) => Ok(Grants::default()),
+            None => self.block.grants(account),
+        }
+    }
+}
