@@ -1,0 +1,509 @@
+//! Reads a whole log, record by record, and tells a torn tail from damage.
+//!
+//! One pass serves recovery, salvage and inspection; it never writes. A group is handed on when its
+//! last record proved good. At the first bad place the question is which of the two it is; the
+//! crate's documentation has the rule and the proof, [`is_torn`] has the code.
+//!
+//! After damage the pass goes on: behind a damaged payload whose header is intact at the next
+//! record, else at the next 8-byte offset where a record proves its own place. The numbers of the
+//! records on both sides say which ones are lost.
+//!
+//! Left out: repair of single bits from the checksum. The peers have the block.
+
+use std::ops::ControlFlow;
+
+use crate::disk::{Disk, Operation};
+use crate::error::{Damage, Error, Fault};
+use crate::frame::{Frame, FrameFault, HEADER, Origin, apply_mask};
+use crate::head::read_header;
+use crate::layout::Layout;
+use crate::reader::Reader;
+use crate::record::{Lsn, Tag};
+use crate::segment::{SegmentHeader, SegmentName};
+use crate::tail::{TornTail, check_payload, decode, is_torn, not_blank, search};
+
+/// What the pass meets, in order.
+pub(crate) enum Event<'a> {
+    /// A segment whose header can be read.
+    Segment { file: &'a str, header: &'a SegmentHeader },
+    /// An intact record.
+    Record { offset: u64, frame: &'a Frame, payload: &'a [u8] },
+}
+
+/// What a segment turned out to hold.
+#[derive(Clone, Debug)]
+pub(crate) struct Summary {
+    pub(crate) name: SegmentName,
+    pub(crate) header: SegmentHeader,
+    /// Where the next group would go.
+    pub(crate) end: u64,
+    /// Highest height in it.
+    pub(crate) highest: u64,
+    /// The last group, if no mark or seal covers it: offset and bytes.
+    pub(crate) uncovered: Option<(u64, usize)>,
+    pub(crate) sealed: bool,
+    /// The chain and the last number at its end.
+    pub(crate) chain: u32,
+    pub(crate) last: Lsn,
+}
+
+/// The state of the pass, and in the end its result.
+#[derive(Default)]
+pub(crate) struct Scan {
+    /// The number that the next record must have.
+    pub(crate) next: Lsn,
+    /// The checksum it must name; `None` behind damage.
+    pub(crate) chain: Option<u32>,
+    pub(crate) last: Option<(Lsn, Tag)>,
+    pub(crate) highest: u64,
+    pub(crate) oldest: u64,
+    pub(crate) preamble: Option<Vec<u8>>,
+    pub(crate) records: u64,
+    pub(crate) damages: Vec<Damage>,
+    pub(crate) torn: Option<TornTail>,
+    pub(crate) segments: Vec<Summary>,
+    /// `damages[..settled]` know what follows them.
+    settled: usize,
+    /// Records of the group being read.
+    held: Vec<(u64, Frame)>,
+    scratch: Vec<u8>,
+}
+
+/// How reading a group ended.
+enum Outcome {
+    /// Go on at this offset.
+    Group(u64),
+    /// Nothing but zeros from here on.
+    End,
+    Broken(Broken),
+}
+
+/// A place where no good record is.
+pub(crate) struct Broken {
+    pub(crate) group: u64,
+    pub(crate) at: u64,
+    pub(crate) fault: Fault,
+    /// The header, if it is intact, and its checksum.
+    pub(crate) frame: Option<(Frame, u32)>,
+}
+
+type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
+
+impl Scan {
+    /// Reads the log that `layout` describes. With an identity, one that differs is an error.
+    pub(crate) fn run<D: Disk>(
+        disk: &mut D,
+        layout: &Layout,
+        identity: Option<&[u8]>,
+        sink: Sink<'_>,
+    ) -> Result<Scan, Error> {
+        let mut scan = Scan::default();
+        let mut buffer = Vec::new();
+        for (index, name) in layout.log.iter().enumerate() {
+            let is_last = index + 1 == layout.log.len();
+            let previous = index.checked_sub(1).and_then(|before| layout.log.get(before));
+            buffer = scan.segment(disk, *name, previous, is_last, identity, sink, buffer)?;
+        }
+        scan.check_ends(layout);
+        Ok(scan)
+    }
+
+    /// Segments missing before the first or behind the last.
+    fn check_ends(&mut self, layout: &Layout) {
+        let (Some(first), Some(last)) = (layout.log.first(), layout.log.last()) else { return };
+        if self.oldest < first.number && self.oldest > 0 {
+            let fault = Fault::Missing { first: self.oldest, last: first.number - 1 };
+            let next = self.segments.first().map(|segment| segment.header.first);
+            self.damages.insert(0, Damage { next, ..self.damage_at(first, 0, 0, fault) });
+            self.damages[0].first = Lsn::ZERO.next();
+            self.damages[0].before = None;
+            self.settled += 1;
+        }
+        if self.segments.last().is_some_and(|segment| segment.name == *last && segment.sealed) {
+            let number = last.number.saturating_add(1);
+            let missing = SegmentName { number, ..*last };
+            let fault = Fault::Missing { first: number, last: number };
+            self.damages.push(self.damage_at(&missing, 0, 0, fault));
+        }
+    }
+
+    fn damage_at(&self, name: &SegmentName, offset: u64, bytes: u64, fault: Fault) -> Damage {
+        Damage {
+            file: name.format(),
+            offset,
+            bytes,
+            fault,
+            before: self.last,
+            first: self.next,
+            tag: None,
+            next: None,
+            next_tag: None,
+        }
+    }
+
+    /// A record, or the head of a segment, says which number comes next.
+    fn settle(&mut self, next: Lsn, tag: Option<Tag>) {
+        for damage in &mut self.damages[self.settled..] {
+            damage.next = Some(next);
+            damage.next_tag = tag;
+        }
+        self.settled = self.damages.len();
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the loop's own state, in one place")]
+    fn segment<D: Disk>(
+        &mut self,
+        disk: &mut D,
+        name: SegmentName,
+        previous: Option<&SegmentName>,
+        is_last: bool,
+        identity: Option<&[u8]>,
+        sink: Sink<'_>,
+        buffer: Vec<u8>,
+    ) -> Result<Vec<u8>, Error> {
+        let file = name.format();
+        let length = disk.length(&file).map_err(Error::disk(Operation::Length, &file))?;
+        if let Some(previous) = previous
+            && previous.number.saturating_add(1) < name.number
+        {
+            let fault = Fault::Missing { first: previous.number + 1, last: name.number - 1 };
+            let missing = SegmentName { number: previous.number + 1, ..name };
+            self.damages.push(self.damage_at(&missing, 0, 0, fault));
+            self.chain = None;
+        }
+        let (header, fault) = read_header(disk, &file, name, length)?;
+        if let Some(fault) = fault {
+            let bytes = if header.is_some() { HEADER as u64 } else { length };
+            self.damages.push(self.damage_at(&name, 0, bytes, fault));
+        }
+        let Some(header) = header else {
+            self.chain = None;
+            return Ok(buffer);
+        };
+        if let Some(identity) = identity
+            && identity != header.identity
+        {
+            let (expected, found) = (identity.to_vec(), header.identity);
+            return Err(Error::WrongIdentity { file, expected, found });
+        }
+        self.enter(&name, previous.is_none(), &header);
+        if length != header.size {
+            let fault = Fault::Length { expected: header.size, found: length };
+            self.damages.push(self.damage_at(&name, length.min(header.size), 0, fault));
+        }
+        sink(Event::Segment { file: &file, header: &header });
+        let reader = Reader::new(disk, &file, length.min(header.size), buffer);
+        self.groups(reader, name, header, is_last, sink)
+    }
+
+    /// Compares the head of a segment with the end of the one before.
+    fn enter(&mut self, name: &SegmentName, is_first: bool, header: &SegmentHeader) {
+        if is_first {
+            self.next = header.first;
+            self.damages.iter_mut().for_each(|damage| damage.first = header.first);
+            if header.first.before() > Lsn::ZERO {
+                self.last = Some((header.first.before(), header.before));
+            }
+        } else if self.settled == self.damages.len() && self.chain.is_some() {
+            let fault = if header.first != self.next {
+                Some(Fault::Sequence { expected: self.next, found: header.first })
+            } else {
+                let expected = self.chain.unwrap_or(header.chain);
+                (header.chain != expected).then_some(Fault::Chain { expected, found: header.chain })
+            };
+            if let Some(fault) = fault {
+                self.damages.push(self.damage_at(name, 0, 0, fault));
+            }
+        }
+        self.settle(header.first, None);
+        self.next = header.first;
+        self.chain = Some(header.chain);
+        self.highest = self.highest.max(header.highest);
+        self.oldest = self.oldest.max(header.oldest);
+        if header.preamble.is_some() {
+            self.preamble.clone_from(&header.preamble);
+        }
+    }
+
+    fn groups<D: Disk>(
+        &mut self,
+        mut reader: Reader<'_, D>,
+        name: SegmentName,
+        header: SegmentHeader,
+        is_last: bool,
+        sink: Sink<'_>,
+    ) -> Result<Vec<u8>, Error> {
+        let mut at = header.data();
+        self.segments.push(Summary {
+            name,
+            end: at,
+            highest: 0,
+            uncovered: None,
+            sealed: false,
+            chain: header.chain,
+            last: header.first.before(),
+            header: header.clone(),
+        });
+        loop {
+            match self.group(&mut reader, &header, at)? {
+                Outcome::Group(next) => {
+                    self.deliver(&mut reader, &name, sink)?;
+                    at = self.check_padding(&mut reader, &header, &name, next)?;
+                }
+                Outcome::End => break,
+                Outcome::Broken(broken) => {
+                    let expected = self.expected(&broken);
+                    if is_last
+                        && self.damages.is_empty()
+                        && let Some(bytes) = is_torn(&mut reader, &header, &broken, expected)?
+                    {
+                        let (offset, first) = (broken.group, self.next);
+                        self.torn = Some(TornTail { file: name.format(), offset, bytes, first });
+                        break;
+                    }
+                    self.deliver(&mut reader, &name, sink)?;
+                    match self.step_over(&mut reader, &header, &name, &broken)? {
+                        ControlFlow::Continue(next) => at = next,
+                        ControlFlow::Break(()) => break,
+                    }
+                }
+            }
+        }
+        Ok(reader.into_buffer())
+    }
+
+    /// Reads one group into `held`.
+    fn group<D: Disk>(
+        &mut self,
+        reader: &mut Reader<'_, D>,
+        header: &SegmentHeader,
+        group: u64,
+    ) -> Result<Outcome, Error> {
+        self.held.clear();
+        reader.pin(group);
+        let sealed = self.segments.last().is_some_and(|segment| segment.sealed);
+        let (mut at, mut next, mut chain) = (group, self.next, self.chain);
+        loop {
+            let bytes = reader.bytes(at, HEADER)?;
+            if bytes.len() < HEADER || sealed {
+                let rest = search(reader, header, at, false)?;
+                let at_end = at == group && rest.end <= at;
+                let fault = not_blank(reader, at)?;
+                let broken = Broken { group, at, fault, frame: None };
+                return Ok(if at_end { Outcome::End } else { Outcome::Broken(broken) });
+            }
+            let (frame, crc) = match decode(bytes, header, at) {
+                Ok(decoded) => decoded,
+                Err(FrameFault::Blank)
+                    if at == group && search(reader, header, at, false)?.end <= at =>
+                {
+                    return Ok(Outcome::End);
+                }
+                Err(fault) => {
+                    let fault = match fault {
+                        FrameFault::Blank => Fault::Blank,
+                        FrameFault::Crc { expected, found } => {
+                            Fault::RecordHeader { expected, found }
+                        }
+                        FrameFault::Field => Fault::Field,
+                    };
+                    return Ok(Outcome::Broken(Broken { group, at, fault, frame: None }));
+                }
+            };
+            let fault = match self.check(&frame, next, chain, at == group, reader.length() - at) {
+                Some(fault) => Some(fault),
+                None => check_payload(reader, at, &frame)?,
+            };
+            if let Some(fault) = fault {
+                let frame = Some((frame, crc));
+                return Ok(Outcome::Broken(Broken { group, at, fault, frame }));
+            }
+            self.held.push((at, frame));
+            next = frame.lsn.next();
+            chain = Some(crc);
+            at += frame.extent() as u64;
+            if frame.last {
+                return Ok(Outcome::Group(at));
+            }
+        }
+    }
+
+    /// Whether an intact header belongs where it stands.
+    fn check(
+        &self,
+        frame: &Frame,
+        next: Lsn,
+        chain: Option<u32>,
+        begins: bool,
+        room: u64,
+    ) -> Option<Fault> {
+        let numbered = frame.origin.is_numbered();
+        // Marks and seals carry the number of the record before them and stand alone.
+        let expected = if numbered { next } else { next.before() };
+        let Some(chain) = chain else {
+            // Behind damage anything later will do; what comes before it is a ghost.
+            let found = frame.lsn;
+            let ghost = found < expected;
+            let sane = frame.extent() as u64 <= room && (numbered || frame.last);
+            return match (ghost, sane) {
+                (true, _) => Some(Fault::Sequence { expected, found }),
+                (false, true) => None,
+                (false, false) => Some(Fault::Field),
+            };
+        };
+        let synced = match self.held.first() {
+            Some((_, first)) => first.synced,
+            None => next.before(),
+        };
+        // In the middle of a group whose beginning was damaged, the watermark is not known.
+        let synced_fits = frame.synced == synced || (self.held.is_empty() && self.settled > 0);
+        if frame.lsn != expected {
+            Some(Fault::Sequence { expected, found: frame.lsn })
+        } else if frame.previous != chain {
+            Some(Fault::Chain { expected: chain, found: frame.previous })
+        } else if !synced_fits
+            || frame.extent() as u64 > room
+            || !(numbered || begins && frame.last)
+        {
+            Some(Fault::Field)
+        } else {
+            None
+        }
+    }
+
+    /// The number of the record that should be at a broken place.
+    fn expected(&self, broken: &Broken) -> Lsn {
+        let held = self.held.last().filter(|(at, _)| *at < broken.at);
+        held.map_or(self.next, |(_, frame)| frame.lsn.next())
+    }
+
+    /// Hands on what is held.
+    fn deliver<D: Disk>(
+        &mut self,
+        reader: &mut Reader<'_, D>,
+        name: &SegmentName,
+        sink: Sink<'_>,
+    ) -> Result<(), Error> {
+        let held = std::mem::take(&mut self.held);
+        if let Some((at, frame)) = held.first() {
+            let numbered = frame.origin.is_numbered();
+            let lsn = if numbered { frame.lsn } else { frame.lsn.next() };
+            if self.settled == self.damages.len() && lsn > self.next {
+                let fault = Fault::Sequence { expected: self.next, found: lsn };
+                self.damages.push(self.damage_at(name, *at, 0, fault));
+            }
+            self.settle(lsn, (frame.origin == Origin::Record).then_some(frame.tag));
+        }
+        for (at, frame) in &held {
+            let payload = reader.bytes(at + HEADER as u64, frame.padded())?;
+            let payload = if frame.mask == 0 {
+                payload
+            } else {
+                self.scratch.clear();
+                self.scratch.extend_from_slice(payload);
+                apply_mask(&mut self.scratch, frame.mask);
+                &self.scratch
+            };
+            let payload = &payload[..frame.length as usize];
+            match frame.origin {
+                Origin::Record => self.highest = self.highest.max(frame.tag.height),
+                Origin::Preamble => self.preamble = Some(payload.to_vec()),
+                Origin::Mark | Origin::Seal => {
+                    let oldest = payload.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+                    self.oldest = self.oldest.max(oldest);
+                }
+            }
+            if frame.origin.is_numbered() {
+                self.last = Some((frame.lsn, frame.tag));
+                self.records += 1;
+            }
+            sink(Event::Record { offset: *at, frame, payload });
+        }
+        self.advance(&held);
+        self.held = held;
+        Ok(())
+    }
+
+    /// Moves on behind records that proved good.
+    fn advance(&mut self, held: &[(u64, Frame)]) {
+        let (Some((first, _)), Some((at, last))) = (held.first(), held.last()) else { return };
+        self.next = last.lsn.next();
+        let Some(segment) = self.segments.last_mut() else { return };
+        let place = segment.header.place(*at);
+        let (_, crc) = last.encode(&place);
+        let highest = held.iter().map(|(_, frame)| frame.tag.height).max();
+        segment.highest = segment.highest.max(highest.unwrap_or(0));
+        segment.last = last.lsn;
+        segment.end = at + last.extent() as u64;
+        segment.sealed = last.origin == Origin::Seal;
+        let bytes = (segment.end - first) as usize;
+        segment.uncovered = last.origin.is_numbered().then_some((*first, bytes));
+        // The chain goes on from what precedes a seal: the next segment was there before it.
+        if last.origin != Origin::Seal {
+            segment.chain = crc;
+            self.chain = Some(crc);
+        }
+    }
+
+    /// Between the end of a group and the next one nothing is ever written.
+    fn check_padding<D: Disk>(
+        &mut self,
+        reader: &mut Reader<'_, D>,
+        header: &SegmentHeader,
+        name: &SegmentName,
+        end: u64,
+    ) -> Result<u64, Error> {
+        let next = end.next_multiple_of(u64::from(header.align));
+        let padding = reader.bytes(end, (next - end) as usize)?;
+        if let Some(position) = padding.iter().position(|byte| *byte != 0) {
+            let fault = Fault::NotBlank { found: padding[position] };
+            let damage = self.damage_at(name, end + position as u64, 1, fault);
+            self.damages.push(damage);
+            self.settle(self.next, None);
+        }
+        if let Some(segment) = self.segments.last_mut() {
+            segment.end = next;
+        }
+        Ok(next)
+    }
+
+    /// Reports a damaged place and finds where to go on.
+    fn step_over<D: Disk>(
+        &mut self,
+        reader: &mut Reader<'_, D>,
+        header: &SegmentHeader,
+        name: &SegmentName,
+        broken: &Broken,
+    ) -> Result<ControlFlow<(), u64>, Error> {
+        let at = broken.at;
+        let mut damage = self.damage_at(name, at, 0, broken.fault);
+        let fits = |frame: &Frame| frame.extent() as u64 <= reader.length() - at;
+        match (&broken.fault, &broken.frame) {
+            (Fault::Payload { .. }, Some((frame, crc))) if fits(frame) => {
+                damage.bytes = frame.extent() as u64;
+                damage.tag = (frame.origin == Origin::Record).then_some(frame.tag);
+                self.damages.push(damage);
+                self.settle(frame.lsn.next(), None);
+                self.next = frame.lsn.next();
+                self.chain = Some(*crc);
+                let end = at + frame.extent() as u64;
+                let align = u64::from(if frame.last { header.align } else { 1 });
+                return Ok(ControlFlow::Continue(end.next_multiple_of(align)));
+            }
+            (Fault::Sequence { .. } | Fault::Chain { .. }, Some((frame, _)))
+                if self.chain.is_some() && frame.lsn >= self.next =>
+            {
+                // A later record stands here: what is between is lost, and it is where to go on.
+                self.damages.push(damage);
+                self.chain = None;
+                return Ok(ControlFlow::Continue(at));
+            }
+            _ => {}
+        }
+        self.chain = None;
+        let rest = search(reader, header, at + 8, true)?;
+        damage.bytes = rest.header.unwrap_or(rest.end.max(at)) - at;
+        self.damages.push(damage);
+        Ok(rest.header.map_or(ControlFlow::Break(()), ControlFlow::Continue))
+    }
+}
