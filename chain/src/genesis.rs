@@ -211,10 +211,6 @@ impl Genesis {
     /// # Errors
     /// If validators, quorums and admins do not fit together.
     pub fn roster(&self) -> Result<Roster, RosterError> {
-        let size = |number: Option<u16>| match number {
-            None => QuorumSize::Majority,
-            Some(number) => QuorumSize::Voters(number),
-        };
         let mut next_id = NodeId::ZERO;
         let mut members = Vec::with_capacity(self.validators.len());
         for validator in &self.validators {
@@ -235,19 +231,18 @@ impl Genesis {
         Roster::single(Part {
             members,
             next_id,
-            vote_quorum: self.explicit(size(self.vote_quorum))?,
-            finality_quorum: self.explicit(size(self.finality_quorum))?,
+            vote_quorum: self.quorum(self.vote_quorum)?,
+            finality_quorum: self.quorum(self.finality_quorum)?,
             admins: Admins { threshold: self.admins.threshold, keys },
         })
     }
 
     /// Zero is how the bytes of a roster say "majority"; in the file it is a mistake.
-    fn explicit(&self, size: QuorumSize) -> Result<QuorumSize, RosterError> {
-        match size {
-            QuorumSize::Voters(0) => {
-                Err(RosterError::Quorum { found: 0, voters: self.validators.len() })
-            }
-            size => Ok(size),
+    fn quorum(&self, number: Option<u16>) -> Result<QuorumSize, RosterError> {
+        match number {
+            None => Ok(QuorumSize::Majority),
+            Some(0) => Err(RosterError::Quorum { found: 0, voters: self.validators.len() }),
+            Some(number) => Ok(QuorumSize::Voters(number)),
         }
     }
 

@@ -8,9 +8,7 @@ use quorate_chain::merkle::{self, InclusionError, InclusionProof, leaf_hash, nod
 const SIZES: usize = 130;
 
 fn leaves(count: usize) -> Vec<Hash> {
-    (0..count as u64)
-        .map(|i| leaf_hash(&i.to_be_bytes()))
-        .collect()
+    (0..count as u64).map(|i| leaf_hash(&i.to_be_bytes())).collect()
 }
 
 /// The definition of RFC 6962 §2.1, word for word.
@@ -36,11 +34,7 @@ fn flipped(hash: Hash, bit: usize) -> Hash {
 fn the_root_is_that_of_the_definition() {
     for size in 0..=SIZES {
         let leaves = leaves(size);
-        assert_eq!(
-            merkle::root(leaves.iter().copied()),
-            root_by_definition(&leaves),
-            "{size}"
-        );
+        assert_eq!(merkle::root(leaves.iter().copied()), root_by_definition(&leaves), "{size}");
     }
 }
 
@@ -51,11 +45,7 @@ fn every_index_proves_and_reads_back() {
         let root = root_by_definition(&leaves);
         for (index, leaf) in leaves.iter().enumerate() {
             let proof = merkle::prove(&leaves, index).unwrap();
-            assert_eq!(
-                proof.verify(*leaf, size as u64, root),
-                Ok(()),
-                "{index} of {size}"
-            );
+            assert_eq!(proof.verify(*leaf, size as u64, root), Ok(()), "{index} of {size}");
             assert_eq!(InclusionProof::from_bytes(&proof.to_bytes()), Ok(proof));
         }
         assert_eq!(merkle::prove(&leaves, size), None);
@@ -73,23 +63,11 @@ fn another_index_count_leaf_sibling_or_root_is_refused() {
             let refused = |proof: &InclusionProof| proof.verify(leaf, count, root).unwrap_err();
 
             for other in (0..=size).filter(|other| *other != index) {
-                refused(&InclusionProof {
-                    index: other as u64,
-                    ..proof.clone()
-                });
+                refused(&InclusionProof { index: other as u64, ..proof.clone() });
             }
             for other in (0..=2 * count).filter(|other| *other != count) {
-                let error = refused(&InclusionProof {
-                    count: other,
-                    ..proof.clone()
-                });
-                assert_eq!(
-                    error,
-                    InclusionError::Count {
-                        expected: count,
-                        found: other
-                    }
-                );
+                let error = refused(&InclusionProof { count: other, ..proof.clone() });
+                assert_eq!(error, InclusionError::Count { expected: count, found: other });
             }
             for at in 0..proof.siblings.len() {
                 let mut bent = proof.clone();
@@ -114,16 +92,10 @@ fn another_index_count_leaf_sibling_or_root_is_refused() {
 fn the_root_alone_does_not_fix_the_count() {
     // Why `verify` asks for the count: the same hashes are a proof for a longer list.
     let three = leaves(3);
-    let proof = InclusionProof {
-        count: 4,
-        ..merkle::prove(&three, 0).unwrap()
-    };
+    let proof = InclusionProof { count: 4, ..merkle::prove(&three, 0).unwrap() };
     let root = merkle::root(three.iter().copied());
     assert_eq!(proof.root(three[0]), Ok(root));
-    let error = InclusionError::Count {
-        expected: 3,
-        found: 4,
-    };
+    let error = InclusionError::Count { expected: 3, found: 4 };
     assert_eq!(proof.verify(three[0], 3, root), Err(error));
 }
 
@@ -137,24 +109,11 @@ fn a_node_does_not_pass_for_a_leaf() {
 
 #[test]
 fn the_largest_count_has_an_answer() {
-    let proof = InclusionProof {
-        index: 0,
-        count: u64::MAX,
-        siblings: vec![Hash::ZERO; 64],
-    };
+    let proof = InclusionProof { index: 0, count: u64::MAX, siblings: vec![Hash::ZERO; 64] };
     assert!(proof.root(Hash::ZERO).is_ok());
-    assert_eq!(
-        InclusionProof::from_bytes(&proof.to_bytes()),
-        Ok(proof.clone())
-    );
-    let last = InclusionProof {
-        index: u64::MAX,
-        ..proof
-    };
-    let error = InclusionError::Index {
-        index: u64::MAX,
-        count: u64::MAX,
-    };
+    assert_eq!(InclusionProof::from_bytes(&proof.to_bytes()), Ok(proof.clone()));
+    let last = InclusionProof { index: u64::MAX, ..proof };
+    let error = InclusionError::Index { index: u64::MAX, count: u64::MAX };
     assert_eq!(last.root(Hash::ZERO), Err(error));
 }
 
@@ -164,19 +123,8 @@ fn another_number_of_siblings_does_not_decode() {
     proof.siblings.push(Hash::ZERO);
     let error = InclusionProof::from_bytes(&proof.to_bytes()).unwrap_err();
     let rule = "index and count imply how many there are";
-    assert_eq!(
-        error,
-        DecodeError::Invalid {
-            field: "siblings",
-            offset: 16,
-            rule
-        }
-    );
-    let outside = InclusionProof {
-        index: 5,
-        count: 5,
-        siblings: Vec::new(),
-    };
+    assert_eq!(error, DecodeError::Invalid { field: "siblings", offset: 16, rule });
+    let outside = InclusionProof { index: 5, count: 5, siblings: Vec::new() };
     assert!(InclusionProof::from_bytes(&outside.to_bytes()).is_err());
 }
 
@@ -194,23 +142,20 @@ fn fuzz_inclusion_proof_decodes_or_refuses() {
 #[test]
 fn fuzz_a_bent_inclusion_proof_makes_no_other_claim() {
     type Input = (u8, u8, u16, u8);
-    bolero::check!()
-        .with_type::<Input>()
-        .cloned()
-        .for_each(|(size, index, at, bits)| {
-            let leaves = leaves(usize::from(size) + 1);
-            let index = usize::from(index) % leaves.len();
-            let proof = merkle::prove(&leaves, index).unwrap();
-            let mut bytes = proof.to_bytes().to_vec();
-            let at = usize::from(at) % bytes.len();
-            bytes[at] ^= bits;
-            let bytes = Bytes::from(bytes);
-            let Ok(bent) = InclusionProof::from_bytes(&bytes) else {
-                return;
-            };
-            assert_eq!(bent.to_bytes(), bytes);
-            let root = merkle::root(leaves.iter().copied());
-            let verified = bent.verify(leaves[index], leaves.len() as u64, root);
-            assert_eq!(verified.is_ok(), bits == 0);
-        });
+    bolero::check!().with_type::<Input>().cloned().for_each(|(size, index, at, bits)| {
+        let leaves = leaves(usize::from(size) + 1);
+        let index = usize::from(index) % leaves.len();
+        let proof = merkle::prove(&leaves, index).unwrap();
+        let mut bytes = proof.to_bytes().to_vec();
+        let at = usize::from(at) % bytes.len();
+        bytes[at] ^= bits;
+        let bytes = Bytes::from(bytes);
+        let Ok(bent) = InclusionProof::from_bytes(&bytes) else {
+            return;
+        };
+        assert_eq!(bent.to_bytes(), bytes);
+        let root = merkle::root(leaves.iter().copied());
+        let verified = bent.verify(leaves[index], leaves.len() as u64, root);
+        assert_eq!(verified.is_ok(), bits == 0);
+    });
 }

@@ -61,11 +61,7 @@ const PATHS: [(u64, u64, &[&str]); 5] = [
             "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
         ],
     ),
-    (
-        2,
-        3,
-        &["fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"],
-    ),
+    (2, 3, &["fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"]),
     (
         1,
         5,
@@ -93,11 +89,7 @@ fn leaf_hashes_are_the_published_ones() {
 #[test]
 fn roots_are_the_published_ones_at_every_size() {
     for (size, root) in ROOTS.iter().enumerate() {
-        assert_eq!(
-            merkle::root(leaves().into_iter().take(size)),
-            hash(root),
-            "size {size}"
-        );
+        assert_eq!(merkle::root(leaves().into_iter().take(size)), hash(root), "size {size}");
     }
 }
 
@@ -106,14 +98,7 @@ fn inclusion_paths_are_the_published_ones() {
     for (index, count, path) in PATHS {
         let siblings: Vec<Hash> = path.iter().map(|hex| hash(hex)).collect();
         let proof = merkle::prove(&leaves()[..count as usize], index as usize).unwrap();
-        assert_eq!(
-            proof,
-            InclusionProof {
-                index,
-                count,
-                siblings
-            }
-        );
+        assert_eq!(proof, InclusionProof { index, count, siblings });
         let root = hash(ROOTS[count as usize]);
         assert_eq!(proof.verify(leaves()[index as usize], count, root), Ok(()));
     }
