@@ -33,6 +33,9 @@ use super::{SenderSignature, check_account_key};
 /// instead of 31. No verdict depends on it.
 const SMALLEST_BATCH: usize = 2;
 
+// One cannot be taken apart.
+const _: () = assert!(SMALLEST_BATCH >= 2);
+
 /// The index of the first bad key or signature.
 pub(super) fn first_bad(batch: &[SenderSignature<'_>]) -> Option<usize> {
     let bad_key = batch.iter().position(|item| check_account_key(&item.key).is_err());
