@@ -154,6 +154,7 @@ mod tests {
 
     use super::*;
     use crate::crypto::SecretKey;
+    use crate::ids::{AccountKey, Hash, Signature as Bytes64};
 
     fn item(seed: u8, message: &[u8]) -> SenderSignature<'_> {
         let key = SecretKey::from_seed(&[seed; 32]);
@@ -193,7 +194,7 @@ mod tests {
         for at in 0..64 {
             let mut signature = *batch[1].signature.as_bytes();
             signature[at] ^= 1;
-            let signature = crate::ids::Signature::new(signature);
+            let signature = Bytes64::new(signature);
             seeds.push(
                 Coefficients::of(&[
                     batch[0],
@@ -208,7 +209,7 @@ mod tests {
         for at in 0..32 {
             let mut key = *batch[1].key.as_bytes();
             key[at] ^= 1;
-            let key = crate::ids::AccountKey::new(key);
+            let key = AccountKey::new(key);
             seeds.push(Coefficients::of(&[batch[0], SenderSignature { key, ..batch[1] }]).seed);
         }
         let count = seeds.len();
@@ -216,6 +217,42 @@ mod tests {
         seeds.dedup();
         assert_eq!(seeds.len(), count);
         assert_eq!(Coefficients::of(&batch).seed, Coefficients::of(&batch).seed);
+    }
+
+    /// A sum that is too strict changes no verdict and so no other test sees it: it would only let
+    /// some senders make every batch slow.
+    #[test]
+    fn the_sum_itself_follows_the_rule() {
+        // "Taming the many EdDSAs", case 9: a mixed key, and R of small order in a second encoding.
+        let key = "f7badec5b8abeaf699583992219b7b223f1df3fbbea919844e3f7c554a43dd43"
+            .parse()
+            .unwrap();
+        let message: Hash = "84b698d39be126ff55fe45079e6c8bf64a0d7db6994560b4e96b7021eb39c1a1"
+            .parse()
+            .unwrap();
+        let r: Hash = "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"
+            .parse()
+            .unwrap();
+        let s: Hash = "084d5b99c2a9463d9c8bd5026916996984eeec87ddf1d3be329006ace1b37b09"
+            .parse()
+            .unwrap();
+        let mut signature = [0; 64];
+        signature[..32].copy_from_slice(r.as_bytes());
+        signature[32..].copy_from_slice(s.as_bytes());
+        let signature = Bytes64::new(signature);
+        let edge = SenderSignature {
+            key,
+            message: message.as_bytes(),
+            signature,
+        };
+        assert!(sum_vanishes(&[item(1, b"one"), edge, item(2, b"two")]));
+        assert!(!sum_vanishes(&[
+            item(1, b"one"),
+            SenderSignature {
+                message: b"",
+                ..edge
+            }
+        ]));
     }
 
     #[test]
