@@ -168,12 +168,19 @@ mod tests {
     #[test]
     fn coefficients_depend_on_every_byte_of_the_batch() {
         let batch = [item(1, b"one"), item(2, b"two")];
+        let (key, signature) = (batch[1].key, batch[1].signature);
+        let joined = [b"one", &key.as_bytes()[..], signature.as_bytes(), b"two"].concat();
         let mut seeds = vec![
             Coefficients::of(&batch).seed,
             Coefficients::of(&batch[..1]).seed,
             Coefficients::of(&[]).seed,
             Coefficients::of(&[batch[1], batch[0]]).seed,
             Coefficients::of(&[batch[0], batch[1], batch[1]]).seed,
+            Coefficients::of(&[SenderSignature {
+                message: &joined,
+                ..batch[0]
+            }])
+            .seed,
             Coefficients::of(&[
                 SenderSignature {
                     message: b"onf",
