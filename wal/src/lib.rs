@@ -28,3 +28,6 @@ pub use recover::{Recovered, Refused, salvage};
 pub use space::Space;
 pub use tail::TornTail;
 pub use wal::Wal;
+
+#[cfg(test)]
+mod decoders;

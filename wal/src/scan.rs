@@ -64,6 +64,8 @@ pub(crate) struct Scan {
     pub(crate) segments: Vec<Summary>,
     /// `damages[..settled]` know what follows them.
     settled: usize,
+    /// Whether a group goes on here whose beginning was damaged.
+    inside: bool,
     /// Records of the group being read.
     held: Vec<(u64, Frame)>,
     scratch: Vec<u8>,
@@ -187,13 +189,19 @@ impl Scan {
             return Err(Error::WrongIdentity { file, expected, found });
         }
         self.enter(&name, previous.is_none(), &header);
-        if length != header.size {
-            let fault = Fault::Length { expected: header.size, found: length };
-            self.damages.push(self.damage_at(&name, length.min(header.size), 0, fault));
+        let size = header.size;
+        let fault = Fault::Length { expected: size, found: length };
+        if length > size {
+            self.damages.push(self.damage_at(&name, size, length - size, fault));
+            self.settle(self.next, None);
         }
         sink(Event::Segment { file: &file, header: &header });
-        let reader = Reader::new(disk, &file, length.min(header.size), buffer);
-        self.groups(reader, name, header, is_last, sink)
+        let reader = Reader::new(disk, &file, length.min(size), buffer);
+        let buffer = self.groups(reader, name, header, is_last && length >= size, sink)?;
+        if length < size {
+            self.damages.push(self.damage_at(&name, length, 0, fault));
+        }
+        Ok(buffer)
     }
 
     /// Compares the head of a segment with the end of the one before.
@@ -287,7 +295,7 @@ impl Scan {
             let bytes = reader.bytes(at, HEADER)?;
             if bytes.len() < HEADER || sealed {
                 let rest = search(reader, header, at, false)?;
-                let at_end = at == group && rest.end <= at;
+                let at_end = at == group && !self.inside && rest.end <= at;
                 let fault = not_blank(reader, at)?;
                 let broken = Broken { group, at, fault, frame: None };
                 return Ok(if at_end { Outcome::End } else { Outcome::Broken(broken) });
@@ -295,7 +303,9 @@ impl Scan {
             let (frame, crc) = match decode(bytes, header, at) {
                 Ok(decoded) => decoded,
                 Err(FrameFault::Blank)
-                    if at == group && search(reader, header, at, false)?.end <= at =>
+                    if at == group
+                        && !self.inside
+                        && search(reader, header, at, false)?.end <= at =>
                 {
                     return Ok(Outcome::End);
                 }
@@ -426,6 +436,7 @@ impl Scan {
 
     /// Moves on behind records that proved good.
     fn advance(&mut self, held: &[(u64, Frame)]) {
+        self.inside = false;
         let (Some((first, _)), Some((at, last))) = (held.first(), held.last()) else { return };
         self.next = last.lsn.next();
         let Some(segment) = self.segments.last_mut() else { return };
@@ -485,7 +496,11 @@ impl Scan {
                 self.damages.push(damage);
                 self.settle(frame.lsn.next(), None);
                 self.next = frame.lsn.next();
-                self.chain = Some(*crc);
+                self.inside = !frame.last;
+                match (frame.origin, self.segments.last_mut()) {
+                    (Origin::Seal, Some(segment)) => segment.sealed = true,
+                    _ => self.chain = Some(*crc),
+                }
                 let end = at + frame.extent() as u64;
                 let align = u64::from(if frame.last { header.align } else { 1 });
                 return Ok(ControlFlow::Continue(end.next_multiple_of(align)));
@@ -501,8 +516,11 @@ impl Scan {
             _ => {}
         }
         self.chain = None;
+        self.inside = false;
         let rest = search(reader, header, at + 8, true)?;
-        damage.bytes = rest.header.unwrap_or(rest.end.max(at)) - at;
+        let head = reader.bytes(at, 8)?.iter().rposition(|byte| *byte != 0);
+        let end = rest.end.max(head.map_or(at, |last| at + last as u64 + 1));
+        damage.bytes = rest.header.unwrap_or(end) - at;
         self.damages.push(damage);
         Ok(rest.header.map_or(ControlFlow::Break(()), ControlFlow::Continue))
     }

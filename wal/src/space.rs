@@ -83,6 +83,8 @@ impl Spares {
         if let Some(unready) = self.unready.take_if(|unready| unready.size != size) {
             disk.remove(&unready.file).map_err(Error::disk(Operation::Remove, &unready.file))?;
         }
+        // Space may have returned since; the first step that fails says it again.
+        self.starved = false;
         while !self.step(disk, size)? {
             if self.starved {
                 return Err(Error::NoSpace { bytes: size });

@@ -183,16 +183,15 @@ impl<D: Disk> Wal<D> {
     /// The last segment always stays, and with it the preamble.
     pub fn prune(&mut self, below: u64) -> Result<usize, Error> {
         self.check_poison()?;
-        let count = self.closed.iter().take_while(|closed| closed.highest < below).count();
-        let Some(last) = count.checked_sub(1).and_then(|last| self.closed.get(last)) else {
+        if self.prunable(below) == 0 {
             return Ok(0);
-        };
-        let oldest = last.name.number + 1;
+        }
         if self.active.end + KEPT * self.options_align() > self.active.header.size {
             self.roll(0)?;
         }
+        let count = self.prunable(below);
         // First say what will be gone, then let it go: a file missing for another reason shows.
-        self.ledger.oldest = oldest;
+        self.ledger.oldest = self.active.header.number - (self.closed.len() - count) as u64;
         self.write_note(Origin::Mark)?;
         for _ in 0..count {
             let Some(closed) = self.closed.pop_front() else { break };
@@ -204,6 +203,10 @@ impl<D: Disk> Wal<D> {
             self.or_poison(synced.map_err(Error::disk(Operation::SyncDirectory, "")))?;
         }
         Ok(count)
+    }
+
+    fn prunable(&self, below: u64) -> usize {
+        self.closed.iter().take_while(|closed| closed.highest < below).count()
     }
 
     /// One bounded step of what is better done while nothing waits; true if there is more to do.

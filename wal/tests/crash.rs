@@ -1,5 +1,7 @@
 //! The power goes out between any two disk operations; what was confirmed is there, whole.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says so by panicking")]
+
 mod common;
 
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,6 @@
 //! What the tests share: small options, a seeded source of numbers, and an oracle.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "no test uses all of it")]
+#![allow(clippy::unwrap_used, reason = "a test says so by panicking")]
 
 use quorate_wal::{Disk, Entry, Error, Lsn, Memory, Options, Record, Recovered, Refused, Tag, Wal};
 
