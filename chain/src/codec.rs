@@ -193,22 +193,14 @@ impl Reader {
     pub fn finish(self) -> Result<(), DecodeError> {
         match self.left() {
             0 => Ok(()),
-            left => Err(DecodeError::Trailing {
-                offset: self.offset,
-                left,
-            }),
+            left => Err(DecodeError::Trailing { offset: self.offset, left }),
         }
     }
 
     fn need(&self, field: &'static str, needed: usize) -> Result<(), DecodeError> {
         let left = self.left();
         if left < needed {
-            return Err(DecodeError::Short {
-                field,
-                offset: self.offset,
-                needed,
-                left,
-            });
+            return Err(DecodeError::Short { field, offset: self.offset, needed, left });
         }
         Ok(())
     }
@@ -266,11 +258,7 @@ impl Reader {
         match self.u8(field)? {
             0 => Ok(false),
             1 => Ok(true),
-            found => Err(DecodeError::UnknownTag {
-                field,
-                offset,
-                found,
-            }),
+            found => Err(DecodeError::UnknownTag { field, offset, found }),
         }
     }
 
@@ -282,12 +270,7 @@ impl Reader {
         let offset = self.offset;
         let found = self.u32(field)? as usize;
         if found > limit {
-            return Err(DecodeError::TooLong {
-                field,
-                offset,
-                found,
-                limit,
-            });
+            return Err(DecodeError::TooLong { field, offset, found, limit });
         }
         Ok(found)
     }
@@ -311,11 +294,8 @@ impl Reader {
     pub fn text(&mut self, field: &'static str, limit: usize) -> Result<String, DecodeError> {
         let offset = self.offset;
         let bytes = self.bytes(field, limit)?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| DecodeError::Invalid {
-            field,
-            offset,
-            rule: "text is UTF-8",
-        })?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| DecodeError::Invalid { field, offset, rule: "text is UTF-8" })?;
         Ok(text.to_owned())
     }
 
@@ -343,11 +323,7 @@ impl Reader {
     /// # Errors
     /// If its tag is neither 0 nor 1, or the value does not decode.
     pub fn option<T: Decode>(&mut self, field: &'static str) -> Result<Option<T>, DecodeError> {
-        if self.bool(field)? {
-            T::decode(self).map(Some)
-        } else {
-            Ok(None)
-        }
+        if self.bool(field)? { T::decode(self).map(Some) } else { Ok(None) }
     }
 
     /// Refuses what has been read since `offset` unless the rule holds.
@@ -360,15 +336,7 @@ impl Reader {
         offset: usize,
         rule: &'static str,
     ) -> Result<(), DecodeError> {
-        if holds {
-            Ok(())
-        } else {
-            Err(DecodeError::Invalid {
-                field,
-                offset,
-                rule,
-            })
-        }
+        if holds { Ok(()) } else { Err(DecodeError::Invalid { field, offset, rule }) }
     }
 }
 
@@ -448,32 +416,19 @@ mod tests {
         let mut reader = Reader::new(Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 1]));
         assert_eq!(
             reader.bytes("value", 100),
-            Err(DecodeError::TooLong {
-                field: "value",
-                offset: 0,
-                found: 0xffff_ffff,
-                limit: 100
-            })
+            Err(DecodeError::TooLong { field: "value", offset: 0, found: 0xffff_ffff, limit: 100 })
         );
         let mut reader = Reader::new(Bytes::from_static(&[0, 0, 0, 9, 1]));
         assert_eq!(
             reader.bytes("value", 100),
-            Err(DecodeError::Short {
-                field: "value",
-                offset: 4,
-                needed: 9,
-                left: 1
-            })
+            Err(DecodeError::Short { field: "value", offset: 4, needed: 9, left: 1 })
         );
     }
 
     #[test]
     fn what_follows_the_last_field_is_refused() {
         let bytes = Bytes::from_static(&[0, 0, 0, 0, 0, 0, 0, 7, 9]);
-        assert_eq!(
-            Height::from_bytes(&bytes),
-            Err(DecodeError::Trailing { offset: 8, left: 1 })
-        );
+        assert_eq!(Height::from_bytes(&bytes), Err(DecodeError::Trailing { offset: 8, left: 1 }));
         assert_eq!(Height::from_bytes(&bytes.slice(..8)), Ok(Height::new(7)));
     }
 

@@ -203,16 +203,12 @@ pub enum HexError {
 
 fn parse_hex(text: &str) -> Result<[u8; 32], HexError> {
     if text.len() != 64 {
-        return Err(HexError::Length {
-            found: text.chars().count(),
-        });
+        return Err(HexError::Length { found: text.chars().count() });
     }
     let mut bytes = [0; 32];
     HEXLOWER
         .decode_mut(text.as_bytes(), &mut bytes)
-        .map_err(|partial| HexError::Digit {
-            position: partial.error.position,
-        })?;
+        .map_err(|partial| HexError::Digit { position: partial.error.position })?;
     Ok(bytes)
 }
 
@@ -232,11 +228,7 @@ impl ChainId {
     /// The ref of the genesis, which is the parent of block 1.
     #[must_use]
     pub const fn genesis_ref(self) -> BlockRef {
-        BlockRef {
-            term: Term::ZERO,
-            height: Height::ZERO,
-            hash: BlockHash(self.0),
-        }
+        BlockRef { term: Term::ZERO, height: Height::ZERO, hash: BlockHash(self.0) }
     }
 }
 

@@ -50,11 +50,7 @@ fn the_numbers_around_the_prime() {
             for bit in 8..255 {
                 let mut less = bytes;
                 less[bit / 8] ^= 1 << (bit % 8);
-                assert_eq!(
-                    check_account_key(&AccountKey::new(less)),
-                    Ok(()),
-                    "{low} {bit}"
-                );
+                assert_eq!(check_account_key(&AccountKey::new(less)), Ok(()), "{low} {bit}");
             }
         }
     }
@@ -89,18 +85,10 @@ fn bytes_that_are_no_point_are_no_validator_and_sign_nothing() {
         bytes[0] = number;
         assert_eq!(check(bytes), Ok(()));
         let point = CompressedEdwardsY(bytes).decompress().is_some();
-        let expected = if point {
-            None
-        } else {
-            Some(KeyError::NotAPoint)
-        };
+        let expected = if point { None } else { Some(KeyError::NotAPoint) };
         assert_eq!(ValidatorKey::from_bytes(&bytes).err(), expected);
         not_points += usize::from(!point);
-        let item = SenderSignature {
-            key: AccountKey::new(bytes),
-            message: b"message",
-            signature,
-        };
+        let item = SenderSignature { key: AccountKey::new(bytes), message: b"message", signature };
         assert!(Ed25519.senders(&[item]).is_err());
         assert!(Ed25519.senders(&[item; 3]).is_err());
     }
@@ -125,24 +113,14 @@ fn a_validator_key_is_written_as_hex() {
     assert_eq!(format!("{key:?}"), "ValidatorKey(8a88e3dd)");
     assert_eq!(text.parse(), Ok(key.clone()));
     assert_eq!(serde_json::to_string(&key).unwrap(), format!("\"{text}\""));
-    assert_eq!(
-        serde_json::from_str::<ValidatorKey>(&format!("\"{text}\"")).unwrap(),
-        key
-    );
+    assert_eq!(serde_json::from_str::<ValidatorKey>(&format!("\"{text}\"")).unwrap(), key);
 
-    assert_eq!(
-        "00".repeat(32).parse::<ValidatorKey>(),
-        Err(KeyError::SmallOrder)
-    );
+    assert_eq!("00".repeat(32).parse::<ValidatorKey>(), Err(KeyError::SmallOrder));
     let short = HexError::Length { found: 2 };
     assert_eq!("00".parse::<ValidatorKey>(), Err(KeyError::Hex(short)));
     let zeros = format!("\"{}\"", "00".repeat(32));
     let error = serde_json::from_str::<ValidatorKey>(&zeros).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with("a point of small order is no public key")
-    );
+    assert!(error.to_string().starts_with("a point of small order is no public key"));
 }
 
 #[test]
@@ -153,24 +131,12 @@ fn a_validator_key_is_encoded_as_its_bytes() {
     assert_eq!(<ValidatorKey as Decode>::from_bytes(&bytes), Ok(key));
     for bad in [[0; 32], [0xff; 32], [2; 32]] {
         let found = <ValidatorKey as Decode>::from_bytes(&Bytes::copy_from_slice(&bad));
-        let Err(DecodeError::Invalid {
-            field: "validator key",
-            offset: 0,
-            ..
-        }) = found
-        else {
+        let Err(DecodeError::Invalid { field: "validator key", offset: 0, .. }) = found else {
             panic!("{bad:?} decoded to {found:?}");
         };
     }
     let found = <ValidatorKey as Decode>::from_bytes(&bytes.slice(1..));
-    assert!(matches!(
-        found,
-        Err(DecodeError::Short {
-            needed: 32,
-            left: 31,
-            ..
-        })
-    ));
+    assert!(matches!(found, Err(DecodeError::Short { needed: 32, left: 31, .. })));
 }
 
 #[test]
@@ -201,19 +167,7 @@ fn what_a_signer_signs_its_key_accepts() {
     let verifier: &dyn Verifier = &Ed25519;
     let signature = signer.sign(b"statement");
     assert_eq!(signature, signer.sign(b"statement"));
-    assert!(
-        verifier
-            .validator(&signer.key(), b"statement", &signature)
-            .is_ok()
-    );
-    assert!(
-        verifier
-            .validator(&signer.key(), b"Statement", &signature)
-            .is_err()
-    );
-    assert!(
-        verifier
-            .validator(&key(1), b"statement", &signature)
-            .is_err()
-    );
+    assert!(verifier.validator(&signer.key(), b"statement", &signature).is_ok());
+    assert!(verifier.validator(&signer.key(), b"Statement", &signature).is_err());
+    assert!(verifier.validator(&key(1), b"statement", &signature).is_err());
 }

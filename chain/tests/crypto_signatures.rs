@@ -37,16 +37,8 @@ fn senders_accept(vector: &Vector) -> bool {
 fn every_vector_has_its_verdict_under_each_rule() {
     vectors::check_the_constants();
     for vector in all() {
-        assert_eq!(
-            validators_accept(&vector),
-            vector.validators,
-            "validators: {vector:?}"
-        );
-        assert_eq!(
-            senders_accept(&vector),
-            vector.senders,
-            "senders: {vector:?}"
-        );
+        assert_eq!(validators_accept(&vector), vector.validators, "validators: {vector:?}");
+        assert_eq!(senders_accept(&vector), vector.senders, "senders: {vector:?}");
     }
 }
 
@@ -64,12 +56,7 @@ fn the_secret_keys_of_rfc_8032_make_its_signatures() {
         let seed: AccountKey = secret.parse().unwrap();
         let key = SecretKey::from_seed(seed.as_bytes());
         assert_eq!(*key.account_key().as_bytes(), vector.key, "{}", vector.name);
-        assert_eq!(
-            *key.sign(&vector.message).as_bytes(),
-            vector.signature,
-            "{}",
-            vector.name
-        );
+        assert_eq!(*key.sign(&vector.message).as_bytes(), vector.signature, "{}", vector.name);
     }
 }
 
@@ -78,14 +65,8 @@ fn small_order_keys_are_refused_for_the_key_and_not_the_equation() {
     for vector in vectors::small_order_key() {
         let signature = ed25519_zebra::Signature::from_bytes(&vector.signature);
         let zip215 = ed25519_zebra::VerificationKey::try_from(vector.key).unwrap();
-        assert!(
-            zip215.verify(&signature, &vector.message).is_ok(),
-            "{vector:?}"
-        );
-        assert!(
-            check_account_key(&AccountKey::new(vector.key)).is_err(),
-            "{vector:?}"
-        );
+        assert!(zip215.verify(&signature, &vector.message).is_ok(), "{vector:?}");
+        assert!(check_account_key(&AccountKey::new(vector.key)).is_err(), "{vector:?}");
         assert!(ValidatorKey::from_bytes(&vector.key).is_err(), "{vector:?}");
     }
 }
@@ -106,31 +87,21 @@ fn what_validators_accept_every_other_rule_accepts() {
 /// of mixed order: no neighbour of the key or of the signature will do.
 #[test]
 fn a_validators_signature_is_good_for_one_key_and_in_one_form() {
-    let accepted: Vec<_> = vectors::mixed_order()
-        .into_iter()
-        .filter(|v| v.validators)
-        .collect();
+    let accepted: Vec<_> = vectors::mixed_order().into_iter().filter(|v| v.validators).collect();
     assert!(accepted.len() > 40);
-    let keys: Vec<_> = accepted
-        .iter()
-        .map(|vector| ValidatorKey::from_bytes(&vector.key).unwrap())
-        .collect();
+    let keys: Vec<_> =
+        accepted.iter().map(|vector| ValidatorKey::from_bytes(&vector.key).unwrap()).collect();
     for vector in &accepted {
         for key in &keys {
-            let good = Ed25519
-                .validator(key, &vector.message, &Signature::new(vector.signature))
-                .is_ok();
+            let good =
+                Ed25519.validator(key, &vector.message, &Signature::new(vector.signature)).is_ok();
             assert_eq!(good, *key.as_bytes() == vector.key, "{vector:?} by {key:?}");
         }
         for other in &accepted {
             let mut swapped = vector.clone();
             swapped.signature[..32].copy_from_slice(&other.signature[..32]);
             let same = swapped.signature == vector.signature;
-            assert_eq!(
-                validators_accept(&swapped),
-                same,
-                "{vector:?} with R of {other:?}"
-            );
+            assert_eq!(validators_accept(&swapped), same, "{vector:?} with R of {other:?}");
         }
     }
 }
@@ -150,21 +121,10 @@ fn in_batches_of(size: usize) {
         for _ in 0..times {
             let place = seeded.below(size);
             let first = seeded.below(fillers.len() - size);
-            let mut batch: Vec<_> = fillers[first..first + size]
-                .iter()
-                .map(Vector::item)
-                .collect();
+            let mut batch: Vec<_> = fillers[first..first + size].iter().map(Vector::item).collect();
             batch[place] = vector.item();
-            let expected = if vector.senders {
-                Ok(())
-            } else {
-                Err(BadSender { index: place })
-            };
-            assert_eq!(
-                Ed25519.senders(&batch),
-                expected,
-                "at {place} of {size}: {vector:?}"
-            );
+            let expected = if vector.senders { Ok(()) } else { Err(BadSender { index: place }) };
+            assert_eq!(Ed25519.senders(&batch), expected, "at {place} of {size}: {vector:?}");
         }
     }
 }
@@ -207,10 +167,7 @@ fn the_same_signature_may_stand_in_a_batch_again_and_again() {
     let fillers = vectors::fillers(2);
     let mut batch = vec![fillers[0].item(); 40];
     assert_eq!(Ed25519.senders(&batch), Ok(()));
-    batch[17] = SenderSignature {
-        message: b"other",
-        ..batch[17]
-    };
+    batch[17] = SenderSignature { message: b"other", ..batch[17] };
     batch[18] = batch[17];
     assert_eq!(Ed25519.senders(&batch), Err(BadSender { index: 17 }));
 }
@@ -229,22 +186,12 @@ fn of_several_bad_ones_the_first_is_named() {
                 let place = seeded.below(size);
                 first = first.min(place);
                 batch[place] = match kind {
-                    0 => SenderSignature {
-                        message: b"another message",
-                        ..batch[place]
-                    },
+                    0 => SenderSignature { message: b"another message", ..batch[place] },
                     1 => bad_keys[seeded.below(bad_keys.len())].item(),
-                    _ => SenderSignature {
-                        signature: Signature::new([0xff; 64]),
-                        ..batch[place]
-                    },
+                    _ => SenderSignature { signature: Signature::new([0xff; 64]), ..batch[place] },
                 };
             }
-            assert_eq!(
-                Ed25519.senders(&batch),
-                Err(BadSender { index: first }),
-                "of {size}"
-            );
+            assert_eq!(Ed25519.senders(&batch), Err(BadSender { index: first }), "of {size}");
         }
     }
 }
@@ -258,18 +205,11 @@ fn two_bad_signatures_do_not_cancel() {
     for round in 0..200 {
         let size = [2, 8, 64][round % 3];
         let first = seeded.below(fillers.len() - size);
-        let mut batch: Vec<_> = fillers[first..first + size]
-            .iter()
-            .map(Vector::item)
-            .collect();
+        let mut batch: Vec<_> = fillers[first..first + size].iter().map(Vector::item).collect();
         let (more, less) = (seeded.below(size - 1), size - 1);
         shift(&mut batch[more], true);
         shift(&mut batch[less], false);
-        assert_eq!(
-            Ed25519.senders(&batch),
-            Err(BadSender { index: more }),
-            "round {round}"
-        );
+        assert_eq!(Ed25519.senders(&batch), Err(BadSender { index: more }), "round {round}");
     }
 }
 

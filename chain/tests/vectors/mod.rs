@@ -37,15 +37,7 @@ impl Vector {
 
     fn bad(name: String, key: [u8; 32], message: &[u8], signature: [u8; 64]) -> Self {
         let message = message.to_vec();
-        Self {
-            name,
-            key,
-            message,
-            signature,
-            validators: false,
-            senders: false,
-            delicate: false,
-        }
+        Self { name, key, message, signature, validators: false, senders: false, delicate: false }
     }
 }
 
@@ -70,9 +62,7 @@ impl Seeded {
 
 /// Good signatures by a few senders.
 pub(crate) fn fillers(count: usize) -> Vec<Vector> {
-    let keys: Vec<_> = (0..8)
-        .map(|seed| SecretKey::from_seed(&[seed; 32]))
-        .collect();
+    let keys: Vec<_> = (0..8).map(|seed| SecretKey::from_seed(&[seed; 32])).collect();
     let sign = |number: usize| {
         let key = &keys[number % keys.len()];
         let message = format!("filler {number}").into_bytes();
@@ -97,9 +87,7 @@ pub(crate) fn from_file() -> Vec<Vector> {
         other => panic!("a verdict is good or bad, not {other}"),
     };
     let hex = |text: &str| HEXLOWER.decode(text.trim_matches('-').as_bytes()).unwrap();
-    let lines = include_str!("ed25519.txt")
-        .lines()
-        .filter(|line| !line.starts_with('#'));
+    let lines = include_str!("ed25519.txt").lines().filter(|line| !line.starts_with('#'));
     let vectors: Vec<_> = lines
         .map(|line| {
             let fields: Vec<_> = line.split(' ').collect();
@@ -128,11 +116,7 @@ fn secrets() -> (Scalar, Scalar) {
 }
 
 fn challenge(r: &[u8; 32], key: &[u8; 32], message: &[u8]) -> Scalar {
-    let hash = Sha512::new()
-        .chain_update(r)
-        .chain_update(key)
-        .chain_update(message)
-        .finalize();
+    let hash = Sha512::new().chain_update(r).chain_update(key).chain_update(message).finalize();
     Scalar::from_bytes_mod_order_wide(&hash.into())
 }
 
@@ -151,9 +135,7 @@ fn join(r: [u8; 32], s: [u8; 32]) -> [u8; 64] {
 }
 
 fn plus_torsion(number: Scalar, torsion: usize) -> [u8; 32] {
-    (EdwardsPoint::mul_base(&number) + EIGHT_TORSION[torsion])
-        .compress()
-        .to_bytes()
+    (EdwardsPoint::mul_base(&number) + EIGHT_TORSION[torsion]).compress().to_bytes()
 }
 
 /// `A + T` and `R + T` with every pair of points of small order. The senders' rule accepts them all.
@@ -208,12 +190,7 @@ pub(crate) fn small_order_encodings() -> Vec<[u8; 32]> {
             encodings.insert(form);
         }
     }
-    encodings.retain(|bytes| {
-        CompressedEdwardsY(*bytes)
-            .decompress()
-            .unwrap()
-            .is_small_order()
-    });
+    encodings.retain(|bytes| CompressedEdwardsY(*bytes).decompress().unwrap().is_small_order());
     assert_eq!(encodings.len(), 14);
     encodings.into_iter().collect()
 }
@@ -304,10 +281,7 @@ pub(crate) fn malformed() -> Vec<Vector> {
     for bit in 0..256 {
         let mut other = r;
         other[bit / 8] ^= 1 << (bit % 8);
-        push(
-            format!("bit {bit} of R, s fits"),
-            sign(nonce, other, &key, message),
-        );
+        push(format!("bit {bit} of R, s fits"), sign(nonce, other, &key, message));
     }
     for bit in 0..512 {
         let mut other = good;
@@ -317,20 +291,9 @@ pub(crate) fn malformed() -> Vec<Vector> {
     let one = Scalar::ONE.to_bytes();
     let minus_one = (-Scalar::ONE).to_bytes();
     let prime_plus_one = add(PRIME, one).unwrap();
-    for r in [
-        [0; 32],
-        one,
-        minus_one,
-        ORDER,
-        PRIME,
-        prime_plus_one,
-        [0xff; 32],
-    ] {
+    for r in [[0; 32], one, minus_one, ORDER, PRIME, prime_plus_one, [0xff; 32]] {
         for s in [[0; 32], one, minus_one, ORDER, PRIME, [0xff; 32]] {
-            push(
-                format!("R {}, s {}", HEXLOWER.encode(&r), HEXLOWER.encode(&s)),
-                join(r, s),
-            );
+            push(format!("R {}, s {}", HEXLOWER.encode(&r), HEXLOWER.encode(&s)), join(r, s));
         }
     }
     push("s + 1".into(), join(r, add(good_s, one).unwrap()));
@@ -341,13 +304,7 @@ pub(crate) fn malformed() -> Vec<Vector> {
 pub(crate) fn check_the_constants() {
     assert!((EIGHT_TORSION[1] + EIGHT_TORSION[7]).is_identity());
     for number in 1..8 {
-        assert_eq!(
-            EIGHT_TORSION[number - 1] + EIGHT_TORSION[1],
-            EIGHT_TORSION[number]
-        );
+        assert_eq!(EIGHT_TORSION[number - 1] + EIGHT_TORSION[1], EIGHT_TORSION[number]);
     }
-    assert_eq!(
-        add((-Scalar::ONE).to_bytes(), Scalar::ONE.to_bytes()),
-        Some(ORDER)
-    );
+    assert_eq!(add((-Scalar::ONE).to_bytes(), Scalar::ONE.to_bytes()), Some(ORDER));
 }
