@@ -294,8 +294,11 @@ impl Reader {
     pub fn text(&mut self, field: &'static str, limit: usize) -> Result<String, DecodeError> {
         let offset = self.offset;
         let bytes = self.bytes(field, limit)?;
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|_| DecodeError::Invalid { field, offset, rule: "text is UTF-8" })?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| DecodeError::Invalid {
+            field,
+            offset,
+            rule: "text is UTF-8",
+        })?;
         Ok(text.to_owned())
     }
 
