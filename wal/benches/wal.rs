@@ -122,13 +122,14 @@ fn recovery(home: &Path, payload: usize) {
     let bytes: Vec<u8> = (0..payload).map(|index| (index * 31 % 251) as u8).collect();
     let mut height = 0;
     while wal.segments() < 17 {
-        while wal.fits(payload) && height % 64 != 63 {
+        for _ in 0..((1 << 20) / payload).clamp(1, 64) - 1 {
             height += 1;
             let tag = Tag { term: 1, height };
             wal.push(Entry::Record { kind: 1, tag, payload: &bytes }).unwrap();
         }
         height += 1;
-        wal.commit().unwrap();
+        let tag = Tag { term: 1, height };
+        wal.append(&[Entry::Record { kind: 1, tag, payload: &bytes }]).unwrap();
     }
     drop(wal);
     let mut files: Vec<PathBuf> =
@@ -148,8 +149,7 @@ fn recovery(home: &Path, payload: usize) {
         }
     };
     let recover = || {
-        let disk = File::read_only(&path).unwrap();
-        let mut disk = disk;
+        let mut disk = File::read_only(&path).unwrap();
         let mut seen = 0u64;
         let (report, _) = quorate_wal::salvage(&mut disk, b"bench", Tag::ZERO, |record| {
             seen += record.lsn.get() & 1;

@@ -98,7 +98,7 @@ fn segment_header() {
             max_group: word(bytes, 10) as u32,
             align: 512 << (word(bytes, 11) % 4),
             identity: bytes.iter().take(64).copied().collect(),
-            preamble: (bytes.len() % 2 == 0).then(|| bytes[..bytes.len().min(900)].to_vec()),
+            preamble: bytes.len().is_multiple_of(2).then(|| bytes[..bytes.len().min(900)].to_vec()),
         };
         let encoded = header.encode();
         assert_eq!(SegmentHeader::decode(&encoded), Ok(header.clone()));

@@ -4,7 +4,9 @@
 //! is sealed, because only then is its place known. The buffer begins at an address that is a
 //! multiple of the page size, so that the write can go around the page cache.
 
-use crate::frame::{Frame, HEADER, Origin, apply_mask, choose_mask, padded};
+use crate::frame::{
+    Frame, HEADER, Origin, apply_mask, choose_mask, copy_and_crc32c, crc32c, padded,
+};
 use crate::record::{Lsn, Tag};
 use crate::segment::SegmentHeader;
 
@@ -81,10 +83,15 @@ impl Group {
         let end = body + padded(payload.len());
         self.buffer.reserve(end, at);
         let bytes = &mut self.buffer.bytes_mut()[body..end];
-        bytes[..payload.len()].copy_from_slice(payload);
+        let mut digest = copy_and_crc32c(payload, bytes);
         bytes[payload.len()..].fill(0);
+        digest.update(&bytes[payload.len()..]);
+        let mut payload_crc = digest.finalize() as u32;
         let mask = choose_mask(body, bytes);
-        apply_mask(bytes, mask);
+        if mask != 0 {
+            apply_mask(bytes, mask);
+            payload_crc = crc32c(bytes);
+        }
         let frame = Frame {
             length: payload.len() as u32,
             lsn,
@@ -92,7 +99,7 @@ impl Group {
             synced: Lsn::ZERO,
             mask,
             previous: 0,
-            payload_crc: crc32c::crc32c(bytes),
+            payload_crc,
             kind,
             origin,
             last: false,

@@ -2,7 +2,7 @@
 
 use crate::disk::{Disk, Operation};
 use crate::error::{Error, Fault};
-use crate::frame::SECTOR;
+use crate::frame::{SECTOR, crc32c};
 use crate::segment::{HeaderFault, MAX_HEADER, SegmentHeader, SegmentName, VERSION};
 
 /// Enough for both copies in nearly every case.
@@ -39,8 +39,8 @@ fn either_copy(bytes: &[u8], file: &str) -> Result<(Option<SegmentHeader>, Optio
             let second = bytes.get(copy..2 * copy).unwrap_or(&[]);
             let fault = (second != &bytes[..copy]).then(|| Fault::Header {
                 copy: 1,
-                expected: crc32c::crc32c(&bytes[..copy]),
-                found: crc32c::crc32c(second),
+                expected: crc32c(&bytes[..copy]),
+                found: crc32c(second),
             });
             Ok((Some(header), fault))
         }

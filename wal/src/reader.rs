@@ -58,7 +58,9 @@ impl<'d, D: Disk> Reader<'d, D> {
         let from = self.pin.min(offset);
         if held.contains(&from) {
             let drop = (from - self.start) as usize;
-            self.buffer.copy_within(drop..self.filled, 0);
+            if drop > 0 {
+                self.buffer.copy_within(drop..self.filled, 0);
+            }
             self.filled -= drop;
             self.start = from;
         } else {

@@ -26,7 +26,7 @@
 //!
 //! Left out: a table of contents at the end. A segment is read once, from front to back.
 
-use crate::frame::{Place, is_blank, u32_at, u64_at};
+use crate::frame::{Place, crc32c, is_blank, u32_at, u64_at};
 use crate::record::{Lsn, Tag};
 
 const MAGIC: [u8; 8] = *b"QUORWAL1";
@@ -110,8 +110,8 @@ impl SegmentHeader {
         out[104] = self.identity.len() as u8;
         out[105] = u8::from(self.preamble.is_some());
         out[112..112 + self.identity.len()].copy_from_slice(&self.identity);
-        out[176..180].copy_from_slice(&crc32c::crc32c(preamble).to_le_bytes());
-        let crc = crc32c::crc32c(&out[..180]);
+        out[176..180].copy_from_slice(&crc32c(preamble).to_le_bytes());
+        let crc = crc32c(&out[..180]);
         out[180..184].copy_from_slice(&crc.to_le_bytes());
         out[FIXED..FIXED + preamble.len()].copy_from_slice(preamble);
         out
@@ -123,7 +123,7 @@ impl SegmentHeader {
             return Err(HeaderFault::Bad { expected: 0, found: 0 });
         }
         let version = u32_at(bytes, 8);
-        let (expected, found) = (crc32c::crc32c(&bytes[..180]), u32_at(bytes, 180));
+        let (expected, found) = (crc32c(&bytes[..180]), u32_at(bytes, 180));
         if bytes[..8] != MAGIC {
             return Err(HeaderFault::Bad { expected, found });
         }
@@ -133,7 +133,7 @@ impl SegmentHeader {
             let mut ours = [0; 180];
             ours.copy_from_slice(&bytes[..180]);
             ours[8..12].copy_from_slice(&VERSION.to_le_bytes());
-            return Err(if crc32c::crc32c(&ours) == found {
+            return Err(if crc32c(&ours) == found {
                 HeaderFault::Bad { expected, found }
             } else {
                 HeaderFault::Version(version)
@@ -159,7 +159,7 @@ impl SegmentHeader {
             return Err(bad);
         }
         let preamble = &bytes[FIXED..FIXED + preamble_length];
-        let (expected, found) = (crc32c::crc32c(preamble), u32_at(bytes, 176));
+        let (expected, found) = (crc32c(preamble), u32_at(bytes, 176));
         if expected != found {
             return Err(HeaderFault::Bad { expected, found });
         }

@@ -4,7 +4,7 @@
 
 use crate::disk::Disk;
 use crate::error::{Error, Fault};
-use crate::frame::{Frame, FrameFault, HEADER, SECTOR, apply_mask, has_magic, is_blank};
+use crate::frame::{Frame, FrameFault, HEADER, SECTOR, apply_mask, crc32c, has_magic, is_blank};
 use crate::reader::Reader;
 use crate::record::Lsn;
 use crate::scan::Broken;
@@ -129,7 +129,7 @@ pub(crate) fn check_payload<D: Disk>(
     frame: &Frame,
 ) -> Result<Option<Fault>, Error> {
     let payload = reader.bytes(at + HEADER as u64, frame.padded())?;
-    let expected = crc32c::crc32c(payload);
+    let expected = crc32c(payload);
     if expected != frame.payload_crc {
         return Ok(Some(Fault::Payload { expected, found: frame.payload_crc }));
     }

@@ -35,10 +35,10 @@ fn check(disk: Memory, log: &Log, what: &str) -> Option<Report> {
             assert_eq!(found.preamble, Some(vec![6; 50]), "{what}");
             return None;
         }
-        Err(refused) => match refused.error {
-            Error::Corrupt(report) => (refused.disk, *report),
-            error => panic!("{what}: {error}"),
-        },
+        Err(refused) => {
+            let Error::Corrupt(report) = refused.error else { panic!("{what}: {}", refused.error) };
+            (refused.disk, *report)
+        }
     };
     let mut saved = Log::new();
     let result = salvage(&mut disk, IDENTITY, Tag::ZERO, |record| {
