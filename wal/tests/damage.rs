@@ -10,7 +10,9 @@ use quorate_wal::{Error, Fault, Memory, Report, Tag, salvage};
 
 /// Three segments, groups of one and of several, a preamble, a blank payload; everything marked.
 fn sample() -> (Memory, Log) {
-    let (mut wal, ..) = open(Memory::new(9)).unwrap();
+    // No spares: hundreds of thousands of openings would read their zeros.
+    let options = quorate_wal::Options { spares: 0, ..options() };
+    let (mut wal, ..) = common::open_with(Memory::new(9), options, 0).unwrap();
     let mut rng = Rng(4);
     let mut log = Log::new();
     log.extend(append(&mut wal, &[Owned::Preamble(vec![5; 70])]).unwrap());

@@ -43,7 +43,7 @@ fn read_all(mut disk: Memory) -> Option<Log> {
 
 #[test]
 fn fuzz_directory() {
-    bolero::check!().with_iterations(1_500).for_each(|bytes: &[u8]| {
+    bolero::check!().with_iterations(1_500).with_max_len(1_600).for_each(|bytes: &[u8]| {
         let mut disk = Memory::new(1);
         let names = [
             "00000001-0000000000000001.wal",
@@ -66,7 +66,7 @@ fn fuzz_directory() {
 fn fuzz_record() {
     let (disk, log) = sample();
     let files = segments(&disk);
-    bolero::check!().with_iterations(3_000).for_each(|bytes: &[u8]| {
+    bolero::check!().with_iterations(3_000).with_max_len(176).for_each(|bytes: &[u8]| {
         // Each edit: which file, where, and up to 40 bytes.
         let mut disk = disk.clone();
         for edit in bytes.chunks(44).take(4) {
