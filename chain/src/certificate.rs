@@ -19,7 +19,7 @@ use crate::crypto::Verifier;
 use crate::ids::{BlockHash, BlockRef, ChainId, Height, NodeId, RosterHash, Signature, Term};
 use crate::limits;
 use crate::roster::{QuorumKind, Roster};
-use crate::statement::Statement;
+use crate::statement::{SignedStatement, Statement};
 
 /// A validator's signature under the statement of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +80,30 @@ impl Certificate {
         signatures.sort_by_key(|signed| signed.signer);
         signatures.dedup_by_key(|signed| signed.signer);
         Self { statement, roster_hash, signatures }
+    }
+
+    /// Makes a certificate of statements that were verified one by one, if those who made them are a
+    /// quorum of the roster. Statements that say something else are left out.
+    #[must_use]
+    pub fn gather<'a>(
+        statement: Statement,
+        roster: &Roster,
+        said: impl IntoIterator<Item = &'a Checked<SignedStatement>>,
+    ) -> Option<Checked<Self>> {
+        let quorum = quorum_for(kind_of(&statement)?);
+        let fits = |one: &&Checked<SignedStatement>| {
+            one.statement == statement
+                && one.roster_hash == roster.hash()
+                && roster.is_voter(one.signer)
+        };
+        let signed = |one: &Checked<SignedStatement>| Signed {
+            signer: one.signer,
+            signature: one.signature,
+        };
+        let signatures = said.into_iter().filter(fits).map(signed).collect();
+        let certificate = Self::assemble(statement, roster.hash(), signatures);
+        let enough = roster.has_quorum(quorum, &certificate.signers());
+        enough.then(|| Checked::verified(certificate))
     }
 
     /// What it certifies.
@@ -156,11 +180,7 @@ impl Certificate {
         if let Some(stranger) = self.signatures.iter().find(voter) {
             return Err(CertificateError::NotVoter { signer: stranger.signer });
         }
-        let quorum = match self.kind() {
-            CertificateKind::PreVote | CertificateKind::Election => QuorumKind::Election,
-            CertificateKind::Commit => QuorumKind::Commit,
-        };
-        if !roster.has_quorum(quorum, &self.signers()) {
+        if !roster.has_quorum(quorum_for(self.kind()), &self.signers()) {
             return Err(CertificateError::NoQuorum { signers: self.signatures.len() });
         }
         let message = self.statement.message(chain_id, self.roster_hash);
@@ -170,6 +190,14 @@ impl Certificate {
             verifier.validator(&member.key, &message, signature).map_err(|_| bad)?;
         }
         Ok(())
+    }
+}
+
+/// The quorum that a certificate of this kind takes.
+const fn quorum_for(kind: CertificateKind) -> QuorumKind {
+    match kind {
+        CertificateKind::PreVote | CertificateKind::Election => QuorumKind::Election,
+        CertificateKind::Commit => QuorumKind::Commit,
     }
 }
 
