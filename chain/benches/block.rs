@@ -2,7 +2,7 @@
 //!
 //! Every figure is measured several times, in turns with the bare cost it is compared with; printed
 //! is the median, and the ratio to the bare cost of the same run.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::hint::black_box;
 use std::time::Instant;

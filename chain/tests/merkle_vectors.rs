@@ -74,7 +74,7 @@ const PATHS: [(u64, u64, &[&str]); 5] = [
 ];
 
 fn hash(hex: &str) -> Hash {
-    hex.parse().unwrap()
+    hex.parse().expect("64 digits")
 }
 
 fn leaves() -> Vec<Hash> {

@@ -9,8 +9,8 @@ use crate::merkle::node_hash;
 
 /// A prefix after the update.
 pub(super) enum Settled {
-    /// Nothing in it has changed.
-    Same,
+    /// Nothing in it has changed. If it is a bucket and was read, its leaves.
+    Same(Option<Vec<Leaf>>),
     /// No more leaves than a bucket holds; the parent decides where they go.
     Few(Vec<Leaf>),
     /// More than that.
@@ -68,6 +68,7 @@ impl<'a> Edit<'a> {
         changes: &[Change],
         before: &L,
     ) -> Result<Draft, StateTreeError<L::Error>> {
+        self.nodes.warm(changes.iter().map(|(path, _)| path));
         let top = self.settle(Place { slot: 0, depth: 0 }, changes, before)?;
         self.place(0, top);
         Ok(self.draft)
@@ -92,9 +93,7 @@ impl<'a> Edit<'a> {
         changes: &[Change],
         before: &L,
     ) -> Result<Settled, StateTreeError<L::Error>> {
-        let Some((path, _)) = changes.first() else {
-            return Ok(Settled::Same);
-        };
+        let Some((path, _)) = changes.first() else { return Ok(Settled::Same(None)) };
         let Below::Pair(pair) = self.nodes.below(at.slot) else {
             return self.settle_bucket(at, changes, before);
         };
@@ -103,8 +102,8 @@ impl<'a> Edit<'a> {
         let depth = at.depth + 1;
         let left = self.settle(Place { slot: pair, depth }, left, before)?;
         let right = self.settle(Place { slot: pair + 1, depth }, right, before)?;
-        if matches!((&left, &right), (Settled::Same, Settled::Same)) {
-            return Ok(Settled::Same);
+        if matches!((&left, &right), (Settled::Same(_), Settled::Same(_))) {
+            return Ok(Settled::Same(None));
         }
         if self.size(pair, &left) + self.size(pair + 1, &right) <= BUCKET {
             let range = PathRange::around(path, at.depth);
@@ -124,9 +123,9 @@ impl<'a> Edit<'a> {
         before: &L,
     ) -> Result<Settled, StateTreeError<L::Error>> {
         let range = PathRange::around(&changes[0].0, at.depth);
-        let old = self.take(at.slot, Settled::Same, range, before)?;
+        let old = read(self.nodes.get(at.slot), range, before)?;
         let Some(new) = self.draft.merge(&old, changes) else {
-            return Ok(Settled::Same);
+            return Ok(Settled::Same(Some(old)));
         };
         if new.len() <= BUCKET {
             return Ok(Settled::Few(new));
@@ -140,7 +139,7 @@ impl<'a> Edit<'a> {
         match child {
             Settled::Few(leaves) => leaves.len(),
             Settled::Many(_) => BUCKET + 1,
-            Settled::Same => match self.nodes.below(slot) {
+            Settled::Same(_) => match self.nodes.below(slot) {
                 Below::Bucket(leaves) => leaves as usize,
                 Below::Pair(_) => BUCKET + 1,
             },
@@ -156,15 +155,18 @@ impl<'a> Edit<'a> {
         before: &L,
     ) -> Result<Vec<Leaf>, StateTreeError<L::Error>> {
         match child {
-            Settled::Few(leaves) => Ok(leaves),
-            Settled::Same | Settled::Many(_) => read(self.nodes.get(slot), range, before),
+            Settled::Few(leaves) | Settled::Same(Some(leaves)) => Ok(leaves),
+            // An empty bucket is not worth a look: a chain of them may end here.
+            Settled::Same(None) if self.size(slot, &child) == 0 => Ok(Vec::new()),
+            Settled::Same(None) => read(self.nodes.get(slot), range, before),
+            Settled::Many(_) => unreachable!("a child with more leaves than a bucket is not taken"),
         }
     }
 
     /// Writes a child if it has changed, and gives its hash.
     fn place(&mut self, slot: u32, child: Settled) -> Hash {
         let node = match child {
-            Settled::Same => return *self.nodes.hash(slot),
+            Settled::Same(_) => return *self.nodes.hash(slot),
             Settled::Few(leaves) => Node::bucket(&leaves),
             Settled::Many(node) => node,
         };

@@ -67,8 +67,8 @@
 //! A writer may try keys until their paths share many bits. To make a bucket one level deeper takes
 //! nine such paths and twice the trying; 2⁵⁰ hashes give nine paths that share about 54 bits. What
 //! that buys is three times the nodes on this one path and a proof of 2.5 KB. No bucket ever holds
-//! more than eight leaves, so a block costs at most eight leaves read and one path hashed for each
-//! key it writes. (Buckets that are addressed by a fixed number of bits would instead grow without
+//! more than eight leaves, so for each key it writes a block reads at most its bucket and, if buckets
+//! merge, eight leaves more, and hashes one path. (Buckets that are addressed by a fixed number of bits would instead grow without
 //! a limit under such keys, and with them every proof and every block that touches them.)
 //!
 //! ## Left out

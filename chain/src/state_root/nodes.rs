@@ -1,6 +1,6 @@
 //! The nodes of the tree, in flat memory.
 
-use super::{Leaf, bucket_hash};
+use super::{Leaf, bit, bucket_hash};
 use crate::ids::Hash;
 
 /// The hash of a prefix, and what is below.
@@ -54,6 +54,23 @@ impl Nodes {
 
     pub(super) fn get(&self, slot: u32) -> Node {
         Node { hash: *self.hash(slot), below: self.below(slot) }
+    }
+
+    /// Touches what is on the way to these paths, for all of them a level at a time: the loads then
+    /// overlap, whereas an update that goes down one path after the other waits for each of them.
+    pub(super) fn warm<'a>(&self, paths: impl Iterator<Item = &'a Hash>) {
+        let mut ways: Vec<(&Hash, u32)> = paths.map(|path| (path, 0)).collect();
+        let (mut depth, mut touched) = (0, 0);
+        while !ways.is_empty() {
+            ways.retain_mut(|(path, slot)| {
+                touched ^= self.hash(*slot).as_bytes()[0];
+                let Below::Pair(pair) = self.below(*slot) else { return false };
+                *slot = pair + u32::from(bit(path, depth));
+                true
+            });
+            depth += 1;
+        }
+        std::hint::black_box(touched);
     }
 
     /// Puts the node into the slot, and what was in the slot into `node`.

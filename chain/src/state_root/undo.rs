@@ -37,6 +37,13 @@ impl Undo {
         self.root
     }
 
+    /// How much memory it has reserved, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.nodes.capacity() * size_of::<(u32, Node)>()
+            + self.leaves.capacity() * size_of::<Change>()
+    }
+
     pub(super) fn count(&self) -> u64 {
         self.count
     }
