@@ -228,7 +228,8 @@ impl SegmentName {
         let generation = u64::from_str_radix(generation, 16).ok()?;
         let number = u64::from_str_radix(number, 16).ok()?;
         let parsed = SegmentName { generation, number, role };
-        // Only the one spelling: "+1" and "1" parse as well.
-        (parsed.format() == name).then_some(parsed)
+        // Only the one spelling: "+1" and "1" parse as well. And no number without a next one.
+        let has_next = generation < u64::MAX && number < u64::MAX;
+        (has_next && parsed.format() == name).then_some(parsed)
     }
 }

@@ -127,7 +127,8 @@ impl<D: Disk> Wal<D> {
         if bytes > self.options.max_group {
             return Err(Error::GroupFull { bytes, limit: self.options.max_group });
         }
-        let lsn = Lsn::new(self.ledger.next.get() + self.group.count() as u64);
+        let lsn = self.ledger.next.get().saturating_add(self.group.count() as u64);
+        let lsn = Lsn::new(lsn);
         match entry {
             Entry::Record { kind, tag, payload } => {
                 self.group.push(Origin::Record, kind, lsn, tag, payload);

@@ -48,7 +48,7 @@ fn fuzz_directory() {
         let names = [
             "00000001-0000000000000001.wal",
             "00000001-0000000000000002.wal",
-            "00000001-ffffffffffffffff.wal",
+            "00000001-fffffffffffffffe.wal",
             "00000002-0000000000000001.new",
             "00000000-0000000000000000.damaged",
             "spare-00000001.zero",

@@ -342,3 +342,17 @@ fn a_real_directory_works_the_same_and_admits_one_process() {
         assert!(disk.read("../x", 0, &mut []).is_err());
     }
 }
+
+#[test]
+fn a_spare_segment_that_is_not_zeros_is_not_taken() {
+    let mut disk = Memory::new(1);
+    let mut bytes = vec![0; options().segment as usize];
+    bytes[3000..3100].fill(0xEE);
+    disk.put_file("spare-00000001.zero", &bytes);
+    disk.put_file("spare-00000002.zero", &bytes[..2048]);
+    disk.put_file("spare-00000003.tmp", &bytes);
+    let (mut wal, ..) = open(disk).unwrap();
+    let log = fill(&mut wal, 1..20);
+    let (_, found, recovered) = open(wal.into_disk()).unwrap();
+    assert_eq!((recovered, found.torn), (log, None));
+}
