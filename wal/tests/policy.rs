@@ -152,7 +152,7 @@ fn a_rebuild_crashed_anywhere_leaves_the_old_log_or_the_new_one() {
     let whole = rebuild(disk.clone()).unwrap();
     let end = whole.disk().operations();
     for index in start..=end {
-        for mode in 0..4u64 {
+        for mode in 0..8u64 {
             let shared = Arc::new(Mutex::new(disk.clone()));
             let hook = move |step: &Step<'_>| {
                 if step.index >= index { Verdict::Crash } else { Verdict::Proceed }
@@ -169,7 +169,7 @@ fn a_rebuild_crashed_anywhere_leaves_the_old_log_or_the_new_one() {
             drop(result);
             let mut after = shared.lock().unwrap().clone();
             after.set_hook(None);
-            let mut rng = common::Rng(index);
+            let mut rng = common::Rng(index << 8 | mode);
             after.crash(|_| match mode {
                 0 => false,
                 1 => true,
@@ -189,6 +189,10 @@ fn a_rebuild_crashed_anywhere_leaves_the_old_log_or_the_new_one() {
                 Err(refused) => {
                     assert!(index < end, "{what}");
                     assert!(matches!(refused.error, Error::Corrupt(_)), "{what}: {refused}");
+                    for (name, bytes) in damaged.iter().filter(|(name, _)| name.ends_with("wal")) {
+                        let old = refused.disk.bytes(name);
+                        assert_eq!(old.as_ref(), Some(bytes), "{what}: {name}");
+                    }
                     // And it can be tried again.
                     let wal = rebuild(refused.disk).unwrap();
                     let (_, _, recovered) = open(wal.into_disk()).unwrap();
