@@ -1,1 +1,26 @@
-//! Nothing here yet.
+//! Raft over blocks, as a pure state machine.
+//!
+//! [`raft::Core`] takes events ([`event::Event`]) and returns effects ([`effect::Effect`]). The rules
+//! are in the module docs: [`candidate`](raft) for campaigns, `follower` for appends and acks, `leader`
+//! for replication and commit, `adopt` for taking blocks over, [`judge`] for whom to believe.
+
+mod adopt;
+mod candidate;
+mod follower;
+mod leader;
+
+pub mod ballot;
+pub mod commits;
+pub mod config;
+pub mod durability;
+pub mod effect;
+pub mod event;
+pub mod jitter;
+pub mod judge;
+pub mod log;
+pub mod message;
+pub mod progress;
+pub mod raft;
+pub mod role;
+pub mod states;
+pub mod time;

@@ -1,0 +1,239 @@
+//! Taking blocks over: from the leader, or from anyone whose chain is worth more.
+//!
+//! A tip never falls in rank. What is held is cut only for a range that ends in a block of the current
+//! term sent by its leader, in a block of higher rank that was pulled, or in a certified one. A block of
+//! the current term is never exchanged for another of the same term: then the leader has sealed twice,
+//! and is not listened to any more.
+
+use quorate_chain::block::Block;
+use quorate_chain::certificate::{Certificate, CertificateKind};
+use quorate_chain::checked::Checked;
+use quorate_chain::ids::{BlockRef, Height, NodeId};
+
+use crate::ballot::Ballot;
+use crate::effect::{Effect, Halt, Record};
+use crate::judge::{self, Proven, Verdict};
+use crate::log::{Anchor, Entry, Log};
+use crate::message::Message;
+use crate::raft::Core;
+use crate::role::Role;
+use crate::states::Compared;
+
+impl Core {
+    /// Learns a commit certificate from whomever it comes.
+    pub(crate) fn learn_commit(&mut self, certificate: &Certificate) {
+        let known = self.commits.knows(certificate);
+        let block = certificate.block();
+        if known || certificate.kind() != CertificateKind::Commit {
+            return;
+        }
+        if block.height <= self.log.committed().height && block.term <= self.ballot.term {
+            return;
+        }
+        let (chain_id, verifier) = (self.config.chain_id, &*self.verifier);
+        let verdict = judge::judge(&self.log, certificate, None, chain_id, verifier);
+        let Verdict::Good(proven) = verdict else { return };
+        self.take_certificate(proven);
+    }
+
+    /// Takes over a commit certificate that is known to be good.
+    pub(crate) fn take_certificate(&mut self, proven: Proven) {
+        let block = proven.certificate.block();
+        if proven.term() > self.ballot.term {
+            self.adopt_term(proven.clone());
+        }
+        let ours = self.log.anchor(block.height).map(|anchor| anchor.block);
+        let committed = self.log.committed();
+        match ours {
+            Some(ours) if block.height <= committed.height && ours != block => {
+                self.halt(Halt::Contradiction { ours, theirs: block });
+            }
+            _ if block.height > committed.height => self.commits.keep(proven.certificate),
+            _ => {}
+        }
+    }
+
+    /// Commits what is certified and durable (a certificate covers all ancestors).
+    pub(crate) fn reach_commits(&mut self) {
+        let log = &self.log;
+        let Some(certificate) = self.commits.on_chain(|block| log.contains(block)) else { return };
+        let certificate = certificate.clone();
+        let height = certificate.block().height.min(self.disk.tip().height);
+        let Some(block) = self.log.anchor(height).map(|anchor| anchor.block) else { return };
+        if block.height <= self.log.committed().height {
+            return;
+        }
+        if let Some(diverged) = self.divergence(block) {
+            return self.halt(diverged);
+        }
+        self.log.commit(block);
+        self.commits.reach(block.height);
+        self.effects.push(Effect::Commit { block, certificate });
+    }
+
+    /// The first header up to a block that names another state than the own, if there is one.
+    fn divergence(&self, last: BlockRef) -> Option<Halt> {
+        let headers = self.log.from(self.log.committed().height).map(|entry| entry.block.header());
+        headers.take_while(|header| header.height <= last.height).find_map(|header| {
+            let Compared::Differs { ours } = self.states.compare(header) else { return None };
+            let (height, theirs) = (header.executed, header.state_root);
+            Some(Halt::StateDiverged { height, ours, theirs })
+        })
+    }
+
+    /// Takes blocks of the own term's leader. Returns whether they are part of the chain now.
+    pub(crate) fn take_from_leader(
+        &mut self,
+        parent: BlockRef,
+        blocks: Vec<Checked<Block>>,
+    ) -> bool {
+        let Some((parent, new)) = self.judge_new(parent, blocks) else { return false };
+        let Some(last) = new.last().map(|entry| entry.anchor.block) else { return true };
+        let cut = self.log.from(crate::progress::after(parent.block.height));
+        if cut.take(1).any(|entry| entry.anchor.block.term == self.ballot.term) {
+            if let Role::Follower(follower) = &mut self.role {
+                follower.ignoring = true;
+            }
+            return false;
+        }
+        let extends = self.log.tip().block == parent.block;
+        if !extends && last.term != self.ballot.term && !self.is_certified(&new) {
+            return false;
+        }
+        self.adopt(parent.block, new);
+        true
+    }
+
+    /// Whether a kept certificate is for one of these blocks.
+    fn is_certified(&self, new: &[Entry]) -> bool {
+        let among = |block| new.iter().any(|entry| entry.anchor.block == block);
+        self.commits.on_chain(among).is_some()
+    }
+
+    /// Somebody brings a part of its chain.
+    pub(crate) fn pulled(
+        &mut self,
+        parent: BlockRef,
+        blocks: Vec<Checked<Block>>,
+        certificate: Option<Certificate>,
+    ) {
+        if let Some(certificate) = &certificate {
+            self.learn_commit(certificate);
+        }
+        if matches!(self.role, Role::Leader(_)) {
+            return;
+        }
+        let Some((parent, new)) = self.judge_new(parent, blocks) else { return };
+        let Some(last) = new.last().map(|entry| entry.anchor.block) else { return };
+        let higher = last.rank() > self.log.tip().block.rank();
+        if !higher && !self.is_certified(&new) {
+            return;
+        }
+        // The opening blocks in it prove their terms.
+        let openings = new.iter().filter_map(|entry| entry.opening.clone());
+        if let Some(newest) = openings.last().filter(|proven| proven.term() > self.ballot.term) {
+            self.set_ballot(Ballot::of(newest));
+            self.follow(None);
+        }
+        self.adopt(parent.block, new);
+    }
+
+    /// Judges a range on what is held, and leaves out what is held already. Returns the block that the
+    /// rest stands on, and the rest.
+    fn judge_new(
+        &self,
+        parent: BlockRef,
+        blocks: Vec<Checked<Block>>,
+    ) -> Option<(Anchor, Vec<Entry>)> {
+        let committed = self.log.committed().height;
+        let mut at: Option<Anchor> = None;
+        if parent.height > committed || self.log.contains(parent) {
+            at = self.log.anchor(parent.height).cloned();
+        }
+        let mut new: Vec<Entry> = Vec::new();
+        for block in blocks {
+            let here = block.block_ref();
+            if new.is_empty() && (here.height <= committed || self.log.contains(here)) {
+                // Below the committed tip it is the same block, or a lie about one.
+                at = self.log.anchor(here.height).cloned();
+                continue;
+            }
+            let below = new.last().map(|entry| &entry.anchor).or(at.as_ref())?;
+            let (chain_id, verifier) = (self.config.chain_id, &*self.verifier);
+            new.push(Log::judge(below, block, chain_id, verifier).ok()?);
+            if self.log.len() + new.len() > 2 * self.config.window_blocks {
+                break;
+            }
+        }
+        match at {
+            Some(anchor) if anchor.block.height >= committed => Some((anchor, new)),
+            Some(_) | None if new.is_empty() => Some((self.log.tip().clone(), new)),
+            Some(_) | None => None,
+        }
+    }
+
+    fn adopt(&mut self, above: BlockRef, new: Vec<Entry>) {
+        let Some(last) = new.last().map(|entry| entry.anchor.block) else { return };
+        let blocks = new.iter().map(|entry| entry.block.clone()).collect();
+        self.log.branch(above, new);
+        self.acks.asked = self.acks.asked.min(above.height);
+        self.confirmed_at_most(above);
+        let ticket = self.disk.branch(above, last);
+        self.effects.push(Effect::Persist { ticket, record: Record::Branch { above, blocks } });
+    }
+
+    /// Somebody wants the chain above what it has committed.
+    pub(crate) fn pulled_from(&mut self, from: NodeId, committed: BlockRef) {
+        if !self.log.contains(committed) {
+            if committed.height < self.log.applied().block.height {
+                let from_height = crate::progress::after(committed.height);
+                let bytes = self.config.message_bytes;
+                self.effects.push(Effect::Fetch { peer: from, from: from_height, bytes });
+            }
+            return;
+        }
+        let blocks = self.blocks_from(crate::progress::after(committed.height));
+        if blocks.is_empty() {
+            return;
+        }
+        let certificate = self.certificate_for(blocks.last().map(|block| block.block_ref()));
+        self.send(from, Message::Pulled { parent: committed, blocks, certificate });
+    }
+
+    /// The blocks held from a height on, as many as fit in a message, at least one.
+    pub(crate) fn blocks_from(&self, from: Height) -> Vec<Checked<Block>> {
+        let mut room = self.config.message_bytes;
+        let mut blocks = Vec::new();
+        for entry in self.log.from(from) {
+            let size = entry.block.bytes().len();
+            if size > room && !blocks.is_empty() {
+                break;
+            }
+            room = room.saturating_sub(size);
+            blocks.push(entry.block.clone());
+        }
+        blocks
+    }
+
+    /// The newest certificate at or below a block, or the newest at all: who lacks blocks must still
+    /// be able to commit what it has.
+    pub(crate) fn certificate_for(&self, last: Option<BlockRef>) -> Option<Certificate> {
+        let _ = last;
+        self.commits.reached().map(|certificate| certificate.get().clone())
+    }
+
+    /// Blocks were read from the store for a peer.
+    pub(crate) fn fetched(
+        &mut self,
+        peer: NodeId,
+        parent: BlockRef,
+        blocks: Vec<Checked<Block>>,
+        certificate: Option<Certificate>,
+    ) {
+        if matches!(self.role, Role::Leader(_)) {
+            self.fetched_for_follower(peer, parent, blocks, certificate);
+        } else if !blocks.is_empty() {
+            self.send(peer, Message::Pulled { parent, blocks, certificate });
+        }
+    }
+}

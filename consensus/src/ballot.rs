@@ -1,0 +1,50 @@
+//! What a validator must never forget of elections.
+
+use quorate_chain::ids::{BlockRef, NodeId, Term};
+
+use crate::judge::Proven;
+
+/// The use made of the one vote of a term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Not voted yet.
+    Open,
+    /// Voted.
+    For {
+        /// For whom.
+        candidate: NodeId,
+        /// On which tip.
+        tip: BlockRef,
+    },
+    /// Perhaps voted in a life that is forgotten: no vote in this term.
+    Spent,
+}
+
+/// Term, proof and vote: one record, durable before any statement or reply of that term.
+///
+/// Invariants: `proof` is a certificate of exactly this term, and absent only at term 0; within a term
+/// `choice` leaves `Open` once and never changes again; the term never falls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ballot {
+    /// The term.
+    pub term: Term,
+    /// What raised the term. Without it, two survivors of different terms never meet again.
+    pub proof: Option<Proven>,
+    /// The vote.
+    pub choice: Choice,
+}
+
+impl Default for Ballot {
+    /// The ballot at the genesis.
+    fn default() -> Self {
+        Self { term: Term::ZERO, proof: None, choice: Choice::Open }
+    }
+}
+
+impl Ballot {
+    /// The ballot that a proof of a higher term leads to.
+    #[must_use]
+    pub fn of(proof: Proven) -> Self {
+        Self { term: proof.term(), proof: Some(proof), choice: Choice::Open }
+    }
+}

@@ -1,0 +1,223 @@
+//! Campaigns, and votes for the campaigns of others (Raft §5.2, §5.4.1; thesis 9.6).
+//!
+//! A campaign first asks for pre-votes, which raise no term and bind nobody. With those of a quorum it
+//! raises the term, votes for itself and asks for votes; the pre-votes are the proof of the term. With
+//! the votes of a quorum it leads, if its tip is still the one that was voted for.
+//!
+//! Who grants: a pre-vote or a vote goes to a candidate whose tip is not of lower rank, from one who
+//! has heard no leader for an election timeout, or whose connection to the leader is closed. So a node
+//! that was cut off deposes nobody when it returns, and a pre-vote certificate that was kept back is of
+//! no use while there is a leader. Both are voters of the roster at the candidate's tip.
+
+use std::collections::BTreeMap;
+
+use quorate_chain::certificate::{Certificate, CertificateKind};
+use quorate_chain::checked::Checked;
+use quorate_chain::ids::{BlockRef, NodeId, Term};
+use quorate_chain::roster::Roster;
+use quorate_chain::statement::{SignedStatement, Statement};
+
+use crate::ballot::{Ballot, Choice};
+use crate::judge::Proven;
+use crate::message::{Message, Proof};
+use crate::raft::Core;
+use crate::role::{Candidate, Role};
+use crate::time::Span;
+
+/// How much sooner a closed connection to the leader starts a campaign: after at most this part of an
+/// election timeout, so that not all campaign at once.
+const HASTE: u64 = 10;
+
+impl Core {
+    /// Campaigns, if it may: it votes in the roster at its tip, has applied what is committed, and
+    /// lacks no block that it knows to be certified.
+    pub(crate) fn campaign(&mut self) {
+        let tip = self.log.tip();
+        let (tip, roster) = (tip.block, tip.roster.clone());
+        let Some(term) = self.ballot.term.next() else { return };
+        let caught_up = self.log.applied().block.height == self.log.committed().height;
+        if !roster.is_voter(self.config.id) || !caught_up {
+            return self.follow(None);
+        }
+        if self.commits.wanted().is_some() {
+            // Someone has a block that I know to be certified: I could not win, and should not.
+            self.follow(None);
+            let pull = Message::Pull { committed: self.log.committed() };
+            return self.ask_voters(&roster, &pull);
+        }
+        if matches!(self.role, Role::Leader(_)) {
+            return;
+        }
+        let wanted = Statement::PreVote { term, candidate: self.config.id, tip };
+        self.become_candidate(wanted, tip);
+        self.sign_when_durable(wanted, roster.hash());
+        let (proof, roster_sent) = (self.proof(), (*roster).clone());
+        let request =
+            Message::PreVoteRequest { term, tip, roster: roster_sent, proof, handover: None };
+        self.ask_voters(&roster, &request);
+    }
+
+    fn become_candidate(&mut self, wanted: Statement, tip: BlockRef) {
+        let timeout = self.jitter.election_timeout(self.config.election_timeout, self.config.lead);
+        let deadline = self.now.moment.after(timeout);
+        let said = BTreeMap::new();
+        self.acks.signed.clear();
+        let candidate = Candidate { wanted, tip, said, handover: None, deadline };
+        self.role = Role::Candidate(Box::new(candidate));
+    }
+
+    fn ask_voters(&mut self, roster: &Roster, message: &Message) {
+        for id in roster.ids() {
+            if id != self.config.id && roster.is_voter(id) {
+                self.send(id, message.clone());
+            }
+        }
+    }
+
+    /// The connection to a peer is closed. A leader that was killed is known to be gone long before
+    /// its silence says so.
+    pub(crate) fn link_lost(&mut self, peer: NodeId) {
+        let jitter = self.jitter.below(self.config.election_timeout);
+        let soon = Span::micros(jitter.as_micros() / HASTE);
+        let moment = self.now.moment;
+        if let Role::Follower(follower) = &mut self.role
+            && follower.leader == Some(peer)
+            && !follower.link_lost
+        {
+            follower.link_lost = true;
+            follower.deadline = follower.deadline.min(moment.after(soon));
+        }
+    }
+
+    /// Whether a leader of this term was heard lately.
+    fn hears_leader(&self) -> bool {
+        match &self.role {
+            Role::Leader(_) => true,
+            Role::Candidate(_) => false,
+            Role::Follower(follower) => {
+                let silence = self.now.moment.since(follower.heard);
+                let recent = silence < self.config.election_timeout;
+                follower.leader.is_some() && recent && !follower.link_lost
+            }
+        }
+    }
+
+    fn refuse(&mut self, to: NodeId) {
+        let (proof, tip, committed) = (self.proof(), self.log.tip().block, self.log.committed());
+        self.send(to, Message::Refuse { proof, tip, committed });
+    }
+
+    pub(crate) fn pre_vote_requested(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        tip: BlockRef,
+        roster: &Roster,
+        proof: Option<Proof>,
+        _handover: Option<&SignedStatement>,
+    ) {
+        if let Some(proof) = proof
+            && !self.hears_leader()
+        {
+            self.learn_proof(&proof);
+        }
+        // Exactly the next term: recovery from a lost disk rests on it.
+        let fits = Some(term) == self.ballot.term.next();
+        let high = tip.rank() >= self.log.tip().block.rank();
+        let both = roster.is_voter(from) && roster.is_voter(self.config.id);
+        if fits && high && both && !self.hears_leader() {
+            let wanted = Statement::PreVote { term, candidate: from, tip };
+            self.sign_when_durable(wanted, roster.hash());
+        } else {
+            self.refuse(from);
+        }
+    }
+
+    pub(crate) fn vote_requested(
+        &mut self,
+        from: NodeId,
+        tip: BlockRef,
+        proof: &Proof,
+        _handover: Option<&SignedStatement>,
+    ) {
+        let term = proof.certificate.term();
+        let claimed = Statement::PreVote { term, candidate: from, tip };
+        let own = proof.certificate.kind() == CertificateKind::PreVote
+            && *proof.certificate.statement() == claimed;
+        // Stickiness again: a certificate that was kept back must not depose a leader.
+        if !own || self.hears_leader() || !self.learn_proof(proof) {
+            return self.refuse(from);
+        }
+        let choice = Choice::For { candidate: from, tip };
+        let both = proof.roster.is_voter(from) && proof.roster.is_voter(self.config.id);
+        let high = tip.rank() >= self.log.tip().block.rank();
+        let again = self.ballot.choice == choice;
+        let may = again || (high && self.ballot.choice == Choice::Open);
+        if term != self.ballot.term || !both || !may {
+            return self.refuse(from);
+        }
+        if self.ballot.choice == Choice::Open {
+            self.set_ballot(Ballot { choice, ..self.ballot.clone() });
+        }
+        let vote = Statement::Vote { term, candidate: from, tip };
+        self.sign_when_durable(vote, proof.roster.hash());
+    }
+
+    /// Somebody gave a pre-vote or a vote.
+    pub(crate) fn voted(&mut self, from: NodeId, said: SignedStatement) {
+        let Role::Candidate(candidate) = &self.role else { return };
+        let roster = self.log.tip().roster.clone();
+        if said.signer != from || said.statement != candidate.wanted {
+            return;
+        }
+        let Some(member) = roster.member(from) else { return };
+        if let Ok(said) = said.verify(self.config.chain_id, &member.key, &*self.verifier) {
+            self.count(said);
+        }
+    }
+
+    /// Counts a verified pre-vote or vote, and goes on if a quorum is reached.
+    pub(crate) fn count(&mut self, said: Checked<SignedStatement>) {
+        let tip = self.log.tip();
+        let (roster, tip) = (tip.roster.clone(), tip.block);
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if said.statement != candidate.wanted || candidate.tip != tip {
+            return;
+        }
+        candidate.said.insert(said.signer, said);
+        let wanted = candidate.wanted;
+        let gathered = Certificate::gather(wanted, &roster, candidate.said.values());
+        let Some(certificate) = gathered else { return };
+        let proven = Proven { certificate, roster: roster.clone() };
+        match wanted {
+            Statement::PreVote { term, .. } => self.ask_for_votes(term, tip, proven, &roster),
+            Statement::Vote { .. } => self.lead(proven),
+            Statement::Ack { .. } | Statement::Handover { .. } => {}
+        }
+    }
+
+    fn ask_for_votes(&mut self, term: Term, tip: BlockRef, proven: Proven, roster: &Roster) {
+        let candidate = self.config.id;
+        let choice = Choice::For { candidate, tip };
+        let proof = proven.to_proof();
+        self.set_ballot(Ballot { term, proof: Some(proven), choice });
+        let vote = Statement::Vote { term, candidate, tip };
+        self.become_candidate(vote, tip);
+        self.sign_when_durable(vote, roster.hash());
+        self.ask_voters(roster, &Message::VoteRequest { tip, proof, handover: None });
+    }
+
+    /// Somebody refused. It may have proven a higher term; if its tip is higher than mine, its chain
+    /// is pulled, for without it I could never lead.
+    pub(crate) fn refused(&mut self, from: NodeId, proof: Option<Proof>, tip: BlockRef) {
+        if !matches!(self.role, Role::Candidate(_)) {
+            return;
+        }
+        if let Some(proof) = proof {
+            self.learn_proof(&proof);
+        }
+        if tip.rank() > self.log.tip().block.rank() {
+            self.send(from, Message::Pull { committed: self.log.committed() });
+        }
+    }
+}

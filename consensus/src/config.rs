@@ -1,0 +1,35 @@
+//! What is set once for a core.
+
+use quorate_chain::ids::{ChainId, NodeId};
+use quorate_chain::roster::Lead;
+
+use crate::time::Span;
+
+/// The name of a log on one disk: made anew whenever the disk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Incarnation(pub u64);
+
+/// What is set once for a core.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The chain.
+    pub chain_id: ChainId,
+    /// Which validator this is.
+    pub id: NodeId,
+    /// Which log this is.
+    pub incarnation: Incarnation,
+    /// Whether this validator wants to lead.
+    pub lead: Lead,
+    /// T: the least time without a leader before a campaign. The timeout is drawn from [T, 2T).
+    pub election_timeout: Span,
+    /// How often a leader is heard when there is nothing to say.
+    pub heartbeat: Span,
+    /// Most blocks above the applied tip.
+    pub window_blocks: usize,
+    /// Most bytes of blocks above the applied tip.
+    pub window_bytes: usize,
+    /// Most bytes of blocks in one message.
+    pub message_bytes: usize,
+    /// Where the choice of timeouts begins. Two validators should not share it.
+    pub seed: u64,
+}

@@ -1,0 +1,111 @@
+//! What the disk has, as far as it has said so.
+//!
+//! Records are numbered by tickets in the order in which they are written, and they become durable in
+//! that order. Nothing is signed before the records that it rests on are durable (Raft §5: "before
+//! responding to RPCs").
+
+use std::collections::VecDeque;
+
+use quorate_chain::ids::BlockRef;
+
+use crate::effect::Ticket;
+
+/// What the disk has, as far as it has said so.
+#[derive(Clone, Debug)]
+pub struct Durability {
+    last: Ticket,
+    done: Ticket,
+    /// The newest ballot's ticket.
+    ballot: Ticket,
+    /// Every branch that is on its way: its ticket, the block it stands on and its last block.
+    branches: VecDeque<(Ticket, BlockRef, BlockRef)>,
+    /// The highest block of the chain that is durable together with all below it.
+    tip: BlockRef,
+}
+
+impl Durability {
+    /// Everything up to this tip is durable.
+    #[must_use]
+    pub const fn new(tip: BlockRef) -> Self {
+        Self { last: Ticket(0), done: Ticket(0), ballot: Ticket(0), branches: VecDeque::new(), tip }
+    }
+
+    /// Numbers a ballot.
+    pub fn ballot(&mut self) -> Ticket {
+        self.last = Ticket(self.last.0 + 1);
+        self.ballot = self.last;
+        self.last
+    }
+
+    /// Numbers a branch above a block that ends at another.
+    pub fn branch(&mut self, above: BlockRef, end: BlockRef) -> Ticket {
+        self.last = Ticket(self.last.0 + 1);
+        if self.tip.height > above.height {
+            self.tip = above;
+        }
+        self.branches.push_back((self.last, above, end));
+        self.last
+    }
+
+    /// The disk has everything up to this ticket. `held` says whether a block is on the chain now.
+    ///
+    /// # Panics
+    /// If the ticket was never given.
+    pub fn persisted(&mut self, ticket: Ticket, held: impl Fn(BlockRef) -> bool) {
+        assert!(ticket <= self.last, "the disk answers what was asked");
+        self.done = self.done.max(ticket);
+        while let Some((at, _, end)) = self.branches.front().copied() {
+            if at > self.done {
+                break;
+            }
+            self.branches.pop_front();
+            // A branch still on its way will cut there. Until it is durable nothing above counts, even
+            // if the same blocks are on the chain again: they may be gone from the disk in between.
+            let end = self.branches.iter().fold(end, |end, (_, above, _)| {
+                if end.height > above.height { *above } else { end }
+            });
+            if held(end) && end.height > self.tip.height {
+                self.tip = end;
+            }
+        }
+    }
+
+    /// The highest durable block of the chain.
+    #[must_use]
+    pub const fn tip(&self) -> BlockRef {
+        self.tip
+    }
+
+    /// Whether the newest ballot is durable.
+    #[must_use]
+    pub fn has_ballot(&self) -> bool {
+        self.ballot <= self.done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_chain::ids::{BlockHash, Height, Term};
+
+    use super::*;
+
+    fn block(height: u64, branch: u8) -> BlockRef {
+        let hash = BlockHash::new([branch; 32]);
+        BlockRef { term: Term::new(1), height: Height::new(height), hash }
+    }
+
+    #[test]
+    fn a_block_that_was_cut_and_came_back_is_durable_only_when_it_is_written_again() {
+        let mut disk = Durability::new(block(4, 1));
+        let first = disk.branch(block(4, 1), block(10, 1));
+        let other = disk.branch(block(7, 1), block(8, 2));
+        let again = disk.branch(block(7, 1), block(10, 1));
+        let held = |at: BlockRef| at.hash == BlockHash::new([1; 32]);
+        disk.persisted(first, held);
+        assert_eq!(disk.tip(), block(7, 1));
+        disk.persisted(other, held);
+        assert_eq!(disk.tip(), block(7, 1));
+        disk.persisted(again, held);
+        assert_eq!(disk.tip(), block(10, 1));
+    }
+}

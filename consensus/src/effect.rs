@@ -1,0 +1,145 @@
+//! What a core wants done.
+//!
+//! Effects are carried out in the order in which they stand. `Persist` and `Send` run side by side:
+//! what must wait for the disk is asked for only after the disk has answered.
+
+use quorate_chain::block::Block;
+use quorate_chain::block::{BlockKind, Item};
+use quorate_chain::certificate::Certificate;
+use quorate_chain::checked::Checked;
+use quorate_chain::ids::{BlockRef, Height, NodeId, RosterHash, StateRoot, Term, TimeUs};
+use quorate_chain::statement::Statement;
+
+use crate::ballot::Ballot;
+use crate::message::Message;
+
+/// The place of a record in the order of all records of one life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// What the log keeps for the core.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// The ballot, from now on.
+    Ballot(Ballot),
+    /// The chain ends with these blocks above that one; whatever stood above it is gone. One atomic
+    /// record: it cuts and extends, or neither.
+    Branch {
+        /// The block that the first one stands on.
+        above: BlockRef,
+        /// The blocks, in order.
+        blocks: Vec<Checked<Block>>,
+    },
+}
+
+/// When a block should be sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// At once, transactions or not.
+    Now,
+    /// As soon as there is a transaction: nothing else is in flight.
+    Idle,
+    /// When there are transactions enough for a full block: others are in flight.
+    Busy,
+}
+
+/// The place that the next block must fill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// What the block is for.
+    pub kind: BlockKind,
+    /// The block below it.
+    pub parent: BlockRef,
+    /// The term.
+    pub term: Term,
+    /// Who seals it.
+    pub proposer: NodeId,
+    /// The roster in force at it.
+    pub roster_hash: RosterHash,
+    /// The time in its header.
+    pub time: TimeUs,
+    /// The height whose state it names.
+    pub executed: Height,
+    /// That state.
+    pub state_root: StateRoot,
+    /// What it must say of leadership or the roster.
+    pub item: Option<Item>,
+    /// When it should be sealed.
+    pub urgency: Urgency,
+    /// Most bytes of transactions in it.
+    pub room: usize,
+}
+
+/// Why a core can go no further. The node stops with this as its sentence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Halt {
+    /// A certified block contradicts one that was certified before.
+    #[error("two committed blocks at height {}: {ours} here, {theirs} certified elsewhere",
+        ours.height)]
+    Contradiction {
+        /// The block committed here.
+        ours: BlockRef,
+        /// The block certified elsewhere.
+        theirs: BlockRef,
+    },
+    /// A certified header names another state than the one computed here.
+    #[error("state at height {height} is {ours:.16} here, a quorum has {theirs:.16}")]
+    StateDiverged {
+        /// The height.
+        height: Height,
+        /// The state computed here.
+        ours: StateRoot,
+        /// The state that the certified header names.
+        theirs: StateRoot,
+    },
+}
+
+/// Something that a core wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "effects are handed over once, in short lists")]
+pub enum Effect {
+    /// Append a record to the log and make it durable; then `Persisted` with its ticket, or with a
+    /// later one.
+    Persist {
+        /// The record's place.
+        ticket: Ticket,
+        /// The record.
+        record: Record,
+    },
+    /// Send a message. It may be lost.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// Sign a statement; then `Signed`.
+    Sign {
+        /// What is said.
+        statement: Statement,
+        /// The roster it is said under.
+        roster_hash: RosterHash,
+    },
+    /// Seal a block for this place; then `Sealed`. It replaces the slot offered before.
+    Offer(Box<Slot>),
+    /// Seal no more blocks: there is no slot.
+    Withdraw,
+    /// Apply all blocks up to this one; then `Applied` for each.
+    Commit {
+        /// The block.
+        block: BlockRef,
+        /// Its certificate, or one for a descendant.
+        certificate: Checked<Certificate>,
+    },
+    /// Read blocks from the store for a peer; then `Fetched`.
+    Fetch {
+        /// The peer.
+        peer: NodeId,
+        /// The height of the first block.
+        from: Height,
+        /// Most bytes of blocks.
+        bytes: usize,
+    },
+    /// Stop.
+    Halt(Halt),
+}

@@ -1,0 +1,151 @@
+//! Following a leader (Raft §5.3), and acking.
+//!
+//! An append fits if its first block's parent is on the chain, or below the committed tip: that is the
+//! same block, because whoever leads this term has everything that was committed before (Raft §5.4).
+//! An ack goes out for every block of the current term that is durable, that the leader's own appends
+//! confirmed, and whose header names a state that is the same here.
+
+use quorate_chain::ids::{BlockRef, NodeId, TimeUs};
+use quorate_chain::statement::Statement;
+
+use crate::effect::Effect;
+use crate::message::{Append, Message, Proof};
+use crate::raft::Core;
+use crate::role::Role;
+use crate::states::Compared;
+
+/// How far ahead of the own clock a header may be before it is not acked: an hour.
+const CLOCK_AHEAD: u64 = 3_600_000_000;
+
+impl Core {
+    pub(crate) fn appended(&mut self, from: NodeId, append: Append) {
+        if append.term < self.ballot.term {
+            if let Some(proof) = self.proof() {
+                self.send(from, Message::Stale(proof));
+            }
+            return;
+        }
+        if !self.accept_leader(from, &append) {
+            return self.reject(from, &append, true);
+        }
+        let Role::Follower(follower) = &mut self.role else { return };
+        if follower.ignoring {
+            return;
+        }
+        follower.heard = self.now.moment;
+        follower.link_lost = false;
+        follower.round = follower.round.max(append.round);
+        let timeout = self.jitter.election_timeout(self.config.election_timeout, self.config.lead);
+        follower.deadline = self.now.moment.after(timeout);
+
+        if let Some(certificate) = &append.certificate {
+            self.learn_commit(certificate);
+        }
+        let below = append.parent.height <= self.log.committed().height;
+        if !below && !self.log.contains(append.parent) {
+            return self.reject(from, &append, false);
+        }
+        let last = append.blocks.last().map_or(append.parent, |block| block.block_ref());
+        let blocks = append.blocks;
+        if !self.take_from_leader(append.parent, blocks) {
+            return;
+        }
+        if let Role::Follower(follower) = &mut self.role {
+            if last.height > follower.confirmed.height && self.log.contains(last) {
+                follower.confirmed = last;
+            }
+            follower.owes_answer = true;
+        }
+    }
+
+    /// Whether `from` leads the own term, as far as can be known here; learns so if it is proven.
+    fn accept_leader(&mut self, from: NodeId, append: &Append) -> bool {
+        if append.term == self.ballot.term && self.leader() == Some(from) {
+            return true;
+        }
+        let Some(Proof { certificate, .. }) = &append.election else { return false };
+        let elected = matches!(certificate.statement(),
+            Statement::Vote { term, candidate, .. } if *term == append.term && *candidate == from);
+        let Some(proof) = append.election.as_ref().filter(|_| elected) else { return false };
+        if matches!(self.role, Role::Leader(_)) && append.term == self.ballot.term {
+            // Two certified leaders of one term: a quorum voted twice. Nobody here follows the other.
+            return false;
+        }
+        if !self.learn_proof(proof) || append.term != self.ballot.term {
+            return false;
+        }
+        self.follow(Some(from));
+        true
+    }
+
+    fn reject(&mut self, from: NodeId, append: &Append, unknown: bool) {
+        let (lap, committed) = (append.lap, self.log.committed());
+        let incarnation = self.config.incarnation;
+        self.send(from, Message::Reject { lap, committed, incarnation, unknown });
+    }
+
+    /// Answers the leader once what it sent is durable, with the acks that are signed by then.
+    pub(crate) fn answer_leader(&mut self) {
+        let durable = self.disk.tip();
+        let Role::Follower(follower) = &mut self.role else { return };
+        let Some(leader) = follower.leader else { return };
+        if self.acks.signing > 0 {
+            return;
+        }
+        let stored = follower.confirmed.height <= durable.height;
+        if !(follower.owes_answer && stored) && self.acks.signed.is_empty() {
+            return;
+        }
+        if stored {
+            follower.owes_answer = false;
+        }
+        let matched = if stored { follower.confirmed } else { durable };
+        let message = Message::Stored {
+            term: self.ballot.term,
+            matched,
+            applied: self.states.height(),
+            incarnation: self.config.incarnation,
+            round: follower.round,
+            acks: std::mem::take(&mut self.acks.signed),
+        };
+        self.send(leader, message);
+    }
+
+    /// Asks for the signatures of all acks that may be given by now, in order.
+    pub(crate) fn ask_for_acks(&mut self) {
+        if !self.disk.has_ballot() {
+            return;
+        }
+        let confirmed = match &self.role {
+            Role::Follower(follower) if follower.leader.is_some() => follower.confirmed,
+            Role::Leader(_) => self.log.tip().block,
+            Role::Follower(_) | Role::Candidate(_) => return,
+        };
+        let last = confirmed.height.min(self.disk.tip().height);
+        while let Some(next) = self.acks.asked.next().filter(|next| *next <= last) {
+            let Some(entry) = self.log.from(next).next() else { return };
+            let (block, header) = (entry.anchor.block, entry.block.header());
+            let votes = entry.anchor.roster.is_voter(self.config.id);
+            if block.term == self.ballot.term && votes {
+                let latest = TimeUs::new(self.now.time.get().saturating_add(CLOCK_AHEAD));
+                // What does not fit yet holds back everything above: acks are given in order.
+                if self.states.compare(header) != Compared::Fits || header.time > latest {
+                    return;
+                }
+                let (statement, roster_hash) = (Statement::Ack { block }, header.roster_hash);
+                self.acks.signing += 1;
+                self.effects.push(Effect::Sign { statement, roster_hash });
+            }
+            self.acks.asked = next;
+        }
+    }
+
+    /// The highest block that the leader's appends have confirmed is at most this one from now on.
+    pub(crate) fn confirmed_at_most(&mut self, block: BlockRef) {
+        if let Role::Follower(follower) = &mut self.role
+            && follower.confirmed.height > block.height
+        {
+            follower.confirmed = block;
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Which certificates are to be believed.
+//!
+//! A certificate may be judged by the rosters in force at the committed tip and above, and by those
+//! one step away: a joint roster of which one half is known, because its quorum holds a quorum of
+//! that half; and a half of a joint roster that is known, because the joint roster may have been left.
+//! An election certificate is also good if the block that it opened a term with is on the chain: it
+//! was judged there.
+
+use std::sync::Arc;
+
+use quorate_chain::certificate::{Certificate, CertificateKind};
+use quorate_chain::checked::Checked;
+use quorate_chain::crypto::Verifier;
+use quorate_chain::ids::{ChainId, Term};
+use quorate_chain::roster::Roster;
+
+use crate::log::Log;
+use crate::message::Proof;
+
+/// A certificate that was judged and found good, with its roster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proven {
+    /// The certificate.
+    pub certificate: Checked<Certificate>,
+    /// The roster that it names.
+    pub roster: Arc<Roster>,
+}
+
+impl Proven {
+    /// Its term.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.certificate.term()
+    }
+
+    /// What others are shown of it.
+    #[must_use]
+    pub fn to_proof(&self) -> Proof {
+        Proof { certificate: self.certificate.get().clone(), roster: (*self.roster).clone() }
+    }
+}
+
+/// What came of judging a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is good.
+    Good(Proven),
+    /// Nobody here can say: its roster is too far from those known.
+    Unknown,
+    /// It is not what it claims to be.
+    Bad,
+}
+
+/// Judges a certificate by what a log knows. `brought` is the roster that its sender says it is by.
+#[must_use]
+pub fn judge(
+    log: &Log,
+    certificate: &Certificate,
+    brought: Option<&Roster>,
+    chain_id: ChainId,
+    verifier: &dyn Verifier,
+) -> Verdict {
+    if certificate.kind() == CertificateKind::Election
+        && let Some(own) = log.opening(certificate.statement())
+    {
+        return Verdict::Good(own.clone());
+    }
+    let Some(roster) = find(log, certificate, brought) else { return Verdict::Unknown };
+    match certificate.clone().verify(chain_id, &roster, verifier) {
+        Ok(certificate) => Verdict::Good(Proven { certificate, roster }),
+        Err(_) => Verdict::Bad,
+    }
+}
+
+/// The roster that the certificate names, if it may be believed.
+fn find(log: &Log, certificate: &Certificate, brought: Option<&Roster>) -> Option<Arc<Roster>> {
+    let hash = certificate.roster_hash();
+    for known in log.rosters() {
+        if known.hash() == hash {
+            return Some(Arc::clone(known));
+        }
+        if let Some(half) = known.halves().into_iter().find(|half| half.hash() == hash) {
+            return Some(Arc::new(half));
+        }
+    }
+    let joint = brought.filter(|roster| roster.hash() == hash && roster.is_joint())?;
+    let known = |half: Roster| log.rosters().any(|known| known.hash() == half.hash());
+    joint.halves().into_iter().any(known).then(|| Arc::new(joint.clone()))
+}

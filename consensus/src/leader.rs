@@ -1,0 +1,347 @@
+//! Leading a term (Raft §5.3, §5.4.2; thesis 6.2 on check-quorum).
+//!
+//! The opening block follows the election at once. Blocks go to the followers while the own disk still
+//! writes them; the own ack is one among the others. A block is committed by a quorum of acks for
+//! exactly it, and because acks are given only in the block's own term, such a quorum is always a commit
+//! certificate: an older block is committed only by one that stands on it.
+
+use std::collections::BTreeMap;
+
+use quorate_chain::block::{Block, BlockKind, Item};
+use quorate_chain::certificate::Certificate;
+use quorate_chain::checked::Checked;
+use quorate_chain::ids::{BlockRef, Height, NodeId, StateRoot, TimeUs};
+use quorate_chain::roster::QuorumKind;
+use quorate_chain::statement::{SignedStatement, Statement};
+
+use crate::config::Incarnation;
+use crate::effect::{Effect, Record, Slot, Urgency};
+use crate::judge::Proven;
+use crate::log::Log;
+use crate::message::{Append, Lap, Message, Round};
+use crate::progress::{Progress, after};
+use crate::raft::Core;
+use crate::role::{Leader, Role, Tally};
+
+impl Core {
+    /// Leads the own term: a quorum has voted for it with this tip.
+    pub(crate) fn lead(&mut self, election: Proven) {
+        let tip = self.log.tip();
+        let (own, next) = (self.config.id, after(tip.block.height));
+        let start = self.config.chain_id.genesis_ref();
+        let others = tip.roster.ids().into_iter().filter(|id| *id != own);
+        let peers = others.map(|id| (id, Progress::new(next, start, self.now.moment))).collect();
+        let item = Item::Opening(election.certificate.get().clone());
+        self.role = Role::Leader(Box::new(Leader {
+            election,
+            peers,
+            tallies: BTreeMap::new(),
+            round: Round(0),
+            heartbeat: self.now.moment.after(self.config.heartbeat),
+            checkup: self.now.moment.after(self.config.election_timeout),
+            offered: None,
+        }));
+        self.acks.asked = self.log.committed().height.max(self.states.height());
+        self.offer(BlockKind::Opening, Some(item), Urgency::Now);
+    }
+
+    /// Does what a leader may do by now: offer a slot, send blocks.
+    pub(crate) fn lead_on(&mut self) {
+        if !matches!(self.role, Role::Leader(_)) {
+            return;
+        }
+        self.offer_next();
+        self.replicate();
+    }
+
+    fn offer_next(&mut self) {
+        let tip = self.log.tip().block;
+        // Until its opening block stands, a leader has nothing else to seal.
+        if tip.term != self.ballot.term || self.is_full() {
+            return;
+        }
+        let idle = self.log.committed() == tip;
+        let (executed, _) = self.executed();
+        let quiet = idle && executed == tip.height && self.states.height() == tip.height;
+        let closed = self.last_kind() == Some(BlockKind::Closing);
+        let (kind, urgency) = match (quiet && !closed, idle) {
+            (true, _) => (BlockKind::Closing, Urgency::Now),
+            (false, true) => (BlockKind::Transactions, Urgency::Idle),
+            (false, false) => (BlockKind::Transactions, Urgency::Busy),
+        };
+        let Role::Leader(leader) = &self.role else { return };
+        if leader.offered != Some((tip, urgency)) {
+            self.offer(kind, None, urgency);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        let room = self.log.len() < self.config.window_blocks;
+        !(room && self.log.bytes() < self.config.window_bytes)
+    }
+
+    /// The kind of the tip, as long as it is held.
+    fn last_kind(&self) -> Option<BlockKind> {
+        self.log.from(self.log.tip().block.height).last().map(|entry| entry.block.header().kind)
+    }
+
+    fn offer(&mut self, kind: BlockKind, item: Option<Item>, urgency: Urgency) {
+        let (executed, state_root) = self.executed();
+        let tip = self.log.tip();
+        let parent = tip.block;
+        let slot = Slot {
+            kind,
+            parent,
+            term: self.ballot.term,
+            proposer: self.config.id,
+            roster_hash: tip.roster.hash(),
+            time: TimeUs::new(self.now.time.get().max(tip.time.get())),
+            executed,
+            state_root,
+            item,
+            urgency,
+            room: if self.is_full() { 0 } else { self.config.message_bytes },
+        };
+        if let Role::Leader(leader) = &mut self.role {
+            leader.offered = Some((parent, urgency));
+            self.effects.push(Effect::Offer(Box::new(slot)));
+        }
+    }
+
+    /// The highest height that a quorum has applied, the leader among them, and the state there.
+    fn executed(&self) -> (Height, StateRoot) {
+        let own = self.states.height();
+        let Role::Leader(leader) = &self.role else { return (own, StateRoot::ZERO) };
+        let roster = &self.log.tip().roster;
+        let mut heights: Vec<_> = leader.peers.values().map(|peer| peer.applied).collect();
+        heights.push(own);
+        heights.sort_unstable_by(|a, b| b.cmp(a));
+        let by_quorum = heights.into_iter().filter(|height| *height <= own).find(|height| {
+            let applied = leader.peers.iter().filter(|(_, peer)| peer.applied >= *height);
+            let signers = applied.map(|(id, _)| *id).chain([self.config.id]).collect();
+            roster.has_quorum(QuorumKind::Commit, &signers)
+        });
+        let known = by_quorum.and_then(|height| Some((height, self.states.root(height)?)));
+        // Nobody has reported yet, or so long ago that the root is forgotten: what is applied here is
+        // committed, so that the others can apply it too; their acks wait for it.
+        known.unwrap_or((own, self.states.root(own).unwrap_or(StateRoot::ZERO)))
+    }
+
+    /// A block has been sealed.
+    pub(crate) fn sealed(&mut self, block: Checked<Block>) {
+        let tip = self.log.tip().clone();
+        let Role::Leader(leader) = &mut self.role else { return };
+        let header = block.header();
+        let fits = header.parent == tip.block.hash && header.term == self.ballot.term;
+        if !fits || leader.offered.is_none_or(|(parent, _)| parent != tip.block) {
+            return;
+        }
+        leader.offered = None;
+        // The own block is judged like any other: what is wrong with it must not leave.
+        let judged = Log::judge(&tip, block.clone(), self.config.chain_id, &*self.verifier);
+        let Ok(entry) = judged else { return };
+        let end = entry.anchor.block;
+        self.log.branch(tip.block, vec![entry]);
+        let ticket = self.disk.branch(tip.block, end);
+        let record = Record::Branch { above: tip.block, blocks: vec![block] };
+        self.effects.push(Effect::Persist { ticket, record });
+    }
+
+    /// Sends every peer the blocks that it has not been sent.
+    fn replicate(&mut self) {
+        let Role::Leader(leader) = &self.role else { return };
+        let tip = self.log.tip().block.height;
+        let behind = |peer: &Progress| peer.next <= tip && !peer.fetching;
+        let peers: Vec<_> =
+            leader.peers.iter().filter(|(_, peer)| behind(peer)).map(|(id, _)| *id).collect();
+        for id in peers {
+            self.send_blocks(id);
+        }
+    }
+
+    fn send_blocks(&mut self, id: NodeId) {
+        let (applied, limit) = (self.log.applied().block.height, self.config.message_bytes);
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(peer) = leader.peers.get_mut(&id) else { return };
+        let from = peer.next;
+        if from <= applied {
+            peer.fetching = true;
+            return self.effects.push(Effect::Fetch { peer: id, from, bytes: limit });
+        }
+        // What a peer has not applied fills its window as it fills ours.
+        let ahead = from.get().saturating_sub(peer.applied.get() + 1);
+        if peer.introduced && ahead >= 2 * self.config.window_blocks as u64 {
+            return;
+        }
+        let blocks = self.blocks_from(from);
+        let below = from.previous().and_then(|below| self.log.anchor(below));
+        let Some(parent) = below.map(|anchor| anchor.block) else { return };
+        self.send_append(id, parent, blocks, None);
+    }
+
+    fn send_append(
+        &mut self,
+        id: NodeId,
+        parent: BlockRef,
+        blocks: Vec<Checked<Block>>,
+        certificate: Option<Certificate>,
+    ) {
+        let last = blocks.last().map(|block| block.block_ref());
+        let certificate = certificate.or_else(|| self.certificate_for(last));
+        let term = self.ballot.term;
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(peer) = leader.peers.get_mut(&id) else { return };
+        if let Some(last) = last {
+            peer.next = after(last.height);
+        }
+        let election = (!peer.introduced).then(|| leader.election.to_proof());
+        let (lap, round) = (peer.lap, leader.round);
+        let append = Append { term, election, lap, round, parent, blocks, certificate };
+        self.send(id, Message::Append(Box::new(append)));
+    }
+
+    pub(crate) fn fetched_for_follower(
+        &mut self,
+        id: NodeId,
+        parent: BlockRef,
+        blocks: Vec<Checked<Block>>,
+        certificate: Option<Certificate>,
+    ) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(peer) = leader.peers.get_mut(&id) else { return };
+        peer.fetching = false;
+        if parent.height.next() == Some(peer.next) && !blocks.is_empty() {
+            self.send_append(id, parent, blocks, certificate);
+        }
+    }
+
+    /// Heartbeats, and the question whether a quorum still hears them.
+    pub(crate) fn leader_tick(&mut self) {
+        let (moment, timeout) = (self.now.moment, self.config.election_timeout);
+        let Role::Leader(leader) = &mut self.role else { return };
+        if moment >= leader.checkup {
+            leader.checkup = moment.after(timeout);
+            let heard = leader.peers.iter().filter(|(_, peer)| moment.since(peer.heard) <= timeout);
+            let signers = heard.map(|(id, _)| *id).chain([self.config.id]).collect();
+            if !self.log.tip().roster.has_quorum(QuorumKind::Commit, &signers) {
+                return self.follow(None);
+            }
+        }
+        if moment >= leader.heartbeat {
+            leader.heartbeat = moment.after(self.config.heartbeat);
+            leader.round = Round(leader.round.0 + 1);
+            let ids: Vec<_> = leader.peers.keys().copied().collect();
+            for id in ids {
+                self.send_heartbeat(id);
+            }
+        }
+    }
+
+    fn send_heartbeat(&mut self, id: NodeId) {
+        let Role::Leader(leader) = &self.role else { return };
+        let Some(peer) = leader.peers.get(&id) else { return };
+        let below = peer.next.previous().and_then(|below| self.log.anchor(below));
+        // A peer that is far behind is told of a block that it has, so that it need not reject.
+        let parent = below.map_or(peer.matched, |anchor| anchor.block);
+        self.send_append(id, parent, Vec::new(), None);
+    }
+
+    /// A follower has stored what it was sent.
+    pub(crate) fn stored(
+        &mut self,
+        from: NodeId,
+        matched: BlockRef,
+        applied: Height,
+        incarnation: Incarnation,
+        round: Round,
+        acks: Vec<SignedStatement>,
+    ) {
+        let moment = self.now.moment;
+        let on_chain = matched.height <= self.log.applied().block.height;
+        let on_chain = on_chain || self.log.contains(matched);
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(peer) = leader.peers.get_mut(&from) else { return };
+        (peer.heard, peer.introduced) = (moment, true);
+        peer.applied = peer.applied.max(applied);
+        peer.incarnation = Some(incarnation);
+        peer.round = peer.round.max(round);
+        if on_chain {
+            peer.matches(matched);
+        }
+        for ack in acks {
+            if ack.signer == from {
+                self.take_ack(ack);
+            }
+        }
+    }
+
+    fn take_ack(&mut self, ack: SignedStatement) {
+        let Statement::Ack { block } = ack.statement else { return };
+        let Some(anchor) = self.log.anchor(block.height).filter(|at| at.block == block) else {
+            return;
+        };
+        let roster = anchor.roster.clone();
+        let fits = ack.roster_hash == roster.hash() && block.term == self.ballot.term;
+        let Some(member) = roster.member(ack.signer).filter(|_| fits) else { return };
+        if let Ok(ack) = ack.verify(self.config.chain_id, &member.key, &*self.verifier) {
+            self.tally(ack);
+        }
+    }
+
+    /// Counts a verified ack, and commits if a quorum is reached.
+    pub(crate) fn tally(&mut self, ack: Checked<SignedStatement>) {
+        let Statement::Ack { block } = ack.statement else { return };
+        let committed = self.log.committed().height;
+        let Some(anchor) = self.log.anchor(block.height) else { return };
+        let roster = anchor.roster.clone();
+        let Role::Leader(leader) = &mut self.role else { return };
+        leader.tallies.retain(|height, _| *height > committed);
+        if block.height <= committed {
+            return;
+        }
+        let fresh = || Tally { block, acks: BTreeMap::new() };
+        let tally = leader.tallies.entry(block.height).or_insert_with(fresh);
+        let statement = ack.statement;
+        tally.acks.insert(ack.signer, ack);
+        let gathered = Certificate::gather(statement, &roster, tally.acks.values());
+        let Some(certificate) = gathered else { return };
+        self.take_certificate(Proven { certificate, roster });
+        self.reach_commits();
+        if self.log.committed().height >= block.height && self.log.tip().block == block {
+            self.tell_committed();
+        }
+    }
+
+    /// Tells everybody what is committed when no block is about to say it.
+    fn tell_committed(&mut self) {
+        let Some(certificate) = self.commits.reached().map(|it| it.get().clone()) else { return };
+        let Role::Leader(leader) = &self.role else { return };
+        let ids: Vec<_> = leader.peers.keys().copied().collect();
+        for id in ids {
+            self.send(id, Message::Committed(certificate.clone()));
+        }
+    }
+
+    /// A follower has rejected an append.
+    pub(crate) fn rejected(
+        &mut self,
+        from: NodeId,
+        lap: Lap,
+        committed: BlockRef,
+        incarnation: Incarnation,
+        unknown: bool,
+    ) {
+        let moment = self.now.moment;
+        let held = self.log.anchor(committed.height).map(|anchor| anchor.block);
+        let tip = self.log.tip().block.height;
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(peer) = leader.peers.get_mut(&from) else { return };
+        peer.heard = moment;
+        // An echo of an earlier attempt, or a claim that contradicts what is committed here.
+        let contradicts = held.is_some_and(|held| held != committed) || committed.height > tip;
+        if lap != peer.lap || contradicts {
+            return;
+        }
+        peer.rejected(committed, incarnation, unknown);
+    }
+}

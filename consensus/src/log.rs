@@ -1,0 +1,253 @@
+//! The blocks above the applied tip, and what must be known of each to judge the next.
+//!
+//! Invariants, checked by [`Log::check`]:
+//! - each block is well formed on the one before, the first one on the applied tip;
+//! - applied ≤ committed ≤ tip, by height;
+//! - a block at or below the committed tip is never cut.
+//!
+//! Left out: everything below the applied tip. The store has it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use quorate_chain::block::{Block, Item};
+use quorate_chain::checked::Checked;
+use quorate_chain::crypto::{ValidatorKey, Verifier};
+use quorate_chain::ids::{BlockRef, ChainId, Height, NodeId, TimeUs};
+use quorate_chain::roster::Roster;
+use quorate_chain::statement::Statement;
+use quorate_chain::well_formed::{self, Malformed, Parent};
+
+use crate::judge::Proven;
+
+/// What must be known of a block to judge its child.
+#[derive(Clone, Debug)]
+pub struct Anchor {
+    /// Its place and name.
+    pub block: BlockRef,
+    /// Its time.
+    pub time: TimeUs,
+    /// Who leads its term, and with which key; nobody at the genesis.
+    pub leader: Option<(NodeId, ValidatorKey)>,
+    /// The roster in force at it.
+    pub roster: Arc<Roster>,
+    /// The first height under that roster.
+    pub roster_since: Height,
+}
+
+impl Anchor {
+    fn parent(&self) -> Parent<'_> {
+        Parent {
+            block: self.block,
+            time: self.time,
+            proposer: self.leader.as_ref().map(|(id, _)| *id),
+            roster: &self.roster,
+        }
+    }
+}
+
+/// Why a block cannot follow another.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// It may not stand there.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// Its proposer did not sign it.
+    #[error("proposer {proposer} did not sign it, or is not known")]
+    Unsigned {
+        /// Who should have signed.
+        proposer: NodeId,
+    },
+}
+
+/// A block with what is known of it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The block.
+    pub block: Checked<Block>,
+    /// What its child is judged by.
+    pub anchor: Anchor,
+    /// The certificate that it opened its term with, if it did.
+    pub opening: Option<Proven>,
+}
+
+/// The blocks above the applied tip.
+#[derive(Clone, Debug)]
+pub struct Log {
+    applied: Anchor,
+    entries: VecDeque<Entry>,
+    committed: BlockRef,
+    bytes: usize,
+}
+
+impl Log {
+    /// An empty log on an applied tip.
+    #[must_use]
+    pub fn new(applied: Anchor) -> Self {
+        let committed = applied.block;
+        Self { applied, entries: VecDeque::new(), committed, bytes: 0 }
+    }
+
+    /// The applied tip.
+    #[must_use]
+    pub const fn applied(&self) -> &Anchor {
+        &self.applied
+    }
+
+    /// The last block held.
+    #[must_use]
+    pub fn tip(&self) -> &Anchor {
+        self.entries.back().map_or(&self.applied, |entry| &entry.anchor)
+    }
+
+    /// The committed tip.
+    #[must_use]
+    pub const fn committed(&self) -> BlockRef {
+        self.committed
+    }
+
+    /// How many blocks it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it holds no block.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many bytes its blocks have.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What is known of the block at a height, from the applied tip on.
+    #[must_use]
+    pub fn anchor(&self, height: Height) -> Option<&Anchor> {
+        match height.get().checked_sub(self.applied.block.height.get())? {
+            0 => Some(&self.applied),
+            above => self.entries.get(usize::try_from(above).ok()? - 1).map(|entry| &entry.anchor),
+        }
+    }
+
+    /// Whether this very block is the applied tip or above it.
+    #[must_use]
+    pub fn contains(&self, block: BlockRef) -> bool {
+        self.anchor(block.height).is_some_and(|anchor| anchor.block == block)
+    }
+
+    /// The blocks from a height on, as far as they are held.
+    pub fn from(&self, height: Height) -> impl Iterator<Item = &Entry> {
+        let below = height.get().saturating_sub(self.applied.block.height.get() + 1);
+        self.entries.iter().skip(usize::try_from(below).unwrap_or(usize::MAX))
+    }
+
+    /// The rosters in force at the committed tip and above, oldest first.
+    pub fn rosters(&self) -> impl Iterator<Item = &Arc<Roster>> {
+        let committed = self.anchor(self.committed.height).unwrap_or(&self.applied);
+        let above = self.from(self.committed.height).map(|entry| &entry.anchor);
+        std::iter::once(committed).chain(above).map(|anchor| &anchor.roster)
+    }
+
+    /// Judges a block as the child of another. The body has been checked; everything that rests on
+    /// the chain is checked here.
+    ///
+    /// # Errors
+    /// Why it cannot stand there.
+    pub fn judge(
+        parent: &Anchor,
+        block: Checked<Block>,
+        chain_id: ChainId,
+        verifier: &dyn Verifier,
+    ) -> Result<Entry, Unfit> {
+        let (header, item) = (block.header(), block.body().item.as_ref());
+        let brought = well_formed::check(&parent.parent(), header, item, chain_id, verifier)?;
+        let changes = brought.is_some();
+        let roster = brought.map_or_else(|| Arc::clone(&parent.roster), Arc::new);
+        let leader = match &parent.leader {
+            Some(leader) if !header.kind.begins_term() => Some(leader.clone()),
+            _ => roster.member(header.proposer).map(|member| (member.id, member.key.clone())),
+        };
+        let unsigned = Unfit::Unsigned { proposer: header.proposer };
+        let Some((_, key)) = &leader else { return Err(unsigned) };
+        block.signed_header().check(key, verifier).map_err(|_| unsigned)?;
+        let roster_since = if changes { header.height } else { parent.roster_since };
+        let anchor =
+            Anchor { block: block.block_ref(), time: header.time, leader, roster, roster_since };
+        let opening = match item {
+            Some(Item::Opening(election)) => {
+                let roster = Arc::clone(&parent.roster);
+                let certificate = election.clone().verify(chain_id, &roster, verifier);
+                let certificate = certificate.map_err(Malformed::from)?;
+                Some(Proven { certificate, roster })
+            }
+            Some(Item::Enter { .. } | Item::Leave { .. } | Item::Recovery(_)) | None => None,
+        };
+        Ok(Entry { block, anchor, opening })
+    }
+
+    /// Cuts what stands above a block and puts these in its place.
+    ///
+    /// # Panics
+    /// If the block is not held, a committed block would go, or the entries do not continue it.
+    pub fn branch(&mut self, above: BlockRef, entries: Vec<Entry>) {
+        assert!(self.contains(above), "a branch stands on a block that is held");
+        assert!(above.height >= self.committed.height, "a committed block is never cut");
+        let keep = above.height.get() - self.applied.block.height.get();
+        self.entries.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+        for entry in entries {
+            assert!(entry.block.header().parent == self.tip().block.hash, "a branch is one chain");
+            self.entries.push_back(entry);
+        }
+        self.bytes = self.entries.iter().map(|entry| entry.block.bytes().len()).sum();
+    }
+
+    /// Moves the committed tip up.
+    ///
+    /// # Panics
+    /// If it would go down, or the block is not held.
+    pub fn commit(&mut self, block: BlockRef) {
+        assert!(self.contains(block), "only a block that is held is committed");
+        assert!(block.height >= self.committed.height, "the committed tip never goes down");
+        self.committed = block;
+    }
+
+    /// Lets go of the blocks up to a height that has been applied.
+    ///
+    /// # Panics
+    /// If it is above the committed tip.
+    pub fn release(&mut self, applied: Height) {
+        assert!(applied <= self.committed.height, "only what is committed is applied");
+        while self.applied.block.height < applied {
+            let Some(entry) = self.entries.pop_front() else { break };
+            self.bytes -= entry.block.bytes().len();
+            self.applied = entry.anchor;
+        }
+    }
+
+    /// The certificate by which a block of this chain opened its term, if this is what it says.
+    #[must_use]
+    pub fn opening(&self, election: &Statement) -> Option<&Proven> {
+        let openings = self.entries.iter().filter_map(|entry| entry.opening.as_ref());
+        openings.into_iter().find(|proven| proven.certificate.statement() == election)
+    }
+
+    /// Checks the invariants of the type.
+    ///
+    /// # Panics
+    /// If one does not hold.
+    pub fn check(&self) {
+        let mut below = self.applied.block;
+        for entry in &self.entries {
+            assert!(entry.block.header().parent == below.hash, "the chain of hashes is whole");
+            assert!(Some(entry.anchor.block.height) == below.height.next(), "heights follow");
+            assert!(entry.anchor.block.rank() > below.rank(), "ranks rise");
+            below = entry.anchor.block;
+        }
+        assert!(self.applied.block.height <= self.committed.height, "applied ≤ committed");
+        assert!(self.contains(self.committed), "the committed tip is held");
+    }
+}

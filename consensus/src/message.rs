@@ -1,0 +1,140 @@
+//! What validators tell each other.
+//!
+//! Messages come from an authenticated peer, so `from` is who it says it is. What they carry is
+//! believed only as far as signatures go. Blocks come with their bodies checked (root and
+//! transactions), because that work is done in parallel before a message gets here; everything else
+//! is verified by the core, which knows the rosters.
+
+use quorate_chain::block::Block;
+use quorate_chain::certificate::Certificate;
+use quorate_chain::checked::Checked;
+use quorate_chain::ids::{BlockRef, Height, Term};
+use quorate_chain::roster::Roster;
+use quorate_chain::statement::SignedStatement;
+
+use crate::config::Incarnation;
+
+/// A certificate that raises a term, with the roster whose quorum signed it. A receiver that does
+/// not know the roster can judge it if it is one step away from one that it knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// The roster that it names.
+    pub roster: Roster,
+}
+
+/// The leader's number for one attempt to bring a follower in step. A reject counts only for the
+/// attempt that it answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lap(pub u64);
+
+/// The leader's number for one round of being confirmed as leader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Round(pub u64);
+
+/// A message between validators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Asks whether a campaign would succeed, before any term is raised (thesis 9.6).
+    PreVoteRequest {
+        /// The term that the candidate would campaign for: its own and one.
+        term: Term,
+        /// The candidate's tip.
+        tip: BlockRef,
+        /// The roster in force at that tip.
+        roster: Roster,
+        /// Why the candidate's own term is what it is.
+        proof: Option<Proof>,
+        /// The leader's word that it wants this campaign.
+        handover: Option<SignedStatement>,
+    },
+    /// Asks for a vote (Raft §5.2), with proof that a quorum would give one.
+    VoteRequest {
+        /// The candidate's tip.
+        tip: BlockRef,
+        /// The pre-votes of a quorum, and their roster.
+        proof: Proof,
+        /// The leader's word that it wants this campaign.
+        handover: Option<SignedStatement>,
+    },
+    /// Gives a pre-vote or a vote.
+    Vote(SignedStatement),
+    /// Says no to a pre-vote or a vote, and what the candidate would need to know.
+    Refuse {
+        /// Why the refuser's term is what it is.
+        proof: Option<Proof>,
+        /// The refuser's tip.
+        tip: BlockRef,
+        /// The refuser's committed tip.
+        committed: BlockRef,
+    },
+    /// Brings blocks, and says that the leader lives.
+    Append(Box<Append>),
+    /// Answers every append that fits.
+    Stored {
+        /// The term in which it was sent.
+        term: Term,
+        /// The highest block that is durable here and that this leader's appends confirmed.
+        matched: BlockRef,
+        /// The follower's applied height.
+        applied: Height,
+        /// Which log this is.
+        incarnation: Incarnation,
+        /// The newest round seen.
+        round: Round,
+        /// Signed acks that the leader may not have yet.
+        acks: Vec<SignedStatement>,
+    },
+    /// Says that an append does not fit what is here.
+    Reject {
+        /// The attempt that it answers.
+        lap: Lap,
+        /// The follower's committed tip. It is always a match.
+        committed: BlockRef,
+        /// Which log this is.
+        incarnation: Incarnation,
+        /// That the election cannot be judged by the rosters known here.
+        unknown: bool,
+    },
+    /// Tells a leader that its term is over.
+    Stale(Proof),
+    /// Says what has been committed, when no append is due.
+    Committed(Certificate),
+    /// Asks for the chain above a block that is committed here.
+    Pull {
+        /// The asker's committed tip.
+        committed: BlockRef,
+    },
+    /// Brings a part of the sender's chain. Nothing is acked because of it.
+    Pulled {
+        /// The block that the first one stands on.
+        parent: BlockRef,
+        /// The blocks, in order.
+        blocks: Vec<Checked<Block>>,
+        /// A commit certificate for one of them, if there is one.
+        certificate: Option<Certificate>,
+    },
+    /// The leader asks the receiver to campaign (thesis 3.10).
+    Handover(SignedStatement),
+}
+
+/// What a leader sends (Raft §5.3). Without blocks it is a heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    /// The leader's term.
+    pub term: Term,
+    /// Why it leads; left out once the follower has answered in this term.
+    pub election: Option<Proof>,
+    /// The attempt that this belongs to.
+    pub lap: Lap,
+    /// The round of confirmation that an answer counts for.
+    pub round: Round,
+    /// The block that the first one stands on.
+    pub parent: BlockRef,
+    /// The blocks, in order.
+    pub blocks: Vec<Checked<Block>>,
+    /// The newest commit certificate for a block at or below the last one sent; the newest there is,
+    /// if there is none.
+    pub certificate: Option<Certificate>,
+}

@@ -1,0 +1,85 @@
+//! What a leader knows of one peer, and what it sends it next.
+
+use quorate_chain::ids::{BlockRef, Height};
+
+use crate::config::Incarnation;
+use crate::message::{Lap, Round};
+use crate::time::Moment;
+
+/// What a leader knows of one peer.
+///
+/// Invariant: `matched.height < next`.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// The height of the next block to send.
+    pub next: Height,
+    /// The highest block that the peer has said it has on disk, in this life of its log.
+    pub matched: BlockRef,
+    /// The height that the peer has applied.
+    pub applied: Height,
+    /// The attempt that appends belong to. Rejects of earlier ones are echoes.
+    pub lap: Lap,
+    /// Which log the peer has, once it has said so.
+    pub incarnation: Option<Incarnation>,
+    /// Whether the peer has answered in this term, and so knows who leads it.
+    pub introduced: bool,
+    /// Whether blocks are being read from the store for it.
+    pub fetching: bool,
+    /// When it was last heard.
+    pub heard: Moment,
+    /// The newest round it has answered.
+    pub round: Round,
+}
+
+impl Progress {
+    /// A peer of which nothing is known but what every log begins with.
+    #[must_use]
+    pub fn new(next: Height, start: BlockRef, now: Moment) -> Self {
+        Self {
+            next,
+            matched: start,
+            applied: Height::ZERO,
+            lap: Lap(0),
+            incarnation: None,
+            introduced: false,
+            fetching: false,
+            heard: now,
+            round: Round(0),
+        }
+    }
+
+    /// The peer has this block on disk.
+    pub fn matches(&mut self, block: BlockRef) {
+        if block.height > self.matched.height {
+            self.matched = block;
+        }
+        if self.next <= self.matched.height {
+            self.next = after(self.matched.height);
+        }
+    }
+
+    /// The peer has rejected an append of this attempt; it has committed this block. Another attempt
+    /// begins above what it has.
+    pub fn rejected(&mut self, committed: BlockRef, incarnation: Incarnation, unknown: bool) {
+        if self.incarnation != Some(incarnation) {
+            // Another log: what the old one had may be gone.
+            self.incarnation = Some(incarnation);
+            self.matched = committed;
+        }
+        if committed.height > self.matched.height {
+            self.matched = committed;
+        }
+        self.introduced = !unknown;
+        self.lap = Lap(self.lap.0 + 1);
+        self.next = after(self.matched.height);
+    }
+}
+
+/// The height above another.
+///
+/// # Panics
+/// At the end of the numbers, which no chain reaches.
+#[must_use]
+pub fn after(height: Height) -> Height {
+    height.next().expect("no chain is 2^64 blocks high")
+}

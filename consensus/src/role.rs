@@ -1,0 +1,102 @@
+//! The roles. A transition consumes one role and makes the next.
+//!
+//! ```text
+//!              timeout, handover, lost link          pre-votes of a quorum         votes of a quorum
+//!   Follower ─────────────────────────────▶ Candidate ───────────▶ Candidate ─────────────────────▶ Leader
+//!      ▲                                   (asking)                (voting)                            │
+//!      └────────── a higher term is proven, or a leader of this term appears ◀─ no quorum is heard ────┘
+//! ```
+
+use std::collections::BTreeMap;
+
+use quorate_chain::checked::Checked;
+use quorate_chain::ids::{BlockRef, Height, NodeId, Term};
+use quorate_chain::statement::{SignedStatement, Statement};
+
+use crate::judge::Proven;
+use crate::message::Round;
+use crate::progress::Progress;
+use crate::time::Moment;
+
+/// What a core is at a moment.
+#[derive(Clone, Debug)]
+pub enum Role {
+    /// It waits for a leader, or has one.
+    Follower(Follower),
+    /// It asks for pre-votes, or for votes.
+    Candidate(Box<Candidate>),
+    /// It leads its term.
+    Leader(Box<Leader>),
+}
+
+/// A validator that follows.
+#[derive(Clone, Debug)]
+pub struct Follower {
+    /// The leader of this term, once it is known.
+    pub leader: Option<NodeId>,
+    /// When the leader was last heard.
+    pub heard: Moment,
+    /// Whether the connection to the leader was reported closed since then.
+    pub link_lost: bool,
+    /// When to campaign.
+    pub deadline: Moment,
+    /// The highest block that the leader's appends have confirmed.
+    pub confirmed: BlockRef,
+    /// The newest round of the leader.
+    pub round: Round,
+    /// Whether an append with blocks is still to be answered.
+    pub owes_answer: bool,
+    /// Whether the leader has signed two blocks for one place: then it is not listened to.
+    pub ignoring: bool,
+}
+
+/// A validator that wants to lead.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// What it wants to be told: a pre-vote or a vote.
+    pub wanted: Statement,
+    /// The tip that it campaigns with.
+    pub tip: BlockRef,
+    /// What it has been told.
+    pub said: BTreeMap<NodeId, Checked<SignedStatement>>,
+    /// The leader's word that it wants this campaign.
+    pub handover: Option<SignedStatement>,
+    /// When to give up and begin anew.
+    pub deadline: Moment,
+}
+
+impl Candidate {
+    /// The term it campaigns for.
+    #[must_use]
+    pub const fn term(&self) -> Term {
+        self.wanted.term()
+    }
+}
+
+/// The acks for one block.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    /// The block.
+    pub block: BlockRef,
+    /// Who has acked it.
+    pub acks: BTreeMap<NodeId, Checked<SignedStatement>>,
+}
+
+/// The validator that leads its term.
+#[derive(Clone, Debug)]
+pub struct Leader {
+    /// Why it leads.
+    pub election: Proven,
+    /// What it knows of everybody else in the roster.
+    pub peers: BTreeMap<NodeId, Progress>,
+    /// The acks for blocks of this term that are not committed.
+    pub tallies: BTreeMap<Height, Tally>,
+    /// The newest round of confirmation.
+    pub round: Round,
+    /// When the next heartbeat is due.
+    pub heartbeat: Moment,
+    /// When to see whether a quorum has been heard.
+    pub checkup: Moment,
+    /// The parent of the slot that is on offer, and how urgent it was.
+    pub offered: Option<(BlockRef, crate::effect::Urgency)>,
+}

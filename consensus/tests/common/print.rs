@@ -1,0 +1,131 @@
+//! Effects and states as one line each, for scripts.
+
+use quorate_chain::ids::Height;
+use quorate_chain::statement::Statement;
+use quorate_consensus::ballot::Choice;
+use quorate_consensus::effect::{Effect, Record};
+use quorate_consensus::message::Message;
+use quorate_consensus::raft::Core;
+
+/// A block as height@term: in a script there is one block of a height and term.
+fn at(block: quorate_chain::ids::BlockRef) -> String {
+    format!("{}@{}", block.height, block.term)
+}
+
+pub fn name(message: &Message) -> &'static str {
+    match message {
+        Message::PreVoteRequest { .. } => "PreVoteRequest",
+        Message::VoteRequest { .. } => "VoteRequest",
+        Message::Vote(_) => "Vote",
+        Message::Refuse { .. } => "Refuse",
+        Message::Append(append) if append.blocks.is_empty() => "Heartbeat",
+        Message::Append(_) => "Append",
+        Message::Stored { .. } => "Stored",
+        Message::Reject { .. } => "Reject",
+        Message::Stale(_) => "Stale",
+        Message::Committed(_) => "Committed",
+        Message::Pull { .. } => "Pull",
+        Message::Pulled { .. } => "Pulled",
+        Message::Handover(_) => "Handover",
+    }
+}
+
+fn statement(said: &Statement) -> String {
+    match said {
+        Statement::PreVote { term, candidate, tip } => {
+            format!("prevote for {candidate} in term {term} on {}", at(*tip))
+        }
+        Statement::Vote { term, candidate, tip } => {
+            format!("vote for {candidate} in term {term} on {}", at(*tip))
+        }
+        Statement::Ack { block } => format!("ack {}", at(*block)),
+        Statement::Handover { term, to, tip } => {
+            format!("handover of term {term} to {to} on {}", at(*tip))
+        }
+    }
+}
+
+fn message(message: &Message) -> String {
+    let detail = match message {
+        Message::PreVoteRequest { term, tip, .. } => format!("term {term}, tip {}", at(*tip)),
+        Message::VoteRequest { tip, proof, .. } => {
+            format!("term {}, tip {}", proof.certificate.term(), at(*tip))
+        }
+        Message::Vote(said) | Message::Handover(said) => statement(&said.statement),
+        Message::Refuse { tip, committed, proof } => {
+            let term = proof.as_ref().map_or(0, |proof| proof.certificate.term().get());
+            format!("term {term}, tip {}, committed {}", at(*tip), at(*committed))
+        }
+        Message::Append(append) => {
+            let blocks: Vec<_> = append.blocks.iter().map(|block| at(block.block_ref())).collect();
+            let certified =
+                append.certificate.as_ref().map_or("none".to_owned(), |it| at(it.block()));
+            format!(
+                "term {}, lap {}, parent {}, blocks [{}], certified {certified}",
+                append.term,
+                append.lap.0,
+                at(append.parent),
+                blocks.join(" ")
+            )
+        }
+        Message::Stored { matched, applied, acks, .. } => {
+            let acks: Vec<_> = acks.iter().map(|ack| at(ack.statement.block())).collect();
+            format!("matched {}, applied {applied}, acks [{}]", at(*matched), acks.join(" "))
+        }
+        Message::Reject { lap, committed, unknown, .. } => {
+            let unknown = if *unknown { ", unknown leader" } else { "" };
+            format!("lap {}, committed {}{unknown}", lap.0, at(*committed))
+        }
+        Message::Stale(proof) => format!("term {}", proof.certificate.term()),
+        Message::Committed(certificate) => at(certificate.block()),
+        Message::Pull { committed } => format!("above {}", at(*committed)),
+        Message::Pulled { parent, blocks, .. } => {
+            let blocks: Vec<_> = blocks.iter().map(|block| at(block.block_ref())).collect();
+            format!("above {}: [{}]", at(*parent), blocks.join(" "))
+        }
+    };
+    format!("{} {detail}", name(message))
+}
+
+pub fn effect(id: u32, effect: &Effect) -> String {
+    let text = match effect {
+        Effect::Persist { record: Record::Ballot(ballot), .. } => {
+            let choice = match ballot.choice {
+                Choice::Open => "no vote".to_owned(),
+                Choice::For { candidate, .. } => format!("vote for {candidate}"),
+                Choice::Spent => "vote spent".to_owned(),
+            };
+            format!("persist ballot: term {}, {choice}", ballot.term)
+        }
+        Effect::Persist { record: Record::Branch { above, blocks }, .. } => {
+            let blocks: Vec<_> = blocks.iter().map(|block| at(block.block_ref())).collect();
+            format!("persist above {}: [{}]", at(*above), blocks.join(" "))
+        }
+        Effect::Send { to, message: sent } => format!("→ {to} {}", message(sent)),
+        Effect::Sign { statement: said, .. } => format!("sign {}", statement(said)),
+        Effect::Offer(slot) => format!(
+            "offer {:?} on {}, executed {}, {:?}",
+            slot.kind,
+            at(slot.parent),
+            slot.executed,
+            slot.urgency
+        ),
+        Effect::Withdraw => "withdraw the slot".to_owned(),
+        Effect::Commit { block, .. } => format!("commit {}", at(*block)),
+        Effect::Fetch { peer, from, .. } => format!("fetch from {from} for {peer}"),
+        Effect::Halt(why) => format!("halt: {why}"),
+    };
+    format!("{id}: {text}\n")
+}
+
+pub fn status(id: u32, core: Option<&Core>, applied: Height) -> String {
+    let Some(core) = core else { return format!("{id}: dead, applied {applied}\n") };
+    let leader = core.leader().map_or("none".to_owned(), |leader| leader.to_string());
+    format!(
+        "{id}: {:?} term {} leader {leader} tip {} committed {} applied {applied}\n",
+        core.standing(),
+        core.term(),
+        at(core.log().tip().block),
+        at(core.log().committed()),
+    )
+}
