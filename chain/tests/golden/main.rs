@@ -189,6 +189,25 @@ fn the_genesis_file_reads_back() {
     assert_eq!(genesis.to_file(), file);
 }
 
+/// The hex in front of each line of the example in the document.
+fn example(document: &str) -> String {
+    let (_, from) = document.split_once("### Example").unwrap();
+    let block = from.split("```").nth(1).unwrap();
+    let is_hex = |word: &&str| word.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    block.lines().skip(1).flat_map(|line| line.split_whitespace().take_while(is_hex)).collect()
+}
+
+#[test]
+fn the_example_in_the_document_is_the_fixture() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/format.md");
+    let document = fs::read_to_string(path).unwrap();
+    let transactions = fixtures::read("transaction");
+    let plain = transactions.iter().find(|fixture| fixture.name == "plain").unwrap();
+    assert_eq!(example(&document), fixtures::hex(&plain.bytes));
+    let id = all().into_iter().find(|made| (made.kind, &*made.name) == ("transaction", "plain"));
+    assert!(document.contains(&fixtures::hex(&id.unwrap().derived[0].1)));
+}
+
 #[test]
 fn a_difference_names_the_fixture_and_the_lines() {
     let told = difference("statement ack", "a\nb\nc\nd\n", "a\nx\nc2\nd\n");
