@@ -1,19 +1,24 @@
 //! A small group of validators that seals and certifies blocks, for the tests of this crate.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod bench;
+
 use bytes::Bytes;
 use quorate_chain::block::{Block, BlockKind, Body, Draft, EnterChange, Header, Item};
 use quorate_chain::certificate::{Certificate, CertificatePath, Signed};
 use quorate_chain::checked::Checked;
+use quorate_chain::commitment::{Commitment, EntryProof, leaf_changes};
 use quorate_chain::crypto::{Ed25519, SecretKey};
-use quorate_chain::execute::Writers;
+use quorate_chain::execute::{Execution, Rules, Writers, execute};
 use quorate_chain::genesis::{Genesis, GenesisAdmins, GenesisValidator};
 use quorate_chain::ids::{
-    AccountKey, BlockHash, BlockRef, ChainId, Height, NodeId, Nonce, StateRoot, Term, TimeUs,
+    AccountKey, BlockHash, BlockRef, ChainId, Hash, Height, NodeId, Nonce, StateRoot, Term, TimeUs,
 };
 use quorate_chain::roster::{Change, Lead, NewMember, Roster, RosterChange, SignedRosterChange};
+use quorate_chain::state::{MemoryState, StateKey};
+use quorate_chain::state_root::{MemoryLeaves, StateTree};
 use quorate_chain::statement::{SignedStatement, Statement};
-use quorate_chain::transaction::{Operation, SignedTransaction, Transaction};
+use quorate_chain::transaction::{Approval, Operation, SignedTransaction, Transaction};
 use quorate_chain::well_formed::{self, Malformed, Parent};
 
 /// The secret key of validator `id`, also of those who are not in a roster yet.
@@ -96,6 +101,7 @@ pub fn transaction(
 }
 
 /// A chain under construction, with every roster it has had.
+#[derive(Clone)]
 pub struct World {
     pub chain_id: ChainId,
     pub file: Vec<u8>,
@@ -302,4 +308,98 @@ pub fn somewhere(term: u64, height: u64, byte: u8) -> BlockRef {
 /// Takes a verified value apart again.
 pub fn bare<T>(checked: Checked<T>) -> T {
     checked.into_inner()
+}
+
+/// A transaction that admins approve.
+pub fn approved(
+    chain_id: ChainId,
+    sender: &SecretKey,
+    nonce: u64,
+    operations: Vec<Operation>,
+    by: &[SecretKey],
+) -> SignedTransaction {
+    let content = Transaction {
+        chain_id,
+        sender: sender.account_key(),
+        nonce: Nonce::new(nonce),
+        expires: None,
+        operations,
+    };
+    let message = content.message();
+    let approve =
+        |key: &SecretKey| Approval { admin: key.account_key(), signature: key.sign(&message) };
+    let mut approvals: Vec<_> = by.iter().map(approve).collect();
+    approvals.sort_by_key(|approval| approval.admin);
+    content.assemble(sender.sign(&message), &approvals).unwrap()
+}
+
+/// What a node holds of the state.
+#[derive(Clone)]
+pub struct Replica {
+    pub state: MemoryState,
+    pub leaves: MemoryLeaves,
+    pub commitment: Commitment,
+}
+
+impl Replica {
+    pub fn new(genesis: &Genesis) -> Self {
+        let mut state = MemoryState::default();
+        state.apply(&genesis.state());
+        let changes = leaf_changes(&genesis.state());
+        let mut tree = StateTree::new();
+        tree.update(&changes, &MemoryLeaves::new()).unwrap();
+        let mut leaves = MemoryLeaves::new();
+        leaves.apply(&changes);
+        Self { state, leaves, commitment: Commitment::new(tree, Hash::ZERO) }
+    }
+
+    /// Executes a block, and takes over what it has done.
+    pub fn execute(
+        &mut self,
+        rules: &Rules<'_>,
+        height: Height,
+        transactions: &[SignedTransaction],
+    ) -> Execution {
+        let Ok(done) = execute(&self.state, rules, height, transactions);
+        self.commitment.advance(&done, &self.leaves).unwrap();
+        self.leaves.apply(&leaf_changes(&done.changes));
+        self.state.apply(&done.changes);
+        done
+    }
+
+    pub fn prove(&self, key: &StateKey) -> EntryProof {
+        let tree = self.commitment.entries();
+        EntryProof {
+            entries: tree.root(),
+            outcomes: self.commitment.outcomes(),
+            place: tree.prove(key.path(), &[], &self.leaves).unwrap(),
+        }
+    }
+}
+
+/// Numbers that look random and are the same in every run (SplitMix64).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn number(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.number() % end
+    }
+
+    /// True in `percent` of a hundred cases.
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[usize::try_from(self.below(from.len() as u64)).unwrap()]
+    }
 }
