@@ -148,6 +148,16 @@ impl Certificate {
         self.signatures.iter().map(|signed| signed.signer).collect()
     }
 
+    /// What each signer has said, as a statement by itself.
+    pub fn signed_statements(&self) -> impl Iterator<Item = SignedStatement> {
+        self.signatures.iter().map(|signed| SignedStatement {
+            statement: self.statement,
+            roster_hash: self.roster_hash,
+            signer: signed.signer,
+            signature: signed.signature,
+        })
+    }
+
     /// Checks that its signers are a quorum of this roster and that every signature is good.
     ///
     /// # Errors

@@ -11,7 +11,13 @@
 //! It is *not* evidence to ack different blocks at one height in different terms, to pre-vote for
 //! two candidates, to vote for others in later terms, or to have signed a block that nobody stored.
 //!
+//! Two certified blocks that exclude each other always yield some of the first four: see [`accuse`].
+//!
 //! Left out: what is done about it. Evidence convicts a key; people decide.
+
+mod accuse;
+
+pub use accuse::{Branch, accuse};
 
 use crate::block::{Header, Item, SignedHeader};
 use crate::checked::Checked;
@@ -123,6 +129,17 @@ impl Evidence {
         }
     }
 
+    /// Which of the five it is, by the number that the module gives it.
+    const fn sort(&self) -> u8 {
+        match self {
+            Self::TwoBlocks { .. } => 1,
+            Self::TwoVotes { .. } => 2,
+            Self::TwoAcks { .. } => 3,
+            Self::VoteBelowAck { .. } => 4,
+            Self::Malformed(_) => 5,
+        }
+    }
+
     /// Checks that it convicts.
     ///
     /// # Errors
@@ -147,17 +164,13 @@ impl Evidence {
                 }
                 check_headers([a, b], key, verifier)?;
             }
-            Self::TwoVotes { a, b } | Self::TwoAcks { a, b } => {
-                if a.signer != b.signer || !self.conflicts(&a.statement, &b.statement) {
+            Self::TwoVotes { a, b }
+            | Self::TwoAcks { a, b }
+            | Self::VoteBelowAck { ack: a, vote: b } => {
+                if !self.is_conflict() {
                     return Err(EvidenceError::NoConflict);
                 }
                 check_statements([a, b], chain_id, key, verifier)?;
-            }
-            Self::VoteBelowAck { ack, vote } => {
-                if ack.signer != vote.signer || !self.conflicts(&ack.statement, &vote.statement) {
-                    return Err(EvidenceError::NoConflict);
-                }
-                check_statements([ack, vote], chain_id, key, verifier)?;
             }
             Self::Malformed(block) => {
                 check_headers([&block.child], key, verifier)?;
@@ -167,23 +180,28 @@ impl Evidence {
         Ok(Checked::verified(self))
     }
 
-    /// Whether two statements conflict in the way that this evidence claims.
-    fn conflicts(&self, first: &Statement, second: &Statement) -> bool {
-        match (self, first, second) {
-            (
-                Self::TwoVotes { .. },
-                Statement::Vote { term, .. },
-                Statement::Vote { term: t, .. },
-            ) => term == t && first != second,
-            (Self::TwoAcks { .. }, Statement::Ack { block: a }, Statement::Ack { block: b }) => {
-                a.rank() == b.rank() && a.hash != b.hash
-            }
-            (
-                Self::VoteBelowAck { .. },
-                Statement::Ack { block },
-                Statement::Vote { term, tip, .. },
-            ) => *term > block.term && tip.rank() < block.rank(),
-            _ => false,
+    /// Whether two statements conflict in the way that this evidence claims, if it claims that.
+    fn is_conflict(&self) -> bool {
+        match self {
+            Self::TwoVotes { a, b } => match (&a.statement, &b.statement) {
+                (Statement::Vote { term, .. }, Statement::Vote { term: other, .. }) => {
+                    a.signer == b.signer && term == other && a.statement != b.statement
+                }
+                _ => false,
+            },
+            Self::TwoAcks { a, b } => match (&a.statement, &b.statement) {
+                (Statement::Ack { block }, Statement::Ack { block: other }) => {
+                    a.signer == b.signer && block.rank() == other.rank() && block != other
+                }
+                _ => false,
+            },
+            Self::VoteBelowAck { ack, vote } => match (&ack.statement, &vote.statement) {
+                (Statement::Ack { block }, Statement::Vote { term, tip, .. }) => {
+                    ack.signer == vote.signer && *term > block.term && tip.rank() < block.rank()
+                }
+                _ => false,
+            },
+            Self::TwoBlocks { .. } | Self::Malformed(_) => false,
         }
     }
 }
@@ -284,18 +302,17 @@ impl Decode for ProvenItem {
 
 impl Encode for Evidence {
     fn encode(&self, out: &mut Vec<u8>) {
-        let mut pair = |tag: u8, a: &dyn Encode, b: &dyn Encode| {
-            out.push(tag);
+        out.push(self.sort());
+        let mut pair = |a: &dyn Encode, b: &dyn Encode| {
             a.encode(out);
             b.encode(out);
         };
         match self {
-            Self::TwoBlocks { a, b } => pair(1, a, b),
-            Self::TwoVotes { a, b } => pair(2, a, b),
-            Self::TwoAcks { a, b } => pair(3, a, b),
-            Self::VoteBelowAck { ack, vote } => pair(4, ack, vote),
+            Self::TwoBlocks { a, b } => pair(a, b),
+            Self::TwoVotes { a, b } | Self::TwoAcks { a, b } => pair(a, b),
+            Self::VoteBelowAck { ack, vote } => pair(ack, vote),
             Self::Malformed(block) => {
-                pair(5, &block.parent, &block.child);
+                pair(&block.parent, &block.child);
                 put_option(out, block.item.as_ref());
             }
         }
