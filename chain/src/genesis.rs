@@ -231,6 +231,7 @@ impl Genesis {
         Roster::single(Part {
             members,
             next_id,
+            changes: 0,
             vote_quorum: self.quorum(self.vote_quorum)?,
             finality_quorum: self.quorum(self.finality_quorum)?,
             admins: Admins { threshold: self.admins.threshold, keys },

@@ -109,6 +109,10 @@ impl SignedRecovery {
         if part.next_id < given {
             return Err(RecoveryError::IdsReused { given, next: part.next_id });
         }
+        let made = roster.parts().map(|old| old.changes).max().unwrap_or_default();
+        if part.changes <= made {
+            return Err(RecoveryError::NotNew { made, found: part.changes });
+        }
         let message = self.recovery.message();
         verify_approvals(&message, &self.approvals, &roster.current().admins, verifier)?;
         Ok(Roster::single(part.clone()).map_err(ChangeError::from)?)
@@ -135,6 +139,14 @@ pub enum RecoveryError {
         given: NodeId,
         /// The next id of the roster that goes on.
         next: NodeId,
+    },
+    /// The roster that goes on could be one that the chain has had.
+    #[error("its number of changes is {found}, {made} have been made")]
+    NotNew {
+        /// How many changes led to the roster that it replaces.
+        made: u64,
+        /// The number that the roster that goes on has.
+        found: u64,
     },
 }
 

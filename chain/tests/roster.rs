@@ -425,3 +425,22 @@ fn a_roster_is_the_same_after_it_was_read_back() {
         assert!(hashes.insert(roster.hash()));
     }
 }
+
+#[test]
+fn no_roster_comes_back() {
+    let rename = |name: &str| Change::Update {
+        id: node(0),
+        name: name.to_owned(),
+        p2p: roster().current().members[0].p2p.clone(),
+        api: roster().current().members[0].api.clone(),
+        lead: Lead::Yes,
+    };
+    let first = roster();
+    let second = after(&first, vec![rename("other")]).unwrap();
+    let third = after(&second, vec![rename("node0")]).unwrap();
+    assert_eq!(third.current().members, first.current().members);
+    assert_ne!(third.hash(), first.hash());
+    // So what the admins ordered once cannot be ordered again by whoever kept it.
+    let again = third.apply(&change(&first, vec![rename("other")]));
+    assert!(matches!(again, Err(ChangeError::OtherRoster { .. })));
+}

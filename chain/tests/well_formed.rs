@@ -8,7 +8,7 @@ use quorate_chain::block::{Block, BlockKind, Body, EnterChange, Item};
 use quorate_chain::certificate::{CertificateError, CertificateKind};
 use quorate_chain::crypto::Ed25519;
 use quorate_chain::ids::{BlockHash, ChainId, Height, RosterHash, TimeUs};
-use quorate_chain::recovery::Recovery;
+use quorate_chain::recovery::{Recovery, RecoveryError};
 use quorate_chain::roster::{Change, ChangeError, Part};
 use quorate_chain::statement::Statement;
 use quorate_chain::well_formed::Malformed;
@@ -216,6 +216,7 @@ fn there_is_nothing_to_leave_in_a_single_roster() {
 fn recovery(world: &World, change: impl FnOnce(&mut Recovery)) -> Block {
     let mut part: Part = world.roster().current().clone();
     part.members.retain(|member| member.id >= node(3));
+    part.changes += 1;
     let mut order = Recovery {
         chain_id: world.chain_id,
         roster_hash: world.roster().hash(),
@@ -245,6 +246,9 @@ fn the_admins_recover_a_group_without_a_quorum() {
     assert!(matches!(world.check(&elsewhere), Err(Malformed::RecoveryElsewhere { .. })));
     let reused = recovery(&world, |order| order.part.next_id = node(5));
     assert!(world.check(&reused).is_ok());
+    let old = recovery(&world, |order| order.part.changes = 0);
+    let expected = RecoveryError::NotNew { made: 0, found: 0 };
+    assert_eq!(world.check(&old), Err(Malformed::Recovery(expected)));
     let stranger = recovery(&world, |order| order.proposer = node(0));
     assert!(matches!(world.check(&stranger), Err(Malformed::RecoveryElsewhere { .. })));
 }

@@ -183,8 +183,8 @@ pub enum ChangeError {
         /// The member.
         id: NodeId,
     },
-    /// Every id has been given.
-    #[error("no id is left for a new member")]
+    /// Every id, or every number of a change, has been given.
+    #[error("no id is left for a new member, or no number for a change")]
     NoIdLeft,
     /// The roster after the change would not be one.
     #[error("the roster after it would not be valid: {0}")]
@@ -336,6 +336,7 @@ impl Roster {
             return Err(ChangeError::UnderWay);
         }
         let mut part = self.current().clone();
+        part.changes = part.changes.checked_add(1).ok_or(ChangeError::NoIdLeft)?;
         for step in steps {
             step.apply(&mut part)?;
         }

@@ -59,6 +59,9 @@ pub struct Part {
     pub members: Vec<Member>,
     /// The id that the next new member gets.
     pub next_id: NodeId,
+    /// How many changes have led to it. Each has another number, so no roster ever comes back, and
+    /// with it what was signed under its hash.
+    pub changes: u64,
     /// How many voters elect a leader.
     pub vote_quorum: QuorumSize,
     /// How many acks make a block final.
@@ -302,6 +305,7 @@ impl Encode for Part {
     fn encode(&self, out: &mut Vec<u8>) {
         put_list(out, &self.members);
         self.next_id.encode(out);
+        out.extend_from_slice(&self.changes.to_be_bytes());
         self.vote_quorum.encode(out);
         self.finality_quorum.encode(out);
         self.admins.encode(out);
@@ -314,6 +318,7 @@ impl Decode for Part {
         let part = Self {
             members: from.list("members", limits::MEMBERS)?,
             next_id: NodeId::decode(from)?,
+            changes: from.u64("changes")?,
             vote_quorum: QuorumSize::decode(from)?,
             finality_quorum: QuorumSize::decode(from)?,
             admins: Admins::decode(from)?,
