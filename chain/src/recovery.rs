@@ -17,7 +17,7 @@
 use crate::codec::{Decode, DecodeError, Encode, Reader, put_list};
 use crate::crypto::{SecretKey, Verifier};
 use crate::ids::{BlockRef, ChainId, NodeId, RosterHash, Term};
-use crate::roster::{ChangeError, Part, Roster, verify_approvals};
+use crate::roster::{ChangeError, Member, Part, Roster, verify_approvals};
 use crate::transaction::{Approval, decode_approvals};
 
 /// What the bytes and the signed message of a recovery begin with.
@@ -109,6 +109,12 @@ impl SignedRecovery {
         if part.next_id < given {
             return Err(RecoveryError::IdsReused { given, next: part.next_id });
         }
+        let same =
+            |member: &Member| roster.member(member.id).is_some_and(|known| known.key == member.key);
+        let mut known = part.members.iter().filter(|member| member.id < given);
+        if let Some(other) = known.find(|member| !same(member)) {
+            return Err(RecoveryError::OtherMember { id: other.id });
+        }
         let made = roster.parts().map(|old| old.changes).max().unwrap_or_default();
         if part.changes <= made {
             return Err(RecoveryError::NotNew { made, found: part.changes });
@@ -139,6 +145,12 @@ pub enum RecoveryError {
         given: NodeId,
         /// The next id of the roster that goes on.
         next: NodeId,
+    },
+    /// An id that was given once belongs to another key, or to nobody in the roster any more.
+    #[error("member {id} is not the one that has this id in the roster it replaces")]
+    OtherMember {
+        /// The id.
+        id: NodeId,
     },
     /// The roster that goes on could be one that the chain has had.
     #[error("its number of changes is {found}, {made} have been made")]

@@ -254,6 +254,36 @@ fn the_admins_recover_a_group_without_a_quorum() {
 }
 
 #[test]
+fn a_recovery_gives_no_id_to_another_key() {
+    let world = world();
+    let other = recovery(&world, |order| order.part.members[1].key = validator(7).validator_key());
+    let expected = RecoveryError::OtherMember { id: node(4) };
+    assert_eq!(world.check(&other), Err(Malformed::Recovery(expected)));
+    // Somebody new gets a new id.
+    let new = recovery(&world, |order| {
+        let part = &mut order.part;
+        part.members[1].key = validator(7).validator_key();
+        (part.members[1].id, part.next_id) = (node(5), node(6));
+    });
+    assert!(world.check(&new).is_ok());
+
+    // Who has been removed does not come back under the old id.
+    let mut world = world;
+    world.enter(vec![Change::Remove { id: node(0) }], &[0, 1, 2]);
+    let gone = world.rosters[0].member(node(0)).unwrap().clone();
+    let back = |world: &World| {
+        recovery(world, |order| {
+            order.part.members.insert(0, gone.clone());
+            order.part.changes += 1;
+        })
+    };
+    assert!(world.check(&back(&world)).is_ok(), "it still is in the old part");
+    world.leave(&[1, 2, 3]);
+    let expected = RecoveryError::OtherMember { id: node(0) };
+    assert_eq!(world.check(&back(&world)), Err(Malformed::Recovery(expected)));
+}
+
+#[test]
 fn a_recovery_takes_the_admins() {
     let world = world();
     let good = recovery(&world, |_| {});
