@@ -79,6 +79,7 @@ fn transactions(senders: u64, round: u64, random: &mut Counter) -> Vec<SignedTra
                 sender: sender.account_key(),
                 nonce: Nonce::new(round * TRANSACTIONS + index / senders),
                 expires: None,
+                approvers: Vec::new(),
                 operations: vec![operation],
             };
             content.sign(sender).unwrap()

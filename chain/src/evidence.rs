@@ -47,6 +47,9 @@ impl ProvenItem {
         let root = crate::ids::Hash::new(*header.body_root.as_bytes());
         // An item is always the first leaf, and the transactions follow it.
         let count = u64::from(header.transactions) + 1;
+        if self.inclusion.index != 0 {
+            return Err(InclusionError::Index { index: self.inclusion.index, count });
+        }
         self.inclusion.verify(self.item.leaf(), count, root)
     }
 }

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use crate::ids::{AccountKey, Height};
 use crate::limits;
 use crate::outcome::{Failure, Outcome, Status, Void};
-use crate::roster::Admins;
+use crate::roster::{Admins, Roster};
 use crate::state::{Changes, Grants, NonceError, Nonces, StateEntry, StateKey, StateRead, Value};
 use crate::transaction::{Operation, SignedTransaction};
 
@@ -42,6 +42,15 @@ pub struct Rules<'a> {
     pub writers: Writers,
     /// Who may give grants.
     pub admins: &'a Admins,
+}
+
+impl<'a> Rules<'a> {
+    /// The rules at a block under this roster. While a change is under way, the admins of the part
+    /// that is being left are in charge.
+    #[must_use]
+    pub const fn under(roster: &'a Roster, writers: Writers) -> Self {
+        Self { writers, admins: &roster.current().admins }
+    }
 }
 
 /// A value that a transaction has written, for those who keep history.
@@ -239,9 +248,9 @@ impl<S: StateRead> InTransaction<'_, '_, S> {
 
     /// Whether enough admins stand behind the transaction.
     fn is_approved(&self) -> bool {
-        let sender = std::iter::once(self.signed.content().sender);
-        let others = self.signed.approvals().iter().map(|approval| approval.admin);
-        self.block.rules.admins.approve(sender.chain(others))
+        let content = self.signed.content();
+        let all = std::iter::once(content.sender).chain(content.approvers.iter().copied());
+        self.block.rules.admins.approve(all)
     }
 
     fn value(&self, key: &Bytes) -> Result<Option<Value>, S::Error> {

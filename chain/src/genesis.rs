@@ -113,6 +113,12 @@ pub enum GenesisError {
     /// It is not JSON, or not of the right shape; the message names line and column.
     #[error("{0}")]
     Json(#[from] serde_json::Error),
+    /// Something with named fields is written without their names.
+    #[error("{place}: expected an object with named fields")]
+    NotAnObject {
+        /// Where.
+        place: &'static str,
+    },
     /// It is of a version that this program does not know.
     #[error("version {found}, this program reads version {VERSION}")]
     Version {
@@ -149,6 +155,22 @@ pub enum GenesisError {
     },
 }
 
+/// Checks that what has named fields is written with their names: the JSON library would also take a
+/// bare list of the values.
+fn check_objects(file: &serde_json::Value) -> Result<(), GenesisError> {
+    let items = |list: &'static str| {
+        let values = file.get(list).and_then(|list| list.as_array()).into_iter().flatten();
+        values.map(move |value| (list, value))
+    };
+    let admins = file.get("admins").into_iter().map(|value| ("admins", value));
+    let all = std::iter::once(("the file", file)).chain(admins);
+    let mut all = all.chain(items("validators")).chain(items("grants"));
+    match all.find(|(_, value)| !value.is_object()) {
+        None => Ok(()),
+        Some((place, _)) => Err(GenesisError::NotAnObject { place }),
+    }
+}
+
 impl Genesis {
     /// Reads a file and checks all of it.
     ///
@@ -159,6 +181,7 @@ impl Genesis {
             return Err(GenesisError::TooLarge { found: file.len() });
         }
         let genesis: Self = serde_json::from_slice(file)?;
+        check_objects(&serde_json::from_slice(file)?)?;
         genesis.check()?;
         Ok(genesis)
     }

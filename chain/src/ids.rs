@@ -163,7 +163,7 @@ hex32! {
     BlockHash
 }
 hex32! {
-    /// The hash of a transaction's bytes, with its signatures.
+    /// The hash of a transaction's message, which is all of it but the signatures.
     TxId
 }
 hex32! {

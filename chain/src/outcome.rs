@@ -13,6 +13,7 @@
 
 use crate::codec::{Decode, DecodeError, Encode, Reader};
 use crate::ids::{Hash, TxId};
+use crate::limits;
 use crate::merkle;
 
 /// Why an operation failed. The transaction is undone and its nonce used.
@@ -121,12 +122,20 @@ impl Decode for Outcome {
         let offset = from.offset();
         let status = match from.u8("status")? {
             1 => Status::Applied,
-            2 => Status::Failed { operation: from.u8("operation")?, failure: failure(from)? },
+            2 => Status::Failed { operation: operation(from)?, failure: failure(from)? },
             3 => Status::Void(void(from)?),
             found => return Err(DecodeError::UnknownTag { field: "status", offset, found }),
         };
         Ok(Self { tx, status })
     }
+}
+
+fn operation(from: &mut Reader) -> Result<u8, DecodeError> {
+    let offset = from.offset();
+    let operation = from.u8("operation")?;
+    let some = usize::from(operation) < limits::OPERATIONS;
+    Reader::require(some, "operation", offset, "no transaction has so many")?;
+    Ok(operation)
 }
 
 fn failure(from: &mut Reader) -> Result<Failure, DecodeError> {

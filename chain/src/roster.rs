@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use crate::codec::{Decode, DecodeError, Encode, Reader, put_option};
 use crate::ids::{Hash, NodeId, RosterHash};
 
+pub use change::DOMAIN as CHANGE_DOMAIN;
 pub(crate) use change::verify_approvals;
 pub use change::{Change, ChangeError, NewMember, RosterChange, SignedRosterChange};
 pub use member::{Lead, Member, Role};

@@ -21,6 +21,7 @@ use bytes::Bytes;
 use crate::codec::{Decode, DecodeError, Encode, Reader, put_bytes, put_count};
 use crate::ids::{AccountKey, Hash, Height, TxId};
 use crate::limits;
+use crate::transaction;
 
 pub use nonces::{NonceError, Nonces};
 
@@ -184,7 +185,7 @@ impl Decode for StateKey {
     fn decode(from: &mut Reader) -> Result<Self, DecodeError> {
         let offset = from.offset();
         match from.u8("state key")? {
-            1 => Ok(Self::Value(from.bytes("key", limits::KEY)?)),
+            1 => Ok(Self::Value(transaction::decode_key(from)?)),
             2 => Ok(Self::Nonces(AccountKey::decode(from)?)),
             3 => Ok(Self::Grants(AccountKey::decode(from)?)),
             found => Err(DecodeError::UnknownTag { field: "state key", offset, found }),

@@ -5,15 +5,16 @@
 //! transaction itself:
 //!
 //! ```text
-//! "quorate/1/tx" ‖ chain id ‖ sender ‖ nonce ‖ expiry ‖ operations ‖ signature ‖ approvals
-//! └──────────────── what the sender and every approving admin sign ┘
+//! "quorate/1/tx" ‖ chain id ‖ sender ‖ nonce ‖ expiry ‖ approvers ‖ operations ‖ signatures
+//! └──────────────── what the sender and every approver sign; its hash is the id ┘
 //! ```
 //!
-//! The id is the SHA-256 of all of these bytes. The same bytes sent twice are the same transaction.
-//! Other bytes with the same sender and nonce compete with it, and the first one in the chain wins.
+//! The id is the SHA-256 of the message, so it is known before anybody signs, and no other signature
+//! under the same message makes another transaction of it. Another message with the same sender and
+//! nonce competes with it, and the first one in the chain wins.
 //!
-//! An admin approves by signing the same message. Only grants need approvals, and the sender counts
-//! as one if it is an admin.
+//! Approvers are admins who sign the same message. The message names them, so nobody on the way can
+//! take an approval off. Only grants need approvals, and the sender counts as one if it is an admin.
 //!
 //! Left out: fees, and any order between transactions of one sender beyond the order in the chain.
 
@@ -28,6 +29,7 @@ use crate::ids::{AccountKey, ChainId, Hash, Height, Nonce, Signature, TxId};
 use crate::limits;
 
 pub use operation::Operation;
+pub(crate) use operation::decode_key;
 
 /// What a transaction's bytes and its signed message begin with.
 pub const DOMAIN: &[u8] = b"quorate/1/tx";
@@ -43,6 +45,8 @@ pub struct Transaction {
     pub nonce: Nonce,
     /// The last height at which it may take effect.
     pub expires: Option<Height>,
+    /// The admins who sign it too, sorted, the sender not among them.
+    pub approvers: Vec<AccountKey>,
     /// What is to be done, in order.
     pub operations: Vec<Operation>,
 }
@@ -54,6 +58,7 @@ impl Transaction {
         self.sender.encode(out);
         self.nonce.encode(out);
         put_option(out, self.expires.as_ref());
+        put_list(out, &self.approvers);
         put_list(out, &self.operations);
     }
 
@@ -66,13 +71,19 @@ impl Transaction {
         let nonce = Nonce::decode(from)?;
         let expires = from.option("expiry")?;
         let offset = from.offset();
+        let approvers: Vec<AccountKey> = from.list("approvers", limits::ADMINS)?;
+        let sorted = approvers.is_sorted_by(|a, b| a < b);
+        Reader::require(sorted, "approvers", offset, "they are sorted, each once")?;
+        let others = !approvers.contains(&sender);
+        Reader::require(others, "approvers", offset, "the sender is not among them")?;
+        let offset = from.offset();
         let operations: Vec<_> = from.list("operations", limits::OPERATIONS)?;
         let some = !operations.is_empty();
         Reader::require(some, "operations", offset, "a transaction has at least one operation")?;
-        Ok(Self { chain_id, sender, nonce, expires, operations })
+        Ok(Self { chain_id, sender, nonce, expires, approvers, operations })
     }
 
-    /// The bytes that the sender and every approving admin sign.
+    /// The bytes that the sender and every approver sign.
     #[must_use]
     pub fn message(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -80,29 +91,49 @@ impl Transaction {
         out
     }
 
-    /// Puts the sender's signature under it, and nobody's approval.
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> TxId {
+        TxId::new(*Hash::of(&[&self.message()]).as_bytes())
+    }
+
+    /// Puts the sender's signature under it.
     ///
     /// # Errors
-    /// If the transaction is larger than the format allows.
+    /// If the transaction is not one that the format allows, or names approvers.
     pub fn sign(self, key: &SecretKey) -> Result<SignedTransaction, DecodeError> {
         let signature = key.sign(&self.message());
         self.assemble(signature, &[])
+    }
+
+    /// An approver's signature under it.
+    #[must_use]
+    pub fn approve(&self, key: &SecretKey) -> Approval {
+        Approval { admin: key.account_key(), signature: key.sign(&self.message()) }
     }
 
     /// Joins the signatures, which may have been made far apart, to the bytes that travel. They are
     /// not verified here.
     ///
     /// # Errors
-    /// If the transaction is larger than the format allows, or the approvals are not sorted by
-    /// admin.
+    /// If the transaction is not one that the format allows, or these are not the approvals of its
+    /// approvers.
     pub fn assemble(
         &self,
         signature: Signature,
         approvals: &[Approval],
     ) -> Result<SignedTransaction, DecodeError> {
         let mut out = self.message();
+        let offset = out.len();
         signature.encode(&mut out);
-        put_list(&mut out, approvals);
+        for approver in &self.approvers {
+            let own = approvals.iter().find(|approval| approval.admin == *approver);
+            let rule = "every approver has signed";
+            let missing = DecodeError::Invalid { field: "approvals", offset, rule };
+            own.ok_or(missing)?.signature.encode(&mut out);
+        }
+        let all = approvals.len() == self.approvers.len();
+        Reader::require(all, "approvals", offset, "they are those of the approvers")?;
         SignedTransaction::from_bytes(&Bytes::from(out))
     }
 }
@@ -112,7 +143,7 @@ impl Transaction {
 pub struct Approval {
     /// Who approves.
     pub admin: AccountKey,
-    /// The signature, over the same message as the sender's.
+    /// The signature.
     pub signature: Signature,
 }
 
@@ -140,7 +171,8 @@ pub(crate) fn decode_approvals(from: &mut Reader) -> Result<Vec<Approval>, Decod
 
 /// A transaction as it travels and stands in a block. It keeps the bytes it came in.
 ///
-/// Invariant: `bytes` is the canonical encoding of the rest, and `id` its SHA-256.
+/// Invariant: `bytes` is the canonical encoding of the rest, and `id` the SHA-256 of its message; there
+/// is one signature for each approver.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SignedTransaction {
     bytes: Bytes,
@@ -148,7 +180,7 @@ pub struct SignedTransaction {
     id: TxId,
     content: Transaction,
     signature: Signature,
-    approvals: Vec<Approval>,
+    approvals: Vec<Signature>,
 }
 
 impl SignedTransaction {
@@ -170,18 +202,18 @@ impl SignedTransaction {
         &self.content
     }
 
-    /// The admins who approve.
+    /// The bytes after the message: the sender's signature, then the approvers'.
     #[must_use]
-    pub fn approvals(&self) -> &[Approval] {
-        &self.approvals
+    pub fn signature_bytes(&self) -> &[u8] {
+        &self.bytes[self.message_length..]
     }
 
     /// The signatures it carries, the sender's first.
     fn signatures(&self) -> impl Iterator<Item = SenderSignature<'_>> {
         let message = &self.bytes[..self.message_length];
-        let by_sender = (self.content.sender, self.signature);
-        let by_admins = self.approvals.iter().map(|approval| (approval.admin, approval.signature));
-        std::iter::once(by_sender).chain(by_admins).map(move |(key, signature)| SenderSignature {
+        let keys = std::iter::once(self.content.sender).chain(self.content.approvers.clone());
+        let signatures = std::iter::once(self.signature).chain(self.approvals.clone());
+        keys.zip(signatures).map(move |(key, signature)| SenderSignature {
             key,
             message,
             signature,
@@ -209,7 +241,6 @@ impl std::fmt::Debug for SignedTransaction {
         f.debug_struct("SignedTransaction")
             .field("id", &self.id)
             .field("content", &self.content)
-            .field("approvals", &self.approvals.len())
             .finish_non_exhaustive()
     }
 }
@@ -225,11 +256,10 @@ impl Decode for SignedTransaction {
         let start = from.offset();
         let content = Transaction::decode_message(from)?;
         let message_length = from.offset() - start;
+        let message = from.since(start);
         let signature = Signature::decode(from)?;
-        let approvals_at = from.offset();
-        let approvals = decode_approvals(from)?;
-        let others = approvals.iter().all(|approval| approval.admin != content.sender);
-        Reader::require(others, "approvals", approvals_at, "the sender is not among them")?;
+        let approvals = content.approvers.iter().map(|_| Signature::decode(from));
+        let approvals = approvals.collect::<Result<_, _>>()?;
         let bytes = from.since(start);
         if bytes.len() > limits::TRANSACTION {
             return Err(DecodeError::TooLong {
@@ -239,7 +269,7 @@ impl Decode for SignedTransaction {
                 limit: limits::TRANSACTION,
             });
         }
-        let id = TxId::new(*Hash::of(&[&bytes]).as_bytes());
+        let id = TxId::new(*Hash::of(&[&message]).as_bytes());
         Ok(Self { bytes, message_length, id, content, signature, approvals })
     }
 }

@@ -318,16 +318,21 @@ fn an_admin_counts_once() {
     let key = admin(0).account_key();
     assert!(!admins(2, 3).approve([key, key, key]));
     assert!(admins(2, 3).approve([key, key, admin(1).account_key()]));
-    // Such bytes are no transaction: the sender among the approvals, or an admin twice.
-    let content = approved(CHAIN, &admin(0), 0, vec![grant(0, "a")], &[]).content().clone();
-    let signature = admin(0).sign(&content.message());
-    let approval = |id| quorate_chain::transaction::Approval {
-        admin: admin(id).account_key(),
-        signature: admin(id).sign(&content.message()),
+    // The sender is no approver, and nobody is one twice; whoever is one must have signed.
+    let plain = approved(CHAIN, &admin(0), 0, vec![grant(0, "a")], &[]).content().clone();
+    let with = |approvers: &[u8], approvals: &[u8]| {
+        let mut content = plain.clone();
+        content.approvers = approvers.iter().map(|id| admin(*id).account_key()).collect();
+        content.approvers.sort();
+        let approvals: Vec<_> = approvals.iter().map(|id| content.approve(&admin(*id))).collect();
+        content.assemble(admin(0).sign(&content.message()), &approvals)
     };
-    assert!(content.assemble(signature, &[approval(1)]).is_ok());
-    assert!(content.assemble(signature, &[approval(0)]).is_err());
-    assert!(content.assemble(signature, &[approval(1), approval(1)]).is_err());
+    assert!(with(&[1], &[1]).is_ok());
+    assert!(with(&[0], &[0]).is_err());
+    assert!(with(&[1, 1], &[1, 1]).is_err());
+    assert!(with(&[1], &[]).is_err());
+    assert!(with(&[], &[1]).is_err());
+    assert!(with(&[1], &[2]).is_err());
 }
 
 #[test]

@@ -58,7 +58,7 @@ impl Model {
         operation: &Operation,
     ) -> Result<(), Failure> {
         let sender = signed.content().sender;
-        let mut agreeing: BTreeSet<_> = signed.approvals().iter().map(|a| a.admin).collect();
+        let mut agreeing: BTreeSet<_> = signed.content().approvers.iter().copied().collect();
         agreeing.insert(sender);
         agreeing.retain(|key| rules.admins.keys.contains(key));
         let approved = agreeing.len() >= usize::from(rules.admins.threshold);
@@ -206,9 +206,17 @@ impl Workload {
             .map(|admin| Approval { admin, signature: Signature::new([0; 64]) })
             .collect();
         approvals.sort_by_key(|approval| approval.admin);
-        Transaction { chain_id: CHAIN, sender, nonce: Nonce::new(nonce), expires, operations }
-            .assemble(Signature::new([0; 64]), &approvals)
-            .unwrap()
+        let approvers = approvals.iter().map(|approval| approval.admin).collect();
+        Transaction {
+            chain_id: CHAIN,
+            sender,
+            nonce: Nonce::new(nonce),
+            expires,
+            approvers,
+            operations,
+        }
+        .assemble(Signature::new([0; 64]), &approvals)
+        .unwrap()
     }
 }
 
@@ -319,6 +327,7 @@ fn garbage(random: &mut Random) -> SignedTransaction {
         sender: key(random),
         nonce: Nonce::new(nonce),
         expires: expires.map(Height::new),
+        approvers: Vec::new(),
         operations,
     };
     content.assemble(Signature::new([1; 64]), &[]).unwrap()

@@ -27,7 +27,7 @@ use quorate_chain::recovery::SignedRecovery;
 use quorate_chain::roster::{Change, Roster, SignedRosterChange};
 use quorate_chain::state::StateKey;
 use quorate_chain::statement::{SignedStatement, Statement};
-use quorate_chain::transaction::{Approval, Operation, SignedTransaction, Transaction};
+use quorate_chain::transaction::{Operation, SignedTransaction, Transaction};
 use story::{Story, put, text};
 
 /// The bits whose flip is accepted, counted from the highest of the first byte.
@@ -60,11 +60,14 @@ fn of_a_transaction() {
         signed.is_ok_and(|signed| signed.verify(story.chain_id(), &Ed25519).is_ok())
     };
     none_accepted("plain", &story.sign(0, 7, vec![put("key", "value")]), verify);
+    let mut approvers = vec![admin(0).account_key(), admin(1).account_key()];
+    approvers.sort();
     let content = Transaction {
         chain_id: story.chain_id(),
         sender: account(0),
         nonce: Nonce::new(7),
         expires: Some(common::height(9)),
+        approvers,
         operations: vec![
             Operation::Remove { key: text("key") },
             Operation::Cas { key: text("key"), expected: None, value: text("value") },
@@ -72,11 +75,7 @@ fn of_a_transaction() {
         ],
     };
     let message = content.message();
-    let mut approvals: Vec<_> = [admin(0), admin(1)]
-        .iter()
-        .map(|key| Approval { admin: key.account_key(), signature: key.sign(&message) })
-        .collect();
-    approvals.sort_by_key(|approval| approval.admin);
+    let approvals = [content.approve(&admin(0)), content.approve(&admin(1))];
     let signed = content.assemble(client(0).sign(&message), &approvals).unwrap();
     none_accepted("approved", &signed, verify);
 }

@@ -250,3 +250,19 @@ fn grants_are_in_the_state_by_account() {
     };
     assert_eq!(genesis.state(), [entry(0, &[""]), entry(1, &["a", "b"])].into());
 }
+
+#[test]
+fn what_has_named_fields_is_written_with_their_names() {
+    let value: serde_json::Value = serde_json::from_slice(&genesis(2).to_file()).unwrap();
+    let bare = |value: &serde_json::Value| {
+        serde_json::Value::Array(value.as_object().unwrap().values().cloned().collect())
+    };
+    for place in ["admins", "validators"] {
+        let mut file = value.clone();
+        let part = &mut file[place];
+        let part = if place == "validators" { &mut part[0] } else { part };
+        *part = bare(part);
+        assert!(Genesis::parse(file.to_string().as_bytes()).is_err(), "{place}");
+    }
+    assert!(Genesis::parse(bare(&value).to_string().as_bytes()).is_err());
+}

@@ -78,6 +78,7 @@ fn every_length_and_count_has_its_limit() {
         ("admin count", 16),
         ("api address count", 8),
         ("approval count", 16),
+        ("approver count", 16),
         ("free length", 128),
         ("grant count", 64),
         ("header count", 4_096),
@@ -116,9 +117,10 @@ fn transaction(story: &Story, size: usize) -> Result<SignedTransaction, DecodeEr
         sender: common::account(0),
         nonce: quorate_chain::ids::Nonce::new(0),
         expires: None,
+        approvers: Vec::new(),
         operations: operations.clone(),
     };
-    let without = content.message().len() + 64 + 4;
+    let without = content.message().len() + 64;
     operations[2] = update(size - without);
     let content = quorate_chain::transaction::Transaction { operations, ..content };
     content.sign(&common::client(0))
@@ -150,5 +152,31 @@ fn a_body_has_at_most_4_mib() {
         let draft = story.draft(BlockKind::Transactions, body, 2);
         let sealed = quorate_chain::block::Block::seal(draft, &common::validator(0));
         assert_eq!(sealed.is_ok(), fits);
+    }
+}
+
+#[test]
+fn no_domain_is_a_prefix_of_another() {
+    use quorate_chain::ids::{NodeId, Term};
+    use quorate_chain::statement::Statement;
+    let (term, tip) = (Term::new(1), quorate_chain::ids::ChainId::ZERO.genesis_ref());
+    let (candidate, to) = (NodeId::new(0), NodeId::new(0));
+    let statements = [
+        Statement::PreVote { term, candidate, tip },
+        Statement::Vote { term, candidate, tip },
+        Statement::Ack { block: tip },
+        Statement::Handover { term, to, tip },
+    ];
+    let mut domains: Vec<&[u8]> = statements.iter().map(Statement::domain).collect();
+    domains.extend([
+        quorate_chain::block::DOMAIN,
+        quorate_chain::transaction::DOMAIN,
+        quorate_chain::roster::CHANGE_DOMAIN,
+        quorate_chain::recovery::DOMAIN,
+    ]);
+    for (at, one) in domains.iter().enumerate() {
+        for (other_at, other) in domains.iter().enumerate() {
+            assert!(at == other_at || !one.starts_with(other), "{one:?} {other:?}");
+        }
     }
 }

@@ -2,12 +2,12 @@
 //! transactions.
 //!
 //! Each item is a leaf of a Merkle tree whose root stands in the header. The leaf of a transaction
-//! is made of its id, so that one hash of its bytes serves both.
+//! is made of its id and its signatures, so that its bytes are hashed once for both.
 
 use crate::block::BlockKind;
 use crate::certificate::Certificate;
 use crate::codec::{Decode, DecodeError, Encode, Reader, put_option};
-use crate::ids::{BodyRoot, Hash, NodeId, TxId};
+use crate::ids::{BodyRoot, Hash, NodeId};
 use crate::limits;
 use crate::merkle;
 use crate::recovery::SignedRecovery;
@@ -68,10 +68,10 @@ impl Item {
 
 /// A transaction's leaf in the body's Merkle tree.
 #[must_use]
-pub fn transaction_leaf(id: TxId) -> Hash {
-    let mut input = [2; 33];
-    input[1..].copy_from_slice(id.as_bytes());
-    merkle::leaf_hash(&input)
+pub fn transaction_leaf(transaction: &SignedTransaction) -> Hash {
+    let id = transaction.id();
+    // The same as hashing tag, id and signatures as one leaf input, without putting them together.
+    Hash::of(&[&[0, 2], id.as_bytes(), transaction.signature_bytes()])
 }
 
 /// All that a block holds.
@@ -88,7 +88,7 @@ impl Body {
     #[must_use]
     pub fn leaves(&self) -> Vec<Hash> {
         let item = self.item.iter().map(Item::leaf);
-        item.chain(self.transactions.iter().map(|tx| transaction_leaf(tx.id()))).collect()
+        item.chain(self.transactions.iter().map(transaction_leaf)).collect()
     }
 
     /// The root of that tree.

@@ -55,7 +55,7 @@ impl Receipt {
         // The item of an opening block is a leaf before the transactions.
         let items = u64::from(self.header.kind.begins_term());
         let count = items + u64::from(self.header.transactions);
-        let leaf = transaction_leaf(self.transaction.id());
+        let leaf = transaction_leaf(&self.transaction);
         self.inclusion.verify(leaf, count, Hash::new(*self.header.body_root.as_bytes()))?;
         match &self.outcome {
             None => Ok(()),

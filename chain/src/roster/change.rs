@@ -1,7 +1,8 @@
 //! How one roster becomes the next.
 //!
 //! A change is a list of steps that take effect together. Admins sign it over the hash of the roster
-//! that it changes, so it can be used once and on one chain only. [`Roster::apply`] turns the roster
+//! that it changes, and no roster ever comes back (each counts the changes that led to it), so a change
+//! can be used once and on one chain only. [`Roster::apply`] turns the roster
 //! in force into the joint one, [`Roster::left`] turns that into the next. Both are pure: whoever
 //! knows a roster and the blocks that change it knows every later roster.
 //!
@@ -22,7 +23,7 @@ use crate::roster::{Admins, Lead, Member, Part, QuorumSize, Role, Roster, Roster
 use crate::transaction::{Approval, decode_approvals};
 
 /// What the bytes and the signed message of a roster change begin with.
-const DOMAIN: &[u8] = b"quorate/1/change";
+pub const DOMAIN: &[u8] = b"quorate/1/change";
 
 /// What is known of a member before it has an id.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -124,11 +124,16 @@ impl Decode for Operation {
     fn decode(from: &mut Reader) -> Result<Self, DecodeError> {
         let offset = from.offset();
         match from.u8("operation")? {
-            1 => Ok(Self::Put { key: key(from)?, value: from.bytes("value", limits::VALUE)? }),
-            2 => Ok(Self::Update { key: key(from)?, value: from.bytes("value", limits::VALUE)? }),
-            3 => Ok(Self::Remove { key: key(from)? }),
+            1 => {
+                Ok(Self::Put { key: decode_key(from)?, value: from.bytes("value", limits::VALUE)? })
+            }
+            2 => Ok(Self::Update {
+                key: decode_key(from)?,
+                value: from.bytes("value", limits::VALUE)?,
+            }),
+            3 => Ok(Self::Remove { key: decode_key(from)? }),
             4 => Ok(Self::Cas {
-                key: key(from)?,
+                key: decode_key(from)?,
                 expected: match from.bool("expected")? {
                     true => Some(from.bytes("expected", limits::VALUE)?),
                     false => None,
@@ -148,7 +153,8 @@ impl Decode for Operation {
     }
 }
 
-fn key(from: &mut Reader) -> Result<Bytes, DecodeError> {
+/// Reads a key, which is never empty.
+pub(crate) fn decode_key(from: &mut Reader) -> Result<Bytes, DecodeError> {
     let offset = from.offset();
     let key = from.bytes("key", limits::KEY)?;
     Reader::require(!key.is_empty(), "key", offset, "a key has at least one byte")?;

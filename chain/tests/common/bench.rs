@@ -56,6 +56,7 @@ pub fn until(last: u64, nonce: u64, operations: Vec<Operation>) -> SignedTransac
         sender: account(0),
         nonce: Nonce::new(nonce),
         expires: Some(Height::new(last)),
+        approvers: Vec::new(),
         operations,
     };
     content.sign(&client(0)).unwrap()

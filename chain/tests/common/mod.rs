@@ -18,7 +18,7 @@ use quorate_chain::roster::{Change, Lead, NewMember, Roster, RosterChange, Signe
 use quorate_chain::state::{MemoryState, StateKey};
 use quorate_chain::state_root::{MemoryLeaves, StateTree};
 use quorate_chain::statement::{SignedStatement, Statement};
-use quorate_chain::transaction::{Approval, Operation, SignedTransaction, Transaction};
+use quorate_chain::transaction::{Operation, SignedTransaction, Transaction};
 use quorate_chain::well_formed::{self, Malformed, Parent};
 
 /// The secret key of validator `id`, also of those who are not in a roster yet.
@@ -95,6 +95,7 @@ pub fn transaction(
         sender: sender.account_key(),
         nonce: Nonce::new(nonce),
         expires: None,
+        approvers: Vec::new(),
         operations,
     };
     content.sign(sender).unwrap()
@@ -318,19 +319,19 @@ pub fn approved(
     operations: Vec<Operation>,
     by: &[SecretKey],
 ) -> SignedTransaction {
+    let mut approvers: Vec<_> = by.iter().map(SecretKey::account_key).collect();
+    approvers.sort();
     let content = Transaction {
         chain_id,
         sender: sender.account_key(),
         nonce: Nonce::new(nonce),
         expires: None,
+        approvers,
         operations,
     };
-    let message = content.message();
-    let approve =
-        |key: &SecretKey| Approval { admin: key.account_key(), signature: key.sign(&message) };
-    let mut approvals: Vec<_> = by.iter().map(approve).collect();
-    approvals.sort_by_key(|approval| approval.admin);
-    content.assemble(sender.sign(&message), &approvals).unwrap()
+    let approvals: Vec<_> = by.iter().map(|key| content.approve(key)).collect();
+    let signature = sender.sign(&content.message());
+    content.assemble(signature, &approvals).unwrap()
 }
 
 /// What a node holds of the state.

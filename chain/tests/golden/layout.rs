@@ -58,9 +58,16 @@ impl<'a> Sheet<'a> {
     }
 
     fn list(&mut self, name: &str, item: Layout) {
-        for _ in 0..self.count(&format!("{name} count")) {
+        self.counted(name, item);
+    }
+
+    /// Writes a list; how many items it has.
+    fn counted(&mut self, name: &str, item: Layout) -> usize {
+        let count = self.count(&format!("{name} count"));
+        for _ in 0..count {
             self.inner(item);
         }
+        count
     }
 
     fn inner(&mut self, layout: Layout) {
@@ -109,18 +116,27 @@ pub(crate) fn operation(s: &mut Sheet<'_>) {
 }
 
 pub(crate) fn message(s: &mut Sheet<'_>) {
+    message_of(s);
+}
+
+/// The message of a transaction; how many approvers it names.
+fn message_of(s: &mut Sheet<'_>) -> usize {
     s.plain("domain", 12);
     s.plain("chain id", 32);
     s.plain("sender", 32);
     s.plain("nonce", 8);
     s.option("expiry", |s| s.plain("height", 8));
+    let approvers = s.counted("approver", |s| s.plain("key", 32));
     s.list("operation", operation);
+    approvers
 }
 
 pub(crate) fn transaction(s: &mut Sheet<'_>) {
-    message(s);
+    let approvers = message_of(s);
     s.plain("signature", 64);
-    approvals(s);
+    for _ in 0..approvers {
+        s.plain("approval", 64);
+    }
 }
 
 fn approvals(s: &mut Sheet<'_>) {
@@ -156,6 +172,7 @@ fn admins(s: &mut Sheet<'_>) {
 pub(crate) fn part(s: &mut Sheet<'_>) {
     s.list("member", member);
     s.plain("next id", 4);
+    s.plain("changes", 8);
     s.plain("vote quorum", 2);
     s.plain("finality quorum", 2);
     admins(s);

@@ -11,7 +11,7 @@ use quorate_chain::roster::{
 };
 use quorate_chain::state::{Grants, Nonces, StateEntry, StateKey, Value};
 use quorate_chain::statement::Statement;
-use quorate_chain::transaction::{Approval, Operation, SignedTransaction, Transaction};
+use quorate_chain::transaction::{Operation, SignedTransaction, Transaction};
 
 use crate::Made;
 use crate::common::{account, admin, client, height, new_member, node, somewhere, term, validator};
@@ -57,16 +57,15 @@ fn transactions(story: &Story) -> Vec<Made> {
         sender: account(0),
         nonce: Nonce::new(7),
         expires: None,
+        approvers: Vec::new(),
         operations: vec![put("greeting", "hello")],
     };
     let mut full = plain.clone();
     full.expires = Some(Height::new(1_000));
     full.operations = every_operation().into_iter().map(|(_, operation)| operation).collect();
-    let mut approvals: Vec<_> = [admin(0), admin(1)]
-        .iter()
-        .map(|key| Approval { admin: key.account_key(), signature: key.sign(&full.message()) })
-        .collect();
-    approvals.sort_by_key(|approval| approval.admin);
+    full.approvers = vec![admin(0).account_key(), admin(1).account_key()];
+    full.approvers.sort();
+    let approvals = [full.approve(&admin(0)), full.approve(&admin(1))];
     let signature = client(0).sign(&full.message());
     let cases = [
         ("plain", plain.clone(), plain.clone().sign(&client(0)).unwrap(), "by client 0"),
@@ -79,7 +78,7 @@ fn transactions(story: &Story) -> Vec<Made> {
         let kind = "transaction-message";
         made.push(
             Made::of_bytes(kind, name, layout::message, message)
-                .about("what the sender and the approving admins sign"),
+                .about("what the sender and the approvers sign"),
         );
         made.push(transaction(name, &signed).about(about));
     }
@@ -89,7 +88,7 @@ fn transactions(story: &Story) -> Vec<Made> {
 fn transaction(name: &str, signed: &SignedTransaction) -> Made {
     Made::new("transaction", name, layout::transaction, signed)
         .derive("id", signed.id().as_bytes())
-        .derive("body leaf", quorate_chain::block::transaction_leaf(signed.id()).as_bytes())
+        .derive("body leaf", quorate_chain::block::transaction_leaf(signed).as_bytes())
 }
 
 fn member(id: u32, role: Role, lead: Lead) -> Member {
@@ -112,6 +111,7 @@ fn large_part() -> Part {
     Part {
         members,
         next_id: node(9),
+        changes: 7,
         vote_quorum: QuorumSize::Voters(4),
         finality_quorum: QuorumSize::Voters(3),
         admins: three_admins(),
@@ -129,6 +129,7 @@ fn small_part() -> Part {
     Part {
         members: vec![member(0, Role::Voter, Lead::Yes)],
         next_id: node(1),
+        changes: 0,
         vote_quorum: QuorumSize::Majority,
         finality_quorum: QuorumSize::Majority,
         admins: Admins { threshold: 1, keys: vec![validator(0).account_key()] },

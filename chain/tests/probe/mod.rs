@@ -86,7 +86,9 @@ pub fn probe_of(kind: &str) -> Probe {
 
 pub fn transaction(bytes: &[u8]) -> bool {
     let Some(signed) = decode::<SignedTransaction>(bytes) else { return false };
-    assert_eq!(signed.id().as_bytes(), Hash::of(&[bytes]).as_bytes());
+    let message = signed.content().message();
+    assert!(bytes.starts_with(&message));
+    assert_eq!(signed.id().as_bytes(), Hash::of(&[&message]).as_bytes());
     let _ = signed.verify(STORY.chain_id(), &Ed25519);
     true
 }

@@ -119,10 +119,12 @@ impl Story {
             sender: admin(0).account_key(),
             nonce: Nonce::new(0),
             expires: Some(height(100)),
+            approvers: Vec::new(),
             operations: vec![Operation::Grant { account: account(2), prefix: text("d/") }],
         };
         let late = Transaction {
             expires: Some(height(1)),
+            approvers: Vec::new(),
             operations: vec![put("a/late", "")],
             sender: account(0),
             nonce: Nonce::new(9),
@@ -265,6 +267,7 @@ impl Story {
         let old = self.roster_at(3);
         let mut part = old.current().clone();
         part.members.retain(|member| member.id >= node(1));
+        part.changes += 1;
         let recovery = Recovery {
             chain_id: self.chain_id(),
             roster_hash: old.hash(),
