@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 pub mod bench;
+pub mod ledger;
 
 use bytes::Bytes;
 use quorate_chain::block::{Block, BlockKind, Body, Draft, EnterChange, Header, Item};
