@@ -6,7 +6,7 @@ use crate::block::{Item, SignedHeader};
 use crate::certificate::Certificate;
 use crate::crypto::{BadSignature, ValidatorKey, Verifier};
 use crate::evidence::ProvenItem;
-use crate::ids::{BlockHash, BlockRef, ChainId, Height, NodeId, TimeUs};
+use crate::ids::{BlockRef, ChainId, Height, NodeId, TimeUs};
 use crate::limits;
 use crate::merkle::InclusionError;
 use crate::roster::Roster;
@@ -25,8 +25,8 @@ pub struct Audit {
     roster: Roster,
     /// The first height under that roster.
     roster_since: Height,
-    /// The hashes of the newest blocks, the last one's at the end.
-    recent: VecDeque<BlockHash>,
+    /// The newest blocks, the last one at the end.
+    recent: VecDeque<BlockRef>,
 }
 
 impl Audit {
@@ -41,7 +41,7 @@ impl Audit {
             leader: None,
             roster,
             roster_since: block.height,
-            recent: VecDeque::from([block.hash]),
+            recent: VecDeque::from([block]),
         }
     }
 
@@ -101,7 +101,7 @@ impl Audit {
         if self.recent.len() > limits::PATH {
             self.recent.pop_front();
         }
-        self.recent.push_back(self.block.hash);
+        self.recent.push_back(self.block);
         Ok(())
     }
 
@@ -112,8 +112,9 @@ impl Audit {
         let place = below.and_then(|below| {
             (self.recent.len() as u64).checked_sub(below + 1).map(|place| place as usize)
         });
-        let hash = place.and_then(|place| self.recent.get(place));
-        if hash != Some(&block.hash) || block.height < self.roster_since {
+        // The whole ref: an ack under another term is no ack for this block, and convicts nobody.
+        let ancestor = place.and_then(|place| self.recent.get(place));
+        if ancestor != Some(&block) || block.height < self.roster_since {
             return Err(AuditError::NotAncestor { certified: block, since: self.roster_since });
         }
         Ok(())
