@@ -30,8 +30,8 @@ pub struct Trust {
 /// What carries trust from one roster to the next: the block that entered the change, its parent, and
 /// a proof that it was committed.
 ///
-/// The next roster is believed from the block after this one on, together with the joint one: which
-/// of the two a block is under depends on where the change was left.
+/// The next roster is believed from this block's height on, together with the joint one: which of the
+/// two a block above is under depends on where the change was left, which the step does not show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RosterStep {
     /// The parent of the block.
