@@ -73,11 +73,12 @@ pub struct Execution {
     pub outcomes: Vec<Outcome>,
     /// Every value written, in order, values overwritten in the same block included.
     pub writes: Vec<Write>,
-    /// The entries that are different from before.
+    /// The entries it has touched, as they are now. One may be as it was, or absent as before.
     pub changes: Changes,
 }
 
-/// Executes the transactions of a block on the state before it.
+/// Executes the transactions of a block on the state before it. Their signatures have been verified,
+/// as those of every block that is acked: an approver counts because it has signed.
 ///
 /// # Errors
 /// If the state cannot be read. Nothing has changed then.

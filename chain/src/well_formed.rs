@@ -5,7 +5,8 @@
 //!
 //! - has the parent's term and the parent's proposer, or
 //! - has a higher term and is an *opening block*: its item is an election certificate for exactly
-//!   this term and proposer and the parent as tip, by a quorum of the roster in force at the parent,
+//!   this term and proposer and the parent as tip, by a quorum of the roster in force at the parent, in
+//!   which the proposer is a voter,
 //! - or has a higher term and is a *recovery block*: the admins of that roster name this term, this
 //!   proposer and the parent.
 //!
@@ -128,6 +129,9 @@ impl Judge<'_> {
             candidate: self.header.proposer,
             tip: self.parent.block,
         };
+        if !self.parent.roster.is_voter(self.header.proposer) {
+            return Err(Malformed::Stranger { proposer: self.header.proposer });
+        }
         let found = *election.statement();
         if found != expected {
             return Err(Malformed::Election(Box::new(found)));
@@ -246,6 +250,12 @@ pub enum Malformed {
     Item {
         /// What it is for.
         kind: BlockKind,
+    },
+    /// Its proposer does not vote in the roster that elected it.
+    #[error("proposer {proposer} is no voter of the roster at its parent")]
+    Stranger {
+        /// The proposer.
+        proposer: NodeId,
     },
     /// Its election certificate elects someone else, or on another tip.
     #[error("its certificate says {0:?}, not that its proposer leads its term on its parent")]

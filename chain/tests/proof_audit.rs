@@ -263,5 +263,6 @@ fn who_opens_a_term_is_in_the_roster() {
     let inclusion = quorate_chain::merkle::prove(&block.body().leaves(), 0).unwrap();
     let item = ProvenItem { item: block.body().item.clone().unwrap(), inclusion };
     let found = below(&ledger, 2).step(block.signed_header(), Some(&item), &Ed25519);
-    assert_eq!(found, Err(AuditError::Stranger { id: node(9) }));
+    let stranger = Malformed::Stranger { proposer: node(9) };
+    assert_eq!(found, Err(AuditError::Malformed(stranger)));
 }

@@ -123,6 +123,17 @@ fn an_election_takes_a_quorum_of_the_parents_roster() {
 }
 
 #[test]
+fn only_a_voter_is_elected() {
+    let mut world = world();
+    let stranger = world.seal(world.opening_draft(2, 9, &[1, 2, 3]));
+    assert_eq!(world.check(&stranger), Err(Malformed::Stranger { proposer: node(9) }));
+    world.enter(vec![Change::Add(new_member(5, false))], &[0, 1, 2]);
+    world.leave(&[0, 1, 2]);
+    let learner = world.seal(world.opening_draft(2, 5, &[1, 2, 3]));
+    assert_eq!(world.check(&learner), Err(Malformed::Stranger { proposer: node(5) }));
+}
+
+#[test]
 fn a_term_never_falls_and_is_opened_once() {
     let mut world = world();
     world.open(5, 1, &[1, 2, 3]);

@@ -85,7 +85,7 @@ impl Audit {
                 // Who opens a term was elected by the roster below, or named with the one it brings.
                 let roster = brought.as_ref().unwrap_or(&self.roster);
                 let member = roster.member(header.proposer);
-                let member = member.ok_or(AuditError::Stranger { id: header.proposer })?;
+                let member = member.ok_or(Malformed::Stranger { proposer: header.proposer })?;
                 (header.proposer, member.key.clone())
             }
         };
@@ -134,12 +134,6 @@ pub enum AuditError {
     /// The proposer did not sign it.
     #[error("its proposer: {0}")]
     BadSignature(#[from] BadSignature),
-    /// The proposer is not in the roster.
-    #[error("proposer {id} is not in the roster")]
-    Stranger {
-        /// The proposer.
-        id: NodeId,
-    },
     /// A roster block rests on a certificate for a block that is not below it.
     #[error("its certificate is for {certified}, no ancestor of it at height {since} or above")]
     NotAncestor {
