@@ -97,11 +97,22 @@ impl Core {
             return false;
         }
         let extends = self.log.tip().block == parent.block;
-        if !extends && last.term != self.ballot.term && !self.is_certified(&new) {
+        let outranks = extends || last.term == self.ballot.term;
+        if !self.is_certified(&new) && (!outranks || self.overflows(parent.block.height, &new)) {
             return false;
         }
         self.adopt(parent.block, new);
         true
+    }
+
+    /// Whether these blocks would fill more than two windows above the applied tip. Blocks that open a
+    /// term do not count: one may be needed for each term without a commit.
+    fn overflows(&self, above: Height, new: &[Entry]) -> bool {
+        let counts = |entry: &&Entry| entry.opening.is_none();
+        let kept =
+            self.log.from(Height::ZERO).take_while(|entry| entry.anchor.block.height <= above);
+        let held = kept.filter(counts).count() + new.iter().filter(counts).count();
+        held > 2 * self.config.window_blocks
     }
 
     /// Whether a kept certificate is for one of these blocks.
@@ -161,9 +172,6 @@ impl Core {
             let below = new.last().map(|entry| &entry.anchor).or(at.as_ref())?;
             let (chain_id, verifier) = (self.config.chain_id, &*self.verifier);
             new.push(Log::judge(below, block, chain_id, verifier).ok()?);
-            if self.log.len() + new.len() > 2 * self.config.window_blocks {
-                break;
-            }
         }
         match at {
             Some(anchor) if anchor.block.height >= committed => Some((anchor, new)),
@@ -196,7 +204,8 @@ impl Core {
         if blocks.is_empty() {
             return;
         }
-        let certificate = self.certificate_for(blocks.last().map(|block| block.block_ref()));
+        let last = blocks.last().map_or(committed, |block| block.block_ref());
+        let certificate = self.certificate_up_to(last.height);
         self.send(from, Message::Pulled { parent: committed, blocks, certificate });
     }
 
@@ -215,11 +224,11 @@ impl Core {
         blocks
     }
 
-    /// The newest certificate at or below a block, or the newest at all: who lacks blocks must still
-    /// be able to commit what it has.
-    pub(crate) fn certificate_for(&self, last: Option<BlockRef>) -> Option<Certificate> {
-        let _ = last;
-        self.commits.reached().map(|certificate| certificate.get().clone())
+    /// The newest certificate for a block of this chain at or below a height. If there is none, the
+    /// newest reached: it proves the term, and what is committed.
+    pub(crate) fn certificate_up_to(&self, height: Height) -> Option<Certificate> {
+        let newest = self.commits.up_to(height, |block| self.log.contains(block));
+        newest.map(|certificate| certificate.get().clone())
     }
 
     /// Blocks were read from the store for a peer.

@@ -22,10 +22,16 @@ pub struct Commits {
 }
 
 impl Commits {
-    /// Begins with the certificate of the committed tip, if there is one.
+    /// Begins with the newest certificate that was kept. It may be for a block above the applied tip:
+    /// one that covered what was applied, and that a crash took from the disk again.
     #[must_use]
-    pub const fn new(reached: Option<Checked<Certificate>>) -> Self {
-        Self { reached, ahead: BTreeMap::new() }
+    pub fn restored(newest: Option<Checked<Certificate>>, applied: Height) -> Self {
+        let mut commits = Self::default();
+        match newest {
+            Some(certificate) if certificate.block().height > applied => commits.keep(certificate),
+            newest => commits.reached = newest,
+        }
+        commits
     }
 
     /// The newest certificate for a block at or below the committed tip.
@@ -60,6 +66,17 @@ impl Commits {
             let middle = self.ahead.keys().nth(AHEAD / 2).copied();
             middle.map(|height| self.ahead.remove(&height));
         }
+    }
+
+    /// The newest certificate for a block of the chain at or below a height.
+    #[must_use]
+    pub fn up_to(
+        &self,
+        height: Height,
+        held: impl Fn(BlockRef) -> bool,
+    ) -> Option<&Checked<Certificate>> {
+        let mut ahead = self.ahead.range(..=height).map(|(_, certificate)| certificate).rev();
+        ahead.find(|certificate| held(certificate.block())).or(self.reached.as_ref())
     }
 
     /// The highest kept certificate for a block on the chain.

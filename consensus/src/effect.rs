@@ -131,13 +131,15 @@ pub enum Effect {
         /// Its certificate, or one for a descendant.
         certificate: Checked<Certificate>,
     },
-    /// Read blocks from the store for a peer; then `Fetched`.
+    /// Read blocks from the store for a peer; then `Fetched`. The range ends at a block that the store
+    /// has a certificate for, even if that takes more bytes: whoever must cut a suffix for it could not
+    /// take less. The store has one at least every window.
     Fetch {
         /// The peer.
         peer: NodeId,
         /// The height of the first block.
         from: Height,
-        /// Most bytes of blocks.
+        /// About how many bytes of blocks.
         bytes: usize,
     },
     /// Stop.

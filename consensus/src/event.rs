@@ -51,7 +51,7 @@ pub enum Event {
         parent: BlockRef,
         /// The blocks, in order; none if the store does not have them.
         blocks: Vec<Checked<Block>>,
-        /// A certificate for the last of them, or for a later block.
+        /// The certificate for the last of them.
         certificate: Option<Certificate>,
     },
     /// The operator wants another leader.

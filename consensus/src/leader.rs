@@ -36,6 +36,7 @@ impl Core {
             election,
             peers,
             tallies: BTreeMap::new(),
+            told: Height::ZERO,
             round: Round(0),
             heartbeat: self.now.moment.after(self.config.heartbeat),
             checkup: self.now.moment.after(self.config.election_timeout),
@@ -52,6 +53,7 @@ impl Core {
         }
         self.offer_next();
         self.replicate();
+        self.tell_committed();
     }
 
     fn offer_next(&mut self) {
@@ -63,7 +65,7 @@ impl Core {
         let idle = self.log.committed() == tip;
         let (executed, _) = self.executed();
         let quiet = idle && executed == tip.height && self.states.height() == tip.height;
-        let closed = self.last_kind() == Some(BlockKind::Closing);
+        let closed = self.log.tip().kind == Some(BlockKind::Closing);
         let (kind, urgency) = match (quiet && !closed, idle) {
             (true, _) => (BlockKind::Closing, Urgency::Now),
             (false, true) => (BlockKind::Transactions, Urgency::Idle),
@@ -78,11 +80,6 @@ impl Core {
     fn is_full(&self) -> bool {
         let room = self.log.len() < self.config.window_blocks;
         !(room && self.log.bytes() < self.config.window_bytes)
-    }
-
-    /// The kind of the tip, as long as it is held.
-    fn last_kind(&self) -> Option<BlockKind> {
-        self.log.from(self.log.tip().block.height).last().map(|entry| entry.block.header().kind)
     }
 
     fn offer(&mut self, kind: BlockKind, item: Option<Item>, urgency: Urgency) {
@@ -151,7 +148,7 @@ impl Core {
     fn replicate(&mut self) {
         let Role::Leader(leader) = &self.role else { return };
         let tip = self.log.tip().block.height;
-        let behind = |peer: &Progress| peer.next <= tip && !peer.fetching;
+        let behind = |peer: &Progress| peer.next <= tip && !peer.fetching && !peer.stalled;
         let peers: Vec<_> =
             leader.peers.iter().filter(|(_, peer)| behind(peer)).map(|(id, _)| *id).collect();
         for id in peers {
@@ -187,7 +184,8 @@ impl Core {
         certificate: Option<Certificate>,
     ) {
         let last = blocks.last().map(|block| block.block_ref());
-        let certificate = certificate.or_else(|| self.certificate_for(last));
+        let up_to = last.unwrap_or(parent).height;
+        let certificate = certificate.or_else(|| self.certificate_up_to(up_to));
         let term = self.ballot.term;
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(peer) = leader.peers.get_mut(&id) else { return };
@@ -210,6 +208,7 @@ impl Core {
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(peer) = leader.peers.get_mut(&id) else { return };
         peer.fetching = false;
+        peer.stalled = blocks.is_empty();
         if parent.height.next() == Some(peer.next) && !blocks.is_empty() {
             self.send_append(id, parent, blocks, certificate);
         }
@@ -230,6 +229,7 @@ impl Core {
         if moment >= leader.heartbeat {
             leader.heartbeat = moment.after(self.config.heartbeat);
             leader.round = Round(leader.round.0 + 1);
+            leader.peers.values_mut().for_each(|peer| peer.stalled = false);
             let ids: Vec<_> = leader.peers.keys().copied().collect();
             for id in ids {
                 self.send_heartbeat(id);
@@ -306,16 +306,17 @@ impl Core {
         let gathered = Certificate::gather(statement, &roster, tally.acks.values());
         let Some(certificate) = gathered else { return };
         self.take_certificate(Proven { certificate, roster });
-        self.reach_commits();
-        if self.log.committed().height >= block.height && self.log.tip().block == block {
-            self.tell_committed();
-        }
     }
 
-    /// Tells everybody what is committed when no block is about to say it.
+    /// Tells everybody what is committed when no block in flight will say it.
     fn tell_committed(&mut self) {
-        let Some(certificate) = self.commits.reached().map(|it| it.get().clone()) else { return };
-        let Role::Leader(leader) = &self.role else { return };
+        let tip = self.log.tip().block;
+        let Some(certificate) = self.certificate_up_to(tip.height) else { return };
+        let Role::Leader(leader) = &mut self.role else { return };
+        if certificate.block() != tip || tip.height <= leader.told {
+            return;
+        }
+        leader.told = tip.height;
         let ids: Vec<_> = leader.peers.keys().copied().collect();
         for id in ids {
             self.send(id, Message::Committed(certificate.clone()));

@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use quorate_chain::block::{Block, Item};
+use quorate_chain::block::{Block, BlockKind, Item};
 use quorate_chain::checked::Checked;
 use quorate_chain::crypto::{ValidatorKey, Verifier};
 use quorate_chain::ids::{BlockRef, ChainId, Height, NodeId, TimeUs};
@@ -25,6 +25,8 @@ use crate::judge::Proven;
 pub struct Anchor {
     /// Its place and name.
     pub block: BlockRef,
+    /// What it is for; the genesis is no block.
+    pub kind: Option<BlockKind>,
     /// Its time.
     pub time: TimeUs,
     /// Who leads its term, and with which key; nobody at the genesis.
@@ -175,8 +177,14 @@ impl Log {
         let Some((_, key)) = &leader else { return Err(unsigned) };
         block.signed_header().check(key, verifier).map_err(|_| unsigned)?;
         let roster_since = if changes { header.height } else { parent.roster_since };
-        let anchor =
-            Anchor { block: block.block_ref(), time: header.time, leader, roster, roster_since };
+        let anchor = Anchor {
+            block: block.block_ref(),
+            kind: Some(header.kind),
+            time: header.time,
+            leader,
+            roster,
+            roster_since,
+        };
         let opening = match item {
             Some(Item::Opening(election)) => {
                 let roster = Arc::clone(&parent.roster);

@@ -25,6 +25,8 @@ pub struct Progress {
     pub introduced: bool,
     /// Whether blocks are being read from the store for it.
     pub fetching: bool,
+    /// Whether the store had nothing for it yet: it is asked again at the next heartbeat.
+    pub stalled: bool,
     /// When it was last heard.
     pub heard: Moment,
     /// The newest round it has answered.
@@ -43,6 +45,7 @@ impl Progress {
             incarnation: None,
             introduced: false,
             fetching: false,
+            stalled: false,
             heard: now,
             round: Round(0),
         }

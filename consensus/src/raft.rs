@@ -66,7 +66,7 @@ pub enum RestoreError {
         /// The block.
         block: BlockRef,
         /// Why it cannot stand there.
-        why: Unfit,
+        why: Box<Unfit>,
     },
     /// The ballot is older than the chain.
     #[error("the ballot is of term {ballot}, the tip of term {tip}")]
@@ -137,7 +137,8 @@ impl Core {
         for block in restored.blocks {
             let (below, here) = (log.tip().clone(), block.block_ref());
             let judged = Log::judge(&below, block, config.chain_id, &*verifier);
-            let entry = judged.map_err(|why| RestoreError::Unfit { block: here, why })?;
+            let entry =
+                judged.map_err(|why| RestoreError::Unfit { block: here, why: Box::new(why) })?;
             log.branch(below.block, vec![entry]);
         }
         let (tip, ballot) = (log.tip().block, restored.ballot.term);
@@ -162,7 +163,7 @@ impl Core {
             now,
             ballot: restored.ballot,
             disk: Durability::new(tip),
-            commits: Commits::new(restored.certificate),
+            commits: Commits::restored(restored.certificate, applied),
             states: States::new(applied, restored.state_root),
             acks: Acks { asked: applied, signing: 0, signed: Vec::new() },
             log,

@@ -91,6 +91,8 @@ pub struct Leader {
     pub peers: BTreeMap<NodeId, Progress>,
     /// The acks for blocks of this term that are not committed.
     pub tallies: BTreeMap<Height, Tally>,
+    /// The committed height that the peers have been told, or are about to be.
+    pub told: Height,
     /// The newest round of confirmation.
     pub round: Round,
     /// When the next heartbeat is due.

@@ -1,5 +1,5 @@
 //! A group of cores with everything around them done by hand: time, disks, links, signatures.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 mod print;
 
@@ -82,6 +82,7 @@ pub fn roster(voters: u32) -> Roster {
     Roster::single(Part {
         members: (0..voters).map(member).collect(),
         next_id: NodeId::new(voters),
+        changes: 0,
         vote_quorum: QuorumSize::Majority,
         finality_quorum: QuorumSize::Majority,
         admins: Admins { threshold: 1, keys: vec![admin] },
@@ -120,6 +121,8 @@ struct Node {
     applied: Height,
     applied_anchor: Anchor,
     certificate: Option<Checked<Certificate>>,
+    /// The certificates by which blocks were committed, by height.
+    certificates: BTreeMap<Height, Checked<Certificate>>,
     /// Applied blocks, from height 1.
     chain: Vec<Checked<Block>>,
     /// Whether blocks are applied as soon as they are committed.
@@ -135,6 +138,9 @@ pub struct World {
     /// Messages on their way, in order.
     pub wire: VecDeque<(u32, u32, Message)>,
     cut: BTreeSet<(u32, u32)>,
+    /// What has happened and is still to be handled, in order.
+    events: VecDeque<(u32, Event)>,
+    busy: bool,
     window: usize,
     /// What has been printed since the last command.
     pub out: String,
@@ -151,6 +157,7 @@ impl World {
     pub fn new(count: u32, window: usize) -> Self {
         let genesis = Anchor {
             block: CHAIN.genesis_ref(),
+            kind: None,
             time: TimeUs::ZERO,
             leader: None,
             roster: Arc::new(roster(count)),
@@ -163,6 +170,7 @@ impl World {
             applied: Height::ZERO,
             applied_anchor: genesis.clone(),
             certificate: None,
+            certificates: BTreeMap::new(),
             chain: Vec::new(),
             applies: true,
             to_apply: VecDeque::new(),
@@ -174,6 +182,8 @@ impl World {
             genesis,
             wire: VecDeque::new(),
             cut: BTreeSet::new(),
+            events: VecDeque::new(),
+            busy: false,
             window,
             out: String::new(),
             loud: false,
@@ -307,12 +317,14 @@ impl World {
 
     /// Delivers everything until nothing is on its way.
     pub fn settle(&mut self) {
-        for _ in 0..200_000 {
+        for round in 0..200_000 {
             if !self.deliver(None) {
                 return;
             }
+            self.loud |= round == 199_960;
         }
-        panic!("messages without end");
+        self.status();
+        panic!("messages without end:\n{}", self.out);
     }
 
     /// Seals a block for the slot that a node was offered.
@@ -323,8 +335,23 @@ impl World {
         true
     }
 
-    /// Gives a node an event and does what it wants done.
+    /// Gives a node an event and does what it wants done, and then what follows from that.
     pub fn step(&mut self, id: u32, event: Event) {
+        self.events.push_back((id, event));
+        if std::mem::replace(&mut self.busy, true) {
+            return;
+        }
+        let mut handled = 0;
+        while let Some((id, event)) = self.events.pop_front() {
+            self.one_step(id, event);
+            handled += 1;
+            self.loud |= handled == 99_960;
+            assert!(handled < 100_000, "events without end:\n{}", self.out);
+        }
+        self.busy = false;
+    }
+
+    fn one_step(&mut self, id: u32, event: Event) {
         let now = self.now();
         let Some(core) = &mut self.node(id).core else { return };
         let effects = core.step(now, event);
@@ -369,18 +396,31 @@ impl World {
                 let new = up_to.take_while(|entry| entry.anchor.block.height <= block.height);
                 let new: Vec<_> = new.map(|entry| entry.block.clone()).collect();
                 node.to_apply.extend(new);
+                node.certificates.insert(certificate.block().height, certificate.clone());
                 node.certificate = Some(certificate);
                 self.apply(id);
             }
             Effect::Fetch { peer, from, bytes: _ } => {
                 let node = self.node(id);
                 let below = usize::try_from(from.get() - 1).unwrap();
-                let blocks: Vec<_> = node.chain.iter().skip(below).take(8).cloned().collect();
                 let parent = match below {
                     0 => CHAIN.genesis_ref(),
                     below => node.chain[below - 1].block_ref(),
                 };
-                let certificate = node.certificate.as_ref().map(|it| it.get().clone());
+                // At least eight blocks, and on to the next one that has a certificate.
+                let certified = node.certificates.range(Height::new(from.get() + 7)..);
+                let stored = |(height, _): &(&Height, _)| height.get() <= node.chain.len() as u64;
+                let last = certified
+                    .clone()
+                    .find(stored)
+                    .or_else(|| node.certificates.range(from..).rfind(stored));
+                let (blocks, certificate) = match last {
+                    Some((height, certificate)) => {
+                        let end = usize::try_from(height.get()).unwrap();
+                        (node.chain[below..end].to_vec(), Some(certificate.get().clone()))
+                    }
+                    None => (Vec::new(), None),
+                };
                 self.step(id, Event::Fetched { peer, parent, blocks, certificate });
             }
             Effect::Halt(why) => panic!("node {id} halts: {why}"),
