@@ -1,7 +1,7 @@
 //! Harnesses for the two decoders: `cargo test`, or `cargo bolero test decoders::NAME -s NONE`.
 
 use crate::frame::{
-    Frame, HEADER, Origin, Place, SECTOR, apply_mask, choose_mask, is_blank, padded,
+    Frame, HEADER, Origin, Place, SECTOR, apply_mask, choose_mask, crc32c, is_blank, padded, stage,
 };
 use crate::record::{Lsn, Tag};
 use crate::segment::{MAX_PREAMBLE, SegmentHeader, SegmentName};
@@ -67,6 +67,15 @@ fn mask_leaves_no_sector_blank_and_comes_off_again() {
             body.extend(u64::from(repeated).to_le_bytes());
         }
         let mask = choose_mask(at, &body);
+        // What is staged is the payload and padding, its checksum, and whether a mask is needed.
+        for cut in [0, 1, 7, 8].map(|cut| body.len().saturating_sub(cut)) {
+            let mut staged = vec![0xEE; padded(cut)];
+            let (crc, blank) = stage(&body[..cut], &mut staged, at);
+            let mut plain = body[..cut].to_vec();
+            plain.resize(padded(cut), 0);
+            assert_eq!((&staged, crc), (&plain, crc32c(&plain)));
+            assert_eq!(blank, choose_mask(at, &plain) != 0);
+        }
         let mut masked = body.clone();
         apply_mask(&mut masked, mask);
         let first = (SECTOR - at % SECTOR) % SECTOR;
@@ -77,6 +86,32 @@ fn mask_leaves_no_sector_blank_and_comes_off_again() {
         assert_eq!(masked, body);
         assert_eq!(padded(bytes.len()) % 8, 0);
     });
+}
+
+#[test]
+fn staging_in_pieces_is_staging_at_once() {
+    const PIECE: usize = 16 << 10;
+    for at in [0, 64, 448, 512 + 8] {
+        for length in [0, 5, 440, PIECE - 3, PIECE, PIECE + 449, 2 * PIECE + 512, 3 * PIECE + 1] {
+            let payload: Vec<u8> = (0..length).map(|byte| (byte % 251) as u8 | 1).collect();
+            let body = |payload: &[u8]| {
+                let mut staged = vec![0xEE; padded(length)];
+                let (crc, blank) = stage(payload, &mut staged, at);
+                assert_eq!(staged[..length], *payload);
+                assert!(is_blank(&staged[length..]));
+                assert_eq!(crc, crc32c(&staged));
+                assert_eq!(blank, choose_mask(at, &staged) != 0);
+                blank
+            };
+            assert!(!body(&payload));
+            let first = at.next_multiple_of(SECTOR) - at;
+            for sector in (first..length).step_by(SECTOR) {
+                let mut payload = payload.clone();
+                payload[sector..length.min(sector + SECTOR)].fill(0);
+                assert!(body(&payload));
+            }
+        }
+    }
 }
 
 #[test]

@@ -203,7 +203,7 @@ pub enum Fault {
     },
     /// An intact record with another number than the next one.
     #[error("record {found} where {expected} was expected")]
-    Sequence {
+    Lsn {
         /// The next number.
         expected: Lsn,
         /// The number found.

@@ -99,14 +99,17 @@ pub(crate) struct Place {
 
 impl Place {
     /// The CRC of this place and of a header without its CRC.
-    fn crc(&self, header: &[u8]) -> u32 {
-        let mut bytes = [0; 32 + HEADER - 4];
+    #[inline]
+    fn crc(&self, header: &[u8; HEADER]) -> u32 {
+        // The header is copied whole although its end does not count: four aligned stores, from
+        // which the checksum's loads are served at once.
+        let mut bytes = [0; 32 + HEADER];
         bytes[0..8].copy_from_slice(&self.salt.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.generation.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.segment.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.offset.to_le_bytes());
         bytes[32..].copy_from_slice(header);
-        crc32c(&bytes)
+        crc32c(&bytes[..32 + HEADER - 4])
     }
 }
 
@@ -152,14 +155,17 @@ impl Frame {
         out[56] = self.kind;
         out[57] = self.origin.to_byte() | if self.last { LAST } else { 0 };
         out[58..60].copy_from_slice(&MARKER.to_le_bytes());
-        let crc = place.crc(&out[..60]);
+        let crc = place.crc(&out);
         out[60..64].copy_from_slice(&crc.to_le_bytes());
         (out, crc)
     }
 
     /// The header and its CRC, if these bytes were written by this log at this very place.
+    ///
+    /// Inlined: a copy of the struct through memory is a tenth of a recovery of small records.
+    #[inline]
     pub(crate) fn decode(bytes: &[u8; HEADER], place: &Place) -> Result<(Frame, u32), FrameFault> {
-        let expected = place.crc(&bytes[..60]);
+        let expected = place.crc(bytes);
         let found = u32_at(bytes, 60);
         if bytes[0..4] != MAGIC || expected != found {
             let blank = bytes.iter().all(|byte| *byte == 0);
@@ -210,17 +216,35 @@ pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)
 }
 
-/// Copies `from` to the front of `to` and returns its CRC32C: piece by piece, so that the checksum
-/// reads from the processor's nearest cache what the copy has just put there.
-pub(crate) fn copy_and_crc32c(from: &[u8], to: &mut [u8]) -> crc_fast::Digest {
+/// Copies `from` to the front of `to`, fills the rest with zeros, and returns the CRC32C of `to` and
+/// whether one of its sectors is blank; `to` begins `at` bytes after the start of a group.
+///
+/// Piece by piece, so that the checksum and the look for blanks read from the processor's nearest
+/// cache what the copy has just put there.
+pub(crate) fn stage(from: &[u8], to: &mut [u8], at: usize) -> (u32, bool) {
     const PIECE: usize = 16 << 10;
+    to[from.len()..].fill(0);
     let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
-    for (from, to) in from.chunks(PIECE).zip(to.chunks_mut(PIECE)) {
-        let to = &mut to[..from.len()];
-        to.copy_from_slice(from);
-        digest.update(to);
+    let mut blank = false;
+    let skip = to_sector(at);
+    let (mut start, mut end) = (0, skip + PIECE);
+    while start < to.len() {
+        end = end.min(to.len());
+        // The last piece may hold nothing but padding.
+        let piece = &from[start.min(from.len())..end.min(from.len())];
+        to[start..start + piece.len()].copy_from_slice(piece);
+        digest.update(&to[start..end]);
+        let mut sectors = to[start.max(skip).min(end)..end].chunks(SECTOR);
+        blank |= sectors.any(is_blank);
+        start = end;
+        end += PIECE;
     }
-    digest
+    (digest.finalize() as u32, blank)
+}
+
+/// Bytes to the next sector boundary.
+fn to_sector(at: usize) -> usize {
+    at.next_multiple_of(SECTOR) - at
 }
 
 /// A payload's length rounded up to whole words.
@@ -244,7 +268,7 @@ pub(crate) fn apply_mask(body: &mut [u8], mask: u64) {
 ///
 /// The sector that also holds the end of the header is never blank, so it does not matter.
 pub(crate) fn choose_mask(at: usize, body: &[u8]) -> u64 {
-    let skip = (SECTOR - at % SECTOR) % SECTOR;
+    let skip = to_sector(at);
     let sectors = || body.get(skip..).unwrap_or(&[]).chunks(SECTOR);
     if !sectors().any(|sector| constant(sector) == Some(0)) {
         return 0;

@@ -4,13 +4,12 @@
 //! is sealed, because only then is its place known. The buffer begins at an address that is a
 //! multiple of the page size, so that the write can go around the page cache.
 
-use crate::frame::{
-    Frame, HEADER, Origin, apply_mask, choose_mask, copy_and_crc32c, crc32c, padded,
-};
+use crate::frame::{Frame, HEADER, Origin, apply_mask, choose_mask, crc32c, padded, stage};
 use crate::record::{Lsn, Tag};
 use crate::segment::SegmentHeader;
 
-const PAGE: usize = 4096;
+/// Bytes of a page; what direct writes are aligned to.
+pub(crate) const PAGE: usize = 4096;
 
 /// Bytes whose address is a multiple of the page size.
 #[derive(Debug, Default)]
@@ -31,17 +30,22 @@ impl PageBuffer {
         &self.storage[self.start..]
     }
 
-    fn bytes_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.storage[self.start..]
     }
 
-    /// Makes room for `bytes`, keeping the first `keep`.
-    fn reserve(&mut self, bytes: usize, keep: usize) {
+    /// Makes room for `bytes`, keeping the first `keep`; if that takes new memory, then `at_least`
+    /// so much of it.
+    pub(crate) fn grow(&mut self, bytes: usize, at_least: usize, keep: usize) {
         if self.bytes().len() < bytes {
-            let mut grown = PageBuffer::zeros(bytes.next_power_of_two().max(PAGE));
+            let mut grown = PageBuffer::zeros(bytes.max(at_least));
             grown.bytes_mut()[..keep].copy_from_slice(&self.bytes()[..keep]);
             *self = grown;
         }
+    }
+
+    fn reserve(&mut self, bytes: usize, keep: usize) {
+        self.grow(bytes, bytes.next_power_of_two().max(PAGE), keep);
     }
 }
 
@@ -83,11 +87,8 @@ impl Group {
         let end = body + padded(payload.len());
         self.buffer.reserve(end, at);
         let bytes = &mut self.buffer.bytes_mut()[body..end];
-        let mut digest = copy_and_crc32c(payload, bytes);
-        bytes[payload.len()..].fill(0);
-        digest.update(&bytes[payload.len()..]);
-        let mut payload_crc = digest.finalize() as u32;
-        let mask = choose_mask(body, bytes);
+        let (mut payload_crc, blank) = stage(payload, bytes, body);
+        let mask = if blank { choose_mask(body, bytes) } else { 0 };
         if mask != 0 {
             apply_mask(bytes, mask);
             payload_crc = crc32c(bytes);

@@ -1,35 +1,82 @@
 //! A window that slides over a segment file.
 //!
+//! ```text
+//!            pin          asked for
+//!   ──────────┬──────────────┬─────┬───────────────────┬──────────
+//!             │ held: verified or about to be          │ not read
+//!   ──────────┴──────────────┴─────┴───────────────────┴──────────
+//! ```
+//!
 //! Recovery reads from front to back, but a group is handed on only when its last record has proved
 //! good, so the window keeps everything from the pinned offset on and is never longer than that
-//! plus one chunk. Chunks are small enough to stay in the processor's cache between the copy out of
-//! the kernel and the checksum.
+//! plus one chunk: what is handed on are the very bytes that were checked, never a second reading
+//! of them. Looking far ahead for the end of the log therefore has a window of its own.
+//!
+//! Chunks are small enough to stay in the processor's cache between the copy out of the kernel and
+//! the checksum. Both ends of a read, in the file and in memory, are multiples of the page size,
+//! which copies faster.
 
 use crate::disk::{Disk, Operation};
 use crate::error::Error;
+use crate::group::{PAGE, PageBuffer};
 
-const CHUNK: usize = 256 << 10;
+const CHUNK: u64 = 256 << 10;
+
+/// The memory of both windows, reused from file to file.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    near: PageBuffer,
+    far: PageBuffer,
+}
 
 /// Bytes of one file.
 pub(crate) struct Reader<'d, D> {
     disk: &'d mut D,
     file: &'d str,
     length: u64,
-    start: u64,
-    buffer: Vec<u8>,
-    filled: usize,
     pin: u64,
+    near: Window,
+    far: Window,
+}
+
+/// Bytes of a file in memory.
+struct Window {
+    start: u64,
+    filled: usize,
+    buffer: PageBuffer,
+}
+
+impl Window {
+    fn new(buffer: PageBuffer) -> Window {
+        Window { start: 0, filled: 0, buffer }
+    }
+
+    fn end(&self) -> u64 {
+        self.start + self.filled as u64
+    }
+
+    #[inline]
+    fn holds(&self, offset: u64, end: u64) -> bool {
+        self.start <= offset && end <= self.end()
+    }
+
+    /// The bytes `offset..end`, which it holds.
+    #[inline]
+    fn bytes(&self, offset: u64, end: u64) -> &[u8] {
+        &self.buffer.bytes()[(offset - self.start) as usize..(end - self.start) as usize]
+    }
 }
 
 impl<'d, D: Disk> Reader<'d, D> {
-    /// Reads the first `length` bytes of `file`, reusing a buffer.
-    pub(crate) fn new(disk: &'d mut D, file: &'d str, length: u64, buffer: Vec<u8>) -> Self {
-        Reader { disk, file, length, start: 0, buffer, filled: 0, pin: 0 }
+    /// Reads the first `length` bytes of `file`.
+    pub(crate) fn new(disk: &'d mut D, file: &'d str, length: u64, buffers: Buffers) -> Self {
+        let (near, far) = (Window::new(buffers.near), Window::new(buffers.far));
+        Reader { disk, file, length, pin: 0, near, far }
     }
 
-    /// The buffer, for the next file.
-    pub(crate) fn into_buffer(self) -> Vec<u8> {
-        self.buffer
+    /// The buffers, for the next file.
+    pub(crate) fn into_buffers(self) -> Buffers {
+        Buffers { near: self.near.buffer, far: self.far.buffer }
     }
 
     /// How far the bytes go.
@@ -37,45 +84,78 @@ impl<'d, D: Disk> Reader<'d, D> {
         self.length
     }
 
-    /// Bytes from this offset on are likely to be asked for again.
+    /// Bytes from this offset on are kept.
     pub(crate) fn pin(&mut self, offset: u64) {
         self.pin = offset;
     }
 
     /// The bytes `offset..offset + count`, fewer where the file ends.
+    #[inline]
     pub(crate) fn bytes(&mut self, offset: u64, count: usize) -> Result<&[u8], Error> {
-        let offset = offset.min(self.length);
-        let end = offset.saturating_add(count as u64).min(self.length);
-        if offset < self.start || end > self.start + self.filled as u64 {
-            self.refill(offset, end)?;
+        let (offset, end) = self.clamp(offset, count);
+        if !self.near.holds(offset, end) {
+            self.slide(offset, end)?;
         }
-        let from = (offset - self.start) as usize;
-        Ok(&self.buffer[from..from + (end - offset) as usize])
+        Ok(self.near.bytes(offset, end))
     }
 
-    fn refill(&mut self, offset: u64, end: u64) -> Result<(), Error> {
-        let held = self.start..=self.start + self.filled as u64;
-        let from = self.pin.min(offset);
-        if held.contains(&from) {
-            let drop = (from - self.start) as usize;
-            if drop > 0 {
-                self.buffer.copy_within(drop..self.filled, 0);
-            }
-            self.filled -= drop;
-            self.start = from;
+    /// The same without moving the window: for bytes that are looked at and not handed on.
+    pub(crate) fn far_bytes(&mut self, offset: u64, count: usize) -> Result<&[u8], Error> {
+        let (offset, end) = self.clamp(offset, count);
+        if self.near.holds(offset, end) {
+            return Ok(self.near.bytes(offset, end));
+        }
+        if !self.far.holds(offset, end) {
+            self.far.start = page_of(offset);
+            self.far.filled = 0;
+            Self::fill(self.disk, self.file, self.length, &mut self.far, end)?;
+        }
+        Ok(self.far.bytes(offset, end))
+    }
+
+    #[inline]
+    fn clamp(&self, offset: u64, count: usize) -> (u64, u64) {
+        let offset = offset.min(self.length);
+        (offset, offset.saturating_add(count as u64).min(self.length))
+    }
+
+    #[cold]
+    fn slide(&mut self, offset: u64, end: u64) -> Result<(), Error> {
+        let window = &mut self.near;
+        let from = page_of(self.pin.min(offset));
+        if (window.start..=window.end()).contains(&from) {
+            let drop = (from - window.start) as usize;
+            window.buffer.bytes_mut().copy_within(drop..window.filled, 0);
+            window.filled -= drop;
+            window.start = from;
         } else {
-            self.start = offset;
-            self.filled = 0;
+            window.start = page_of(offset);
+            window.filled = 0;
         }
-        let target = end.max(offset + CHUNK as u64).min(self.length);
-        let want = (target - self.start) as usize;
-        if self.buffer.len() < want {
-            self.buffer.resize(want, 0);
-        }
-        let at = self.start + self.filled as u64;
-        let into = &mut self.buffer[self.filled..want];
-        self.disk.read(self.file, at, into).map_err(Error::disk(Operation::Read, self.file))?;
-        self.filled = want;
+        Self::fill(self.disk, self.file, self.length, window, end.max(offset + CHUNK))
+    }
+
+    /// Reads on to the page that ends at or behind `target`.
+    fn fill(
+        disk: &mut D,
+        file: &str,
+        length: u64,
+        window: &mut Window,
+        target: u64,
+    ) -> Result<(), Error> {
+        let target = target.checked_next_multiple_of(PAGE as u64).unwrap_or(length).min(length);
+        let want = (target - window.start) as usize;
+        // Twice as much as before when it has to grow, but never beyond the file.
+        let most = (length - window.start) as usize;
+        window.buffer.grow(want, (2 * window.buffer.bytes().len()).min(most), window.filled);
+        let at = window.end();
+        let into = &mut window.buffer.bytes_mut()[window.filled..want];
+        disk.read(file, at, into).map_err(Error::disk(Operation::Read, file))?;
+        window.filled = want;
         Ok(())
     }
+}
+
+fn page_of(offset: u64) -> u64 {
+    offset / PAGE as u64 * PAGE as u64
 }

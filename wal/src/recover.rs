@@ -23,7 +23,7 @@ use crate::frame::{Origin, is_blank};
 use crate::group::PageBuffer;
 use crate::layout::Layout;
 use crate::options::Options;
-use crate::reader::Reader;
+use crate::reader::{Buffers, Reader};
 use crate::record::{Entry, Lsn, Record, Tag};
 use crate::scan::{Event, Scan, Summary};
 use crate::segment::{Role, SegmentName};
@@ -211,15 +211,14 @@ fn is_spare<D: Disk>(disk: &mut D, file: &str, size: u64) -> Result<bool, Error>
     if length != size {
         return Ok(false);
     }
-    let mut reader = Reader::new(disk, file, length, Vec::new());
+    let mut reader = Reader::new(disk, file, length, Buffers::default());
     let mut at = 0;
     while at < length {
-        let bytes = reader.bytes(at, 64 << 10)?;
+        let bytes = reader.far_bytes(at, 256 << 10)?;
         if !is_blank(bytes) {
             return Ok(false);
         }
         at += bytes.len() as u64;
-        reader.pin(at);
     }
     Ok(true)
 }

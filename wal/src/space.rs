@@ -44,6 +44,7 @@ pub(crate) struct Spares {
     unready: Option<Unready>,
     counter: u64,
     starved: bool,
+    zeros: PageBuffer,
 }
 
 impl Spares {
@@ -130,8 +131,8 @@ impl Spares {
         let file = &unready.file;
         if unready.written < unready.size {
             let bytes = STEP.min(unready.size - unready.written);
-            let zeros = PageBuffer::zeros(bytes as usize);
-            let zeros = &zeros.bytes()[..bytes as usize];
+            self.zeros.grow(bytes as usize, 0, 0);
+            let zeros = &self.zeros.bytes()[..bytes as usize];
             disk.write_synced(file, unready.written, zeros)
                 .map_err(Error::disk(Operation::Write, file))?;
             unready.written += bytes;

@@ -11,7 +11,7 @@ use crate::scan::Broken;
 use crate::segment::SegmentHeader;
 
 /// How much a search looks at in one go.
-const SEARCH: usize = 64 << 10;
+const SEARCH: usize = 256 << 10;
 
 /// A group that was in flight when the power went out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ pub(crate) fn search<D: Disk>(
     let mut rest = Rest::default();
     let mut at = from;
     while at < reader.length() {
-        let bytes = reader.bytes(at, SEARCH + HEADER)?;
+        let bytes = reader.far_bytes(at, SEARCH + HEADER)?;
         let fresh = &bytes[..bytes.len().min(SEARCH)];
         if !is_blank(fresh) {
             let used = fresh.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
@@ -113,6 +113,7 @@ pub(crate) fn search<D: Disk>(
 }
 
 /// Decodes the header at `offset` of a segment, given bytes that begin there.
+#[inline]
 pub(crate) fn decode(
     bytes: &[u8],
     header: &SegmentHeader,
@@ -123,6 +124,7 @@ pub(crate) fn decode(
 }
 
 /// Whether the payload behind an intact header is what was written.
+#[inline]
 pub(crate) fn check_payload<D: Disk>(
     reader: &mut Reader<'_, D>,
     at: u64,

@@ -15,8 +15,8 @@ use std::ops::ControlFlow;
 use super::{Event, Scan, Sink, Summary};
 use crate::disk::Disk;
 use crate::error::{Error, Fault};
-use crate::frame::{Frame, FrameFault, HEADER, Origin, apply_mask};
-use crate::reader::Reader;
+use crate::frame::{Frame, FrameFault, HEADER, Origin, apply_mask, is_blank};
+use crate::reader::{Buffers, Reader};
 use crate::record::Lsn;
 use crate::segment::{SegmentHeader, SegmentName};
 use crate::tail::{TornTail, check_payload, decode, is_torn, not_blank, search};
@@ -47,7 +47,7 @@ impl Scan {
         header: SegmentHeader,
         is_last: bool,
         sink: Sink<'_>,
-    ) -> Result<Vec<u8>, Error> {
+    ) -> Result<Buffers, Error> {
         let mut at = header.data();
         self.segments.push(Summary {
             name,
@@ -84,7 +84,7 @@ impl Scan {
                 }
             }
         }
-        Ok(reader.into_buffer())
+        Ok(reader.into_buffers())
     }
 
     /// Reads one group into `held`.
@@ -146,6 +146,7 @@ impl Scan {
     }
 
     /// Whether an intact header belongs where it stands.
+    #[inline]
     fn check(
         &self,
         frame: &Frame,
@@ -163,7 +164,7 @@ impl Scan {
             let ghost = found < expected;
             let sane = frame.extent() as u64 <= room && (numbered || frame.last);
             return match (ghost, sane) {
-                (true, _) => Some(Fault::Sequence { expected, found }),
+                (true, _) => Some(Fault::Lsn { expected, found }),
                 (false, true) => None,
                 (false, false) => Some(Fault::Field),
             };
@@ -175,7 +176,7 @@ impl Scan {
         // In the middle of a group whose beginning was damaged, the watermark is not known.
         let synced_fits = frame.synced == synced || (self.held.is_empty() && self.settled > 0);
         if frame.lsn != expected {
-            Some(Fault::Sequence { expected, found: frame.lsn })
+            Some(Fault::Lsn { expected, found: frame.lsn })
         } else if frame.previous != chain {
             Some(Fault::Chain { expected: chain, found: frame.previous })
         } else if !synced_fits
@@ -206,7 +207,7 @@ impl Scan {
             let numbered = frame.origin.is_numbered();
             let lsn = if numbered { frame.lsn } else { frame.lsn.next() };
             if self.settled == self.damages.len() && lsn > self.next {
-                let fault = Fault::Sequence { expected: self.next, found: lsn };
+                let fault = Fault::Lsn { expected: self.next, found: lsn };
                 self.damages.push(self.damage_at(name, *at, 0, fault));
             }
             self.settle(lsn, (frame.origin == Origin::Record).then_some(frame.tag));
@@ -273,7 +274,9 @@ impl Scan {
     ) -> Result<u64, Error> {
         let next = end.next_multiple_of(u64::from(header.align));
         let padding = reader.bytes(end, (next - end) as usize)?;
-        if let Some(position) = padding.iter().position(|byte| *byte != 0) {
+        if !is_blank(padding)
+            && let Some(position) = padding.iter().position(|byte| *byte != 0)
+        {
             let fault = Fault::NotBlank { found: padding[position] };
             let damage = self.damage_at(name, end + position as u64, 1, fault);
             self.damages.push(damage);
@@ -312,7 +315,7 @@ impl Scan {
                 let align = u64::from(if frame.last { header.align } else { 1 });
                 return Ok(ControlFlow::Continue(end.next_multiple_of(align)));
             }
-            (Fault::Sequence { .. } | Fault::Chain { .. }, Some((frame, _)))
+            (Fault::Lsn { .. } | Fault::Chain { .. }, Some((frame, _)))
                 if self.chain.is_some() && frame.lsn >= self.next =>
             {
                 // A later record stands here: what is between is lost, and it is where to go on.

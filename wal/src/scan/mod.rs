@@ -17,7 +17,7 @@ use crate::error::{Damage, Error, Fault};
 use crate::frame::{Frame, HEADER};
 use crate::head::read_header;
 use crate::layout::Layout;
-use crate::reader::Reader;
+use crate::reader::{Buffers, Reader};
 use crate::record::{Lsn, Tag};
 use crate::segment::{SegmentHeader, SegmentName};
 use crate::tail::TornTail;
@@ -84,11 +84,11 @@ impl Scan {
         sink: Sink<'_>,
     ) -> Result<Scan, Error> {
         let mut scan = Scan::default();
-        let mut buffer = Vec::new();
+        let mut buffers = Buffers::default();
         for (index, name) in layout.log.iter().enumerate() {
             let is_last = index + 1 == layout.log.len();
             let previous = index.checked_sub(1).and_then(|before| layout.log.get(before));
-            buffer = scan.segment(disk, *name, previous, is_last, identity, sink, buffer)?;
+            buffers = scan.segment(disk, *name, previous, is_last, identity, sink, buffers)?;
         }
         scan.check_ends(layout);
         Ok(scan)
@@ -145,8 +145,8 @@ impl Scan {
         is_last: bool,
         identity: Option<&[u8]>,
         sink: Sink<'_>,
-        buffer: Vec<u8>,
-    ) -> Result<Vec<u8>, Error> {
+        buffers: Buffers,
+    ) -> Result<Buffers, Error> {
         let file = name.format();
         let length = disk.length(&file).map_err(Error::disk(Operation::Length, &file))?;
         if let Some(previous) = previous
@@ -164,7 +164,7 @@ impl Scan {
         }
         let Some(header) = header else {
             self.chain = None;
-            return Ok(buffer);
+            return Ok(buffers);
         };
         if let Some(identity) = identity
             && identity != header.identity
@@ -180,12 +180,12 @@ impl Scan {
             self.settle(self.next, None);
         }
         sink(Event::Segment { file: &file, header: &header });
-        let reader = Reader::new(disk, &file, length.min(size), buffer);
-        let buffer = self.groups(reader, name, header, is_last && length >= size, sink)?;
+        let reader = Reader::new(disk, &file, length.min(size), buffers);
+        let buffers = self.groups(reader, name, header, is_last && length >= size, sink)?;
         if length < size {
             self.damages.push(self.damage_at(&name, length, 0, fault));
         }
-        Ok(buffer)
+        Ok(buffers)
     }
 
     /// Compares the head of a segment with the end of the one before.
@@ -198,7 +198,7 @@ impl Scan {
             }
         } else if self.settled == self.damages.len() && self.chain.is_some() {
             let fault = if header.first != self.next {
-                Some(Fault::Sequence { expected: self.next, found: header.first })
+                Some(Fault::Lsn { expected: self.next, found: header.first })
             } else {
                 let expected = self.chain.unwrap_or(header.chain);
                 (header.chain != expected).then_some(Fault::Chain { expected, found: header.chain })
