@@ -196,7 +196,7 @@ impl Core {
             if committed.height < self.log.applied().block.height {
                 let from_height = crate::progress::after(committed.height);
                 let bytes = self.config.message_bytes;
-                self.effects.push(Effect::Fetch { peer: from, from: from_height, bytes });
+                self.effects.push(Effect::Fetch { node: from, from: from_height, bytes });
             }
             return;
         }
@@ -234,15 +234,15 @@ impl Core {
     /// Blocks were read from the store for a peer.
     pub(crate) fn fetched(
         &mut self,
-        peer: NodeId,
+        node: NodeId,
         parent: BlockRef,
         blocks: Vec<Checked<Block>>,
         certificate: Option<Certificate>,
     ) {
         if matches!(self.role, Role::Leader(_)) {
-            self.fetched_for_follower(peer, parent, blocks, certificate);
+            self.fetched_for_follower(node, parent, blocks, certificate);
         } else if !blocks.is_empty() {
-            self.send(peer, Message::Pulled { parent, blocks, certificate });
+            self.send(node, Message::Pulled { parent, blocks, certificate });
         }
     }
 }

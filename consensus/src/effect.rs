@@ -136,7 +136,7 @@ pub enum Effect {
     /// take less. The store has one at least every window.
     Fetch {
         /// The peer.
-        peer: NodeId,
+        node: NodeId,
         /// The height of the first block.
         from: Height,
         /// About how many bytes of blocks.

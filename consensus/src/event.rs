@@ -25,7 +25,7 @@ pub enum Event {
     /// The connection to a peer is closed.
     LinkLost {
         /// The peer.
-        peer: NodeId,
+        node: NodeId,
     },
     /// Everything up to this ticket is durable.
     Persisted {
@@ -46,7 +46,7 @@ pub enum Event {
     /// Blocks have been read from the store for a peer.
     Fetched {
         /// The peer that they are for.
-        peer: NodeId,
+        node: NodeId,
         /// The block that the first one stands on.
         parent: BlockRef,
         /// The blocks, in order; none if the store does not have them.

@@ -34,7 +34,7 @@ impl Core {
         }
         follower.heard = self.now.moment;
         follower.link_lost = false;
-        follower.round = follower.round.max(append.round);
+        follower.beat = follower.beat.max(append.beat);
         let timeout = self.jitter.election_timeout(self.config.election_timeout, self.config.lead);
         follower.deadline = self.now.moment.after(timeout);
 
@@ -105,7 +105,7 @@ impl Core {
             matched,
             applied: self.states.height(),
             incarnation: self.config.incarnation,
-            round: follower.round,
+            beat: follower.beat,
             acks: std::mem::take(&mut self.acks.signed),
         };
         self.send(leader, message);

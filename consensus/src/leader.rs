@@ -18,7 +18,7 @@ use crate::config::Incarnation;
 use crate::effect::{Effect, Record, Slot, Urgency};
 use crate::judge::Proven;
 use crate::log::Log;
-use crate::message::{Append, Lap, Message, Round};
+use crate::message::{Append, Beat, Lap, Message};
 use crate::progress::{Progress, after};
 use crate::raft::Core;
 use crate::role::{Leader, Role, Tally};
@@ -30,14 +30,14 @@ impl Core {
         let (own, next) = (self.config.id, after(tip.block.height));
         let start = self.config.chain_id.genesis_ref();
         let others = tip.roster.ids().into_iter().filter(|id| *id != own);
-        let peers = others.map(|id| (id, Progress::new(next, start, self.now.moment))).collect();
+        let others = others.map(|id| (id, Progress::new(next, start, self.now.moment))).collect();
         let item = Item::Opening(election.certificate.get().clone());
         self.role = Role::Leader(Box::new(Leader {
             election,
-            peers,
+            others,
             tallies: BTreeMap::new(),
             told: Height::ZERO,
-            round: Round(0),
+            beat: Beat(0),
             heartbeat: self.now.moment.after(self.config.heartbeat),
             checkup: self.now.moment.after(self.config.election_timeout),
             offered: None,
@@ -110,11 +110,11 @@ impl Core {
         let own = self.states.height();
         let Role::Leader(leader) = &self.role else { return (own, StateRoot::ZERO) };
         let roster = &self.log.tip().roster;
-        let mut heights: Vec<_> = leader.peers.values().map(|peer| peer.applied).collect();
+        let mut heights: Vec<_> = leader.others.values().map(|peer| peer.applied).collect();
         heights.push(own);
         heights.sort_unstable_by(|a, b| b.cmp(a));
         let by_quorum = heights.into_iter().filter(|height| *height <= own).find(|height| {
-            let applied = leader.peers.iter().filter(|(_, peer)| peer.applied >= *height);
+            let applied = leader.others.iter().filter(|(_, peer)| peer.applied >= *height);
             let signers = applied.map(|(id, _)| *id).chain([self.config.id]).collect();
             roster.has_quorum(QuorumKind::Commit, &signers)
         });
@@ -150,7 +150,7 @@ impl Core {
         let tip = self.log.tip().block.height;
         let behind = |peer: &Progress| peer.next <= tip && !peer.fetching && !peer.stalled;
         let peers: Vec<_> =
-            leader.peers.iter().filter(|(_, peer)| behind(peer)).map(|(id, _)| *id).collect();
+            leader.others.iter().filter(|(_, peer)| behind(peer)).map(|(id, _)| *id).collect();
         for id in peers {
             self.send_blocks(id);
         }
@@ -159,11 +159,11 @@ impl Core {
     fn send_blocks(&mut self, id: NodeId) {
         let (applied, limit) = (self.log.applied().block.height, self.config.message_bytes);
         let Role::Leader(leader) = &mut self.role else { return };
-        let Some(peer) = leader.peers.get_mut(&id) else { return };
+        let Some(peer) = leader.others.get_mut(&id) else { return };
         let from = peer.next;
         if from <= applied {
             peer.fetching = true;
-            return self.effects.push(Effect::Fetch { peer: id, from, bytes: limit });
+            return self.effects.push(Effect::Fetch { node: id, from, bytes: limit });
         }
         // What a peer has not applied fills its window as it fills ours.
         let ahead = from.get().saturating_sub(peer.applied.get() + 1);
@@ -188,13 +188,13 @@ impl Core {
         let certificate = certificate.or_else(|| self.certificate_up_to(up_to));
         let term = self.ballot.term;
         let Role::Leader(leader) = &mut self.role else { return };
-        let Some(peer) = leader.peers.get_mut(&id) else { return };
+        let Some(peer) = leader.others.get_mut(&id) else { return };
         if let Some(last) = last {
             peer.next = after(last.height);
         }
         let election = (!peer.introduced).then(|| leader.election.to_proof());
-        let (lap, round) = (peer.lap, leader.round);
-        let append = Append { term, election, lap, round, parent, blocks, certificate };
+        let (lap, beat) = (peer.lap, leader.beat);
+        let append = Append { term, election, lap, beat, parent, blocks, certificate };
         self.send(id, Message::Append(Box::new(append)));
     }
 
@@ -206,7 +206,7 @@ impl Core {
         certificate: Option<Certificate>,
     ) {
         let Role::Leader(leader) = &mut self.role else { return };
-        let Some(peer) = leader.peers.get_mut(&id) else { return };
+        let Some(peer) = leader.others.get_mut(&id) else { return };
         peer.fetching = false;
         peer.stalled = blocks.is_empty();
         if parent.height.next() == Some(peer.next) && !blocks.is_empty() {
@@ -220,7 +220,8 @@ impl Core {
         let Role::Leader(leader) = &mut self.role else { return };
         if moment >= leader.checkup {
             leader.checkup = moment.after(timeout);
-            let heard = leader.peers.iter().filter(|(_, peer)| moment.since(peer.heard) <= timeout);
+            let heard =
+                leader.others.iter().filter(|(_, peer)| moment.since(peer.heard) <= timeout);
             let signers = heard.map(|(id, _)| *id).chain([self.config.id]).collect();
             if !self.log.tip().roster.has_quorum(QuorumKind::Commit, &signers) {
                 return self.follow(None);
@@ -228,9 +229,9 @@ impl Core {
         }
         if moment >= leader.heartbeat {
             leader.heartbeat = moment.after(self.config.heartbeat);
-            leader.round = Round(leader.round.0 + 1);
-            leader.peers.values_mut().for_each(|peer| peer.stalled = false);
-            let ids: Vec<_> = leader.peers.keys().copied().collect();
+            leader.beat = Beat(leader.beat.0 + 1);
+            leader.others.values_mut().for_each(|peer| peer.stalled = false);
+            let ids: Vec<_> = leader.others.keys().copied().collect();
             for id in ids {
                 self.send_heartbeat(id);
             }
@@ -239,7 +240,7 @@ impl Core {
 
     fn send_heartbeat(&mut self, id: NodeId) {
         let Role::Leader(leader) = &self.role else { return };
-        let Some(peer) = leader.peers.get(&id) else { return };
+        let Some(peer) = leader.others.get(&id) else { return };
         let below = peer.next.previous().and_then(|below| self.log.anchor(below));
         // A peer that is far behind is told of a block that it has, so that it need not reject.
         let parent = below.map_or(peer.matched, |anchor| anchor.block);
@@ -253,18 +254,18 @@ impl Core {
         matched: BlockRef,
         applied: Height,
         incarnation: Incarnation,
-        round: Round,
+        beat: Beat,
         acks: Vec<SignedStatement>,
     ) {
         let moment = self.now.moment;
         let on_chain = matched.height <= self.log.applied().block.height;
         let on_chain = on_chain || self.log.contains(matched);
         let Role::Leader(leader) = &mut self.role else { return };
-        let Some(peer) = leader.peers.get_mut(&from) else { return };
+        let Some(peer) = leader.others.get_mut(&from) else { return };
         (peer.heard, peer.introduced) = (moment, true);
         peer.applied = peer.applied.max(applied);
         peer.incarnation = Some(incarnation);
-        peer.round = peer.round.max(round);
+        peer.beat = peer.beat.max(beat);
         if on_chain {
             peer.matches(matched);
         }
@@ -317,7 +318,7 @@ impl Core {
             return;
         }
         leader.told = tip.height;
-        let ids: Vec<_> = leader.peers.keys().copied().collect();
+        let ids: Vec<_> = leader.others.keys().copied().collect();
         for id in ids {
             self.send(id, Message::Committed(certificate.clone()));
         }
@@ -336,7 +337,7 @@ impl Core {
         let held = self.log.anchor(committed.height).map(|anchor| anchor.block);
         let tip = self.log.tip().block.height;
         let Role::Leader(leader) = &mut self.role else { return };
-        let Some(peer) = leader.peers.get_mut(&from) else { return };
+        let Some(peer) = leader.others.get_mut(&from) else { return };
         peer.heard = moment;
         // An echo of an earlier attempt, or a claim that contradicts what is committed here.
         let contradicts = held.is_some_and(|held| held != committed) || committed.height > tip;

@@ -29,9 +29,9 @@ pub struct Proof {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lap(pub u64);
 
-/// The leader's number for one round of being confirmed as leader.
+/// The number of a heartbeat. An answer that names it confirms that the leader still led when it was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Round(pub u64);
+pub struct Beat(pub u64);
 
 /// A message between validators.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,8 +81,8 @@ pub enum Message {
         applied: Height,
         /// Which log this is.
         incarnation: Incarnation,
-        /// The newest round seen.
-        round: Round,
+        /// The newest heartbeat seen.
+        beat: Beat,
         /// Signed acks that the leader may not have yet.
         acks: Vec<SignedStatement>,
     },
@@ -128,8 +128,8 @@ pub struct Append {
     pub election: Option<Proof>,
     /// The attempt that this belongs to.
     pub lap: Lap,
-    /// The round of confirmation that an answer counts for.
-    pub round: Round,
+    /// The newest heartbeat, which an answer confirms.
+    pub beat: Beat,
     /// The block that the first one stands on.
     pub parent: BlockRef,
     /// The blocks, in order.

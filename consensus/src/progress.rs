@@ -3,7 +3,7 @@
 use quorate_chain::ids::{BlockRef, Height};
 
 use crate::config::Incarnation;
-use crate::message::{Lap, Round};
+use crate::message::{Beat, Lap};
 use crate::time::Moment;
 
 /// What a leader knows of one peer.
@@ -29,8 +29,8 @@ pub struct Progress {
     pub stalled: bool,
     /// When it was last heard.
     pub heard: Moment,
-    /// The newest round it has answered.
-    pub round: Round,
+    /// The newest beat it has answered.
+    pub beat: Beat,
 }
 
 impl Progress {
@@ -47,7 +47,7 @@ impl Progress {
             fetching: false,
             stalled: false,
             heard: now,
-            round: Round(0),
+            beat: Beat(0),
         }
     }
 

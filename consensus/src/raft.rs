@@ -37,7 +37,7 @@ use crate::event::Event;
 use crate::jitter::Jitter;
 use crate::judge::{self, Proven, Verdict};
 use crate::log::{Anchor, Log, Unfit};
-use crate::message::{Message, Proof, Round};
+use crate::message::{Beat, Message, Proof};
 use crate::role::{Follower, Role};
 use crate::states::States;
 use crate::time::{Moment, Now};
@@ -152,7 +152,7 @@ impl Core {
             link_lost: false,
             deadline: now.moment.after(timeout),
             confirmed: tip,
-            round: Round(0),
+            beat: Beat(0),
             owes_answer: false,
             ignoring: false,
         };
@@ -231,7 +231,7 @@ impl Core {
         match event {
             Event::Tick => self.tick(),
             Event::Received { from, message } => self.receive(from, message),
-            Event::LinkLost { peer } => self.link_lost(peer),
+            Event::LinkLost { node } => self.link_lost(node),
             Event::Persisted { ticket } => {
                 let log = &self.log;
                 self.disk.persisted(ticket, |block| log.contains(block));
@@ -243,8 +243,8 @@ impl Core {
                 self.log.release(height);
                 self.acks.asked = self.acks.asked.max(height);
             }
-            Event::Fetched { peer, parent, blocks, certificate } => {
-                self.fetched(peer, parent, blocks, certificate);
+            Event::Fetched { node, parent, blocks, certificate } => {
+                self.fetched(node, parent, blocks, certificate);
             }
             Event::Transfer { to: _ } => {}
         }
@@ -282,9 +282,9 @@ impl Core {
             Message::Vote(said) => self.voted(from, said),
             Message::Refuse { proof, tip, committed: _ } => self.refused(from, proof, tip),
             Message::Append(append) => self.appended(from, *append),
-            Message::Stored { term, matched, applied, incarnation, round, acks } => {
+            Message::Stored { term, matched, applied, incarnation, beat, acks } => {
                 if term == self.ballot.term {
-                    self.stored(from, matched, applied, incarnation, round, acks);
+                    self.stored(from, matched, applied, incarnation, beat, acks);
                 }
             }
             Message::Reject { lap, committed, incarnation, unknown } => {
@@ -377,7 +377,7 @@ impl Core {
             link_lost: false,
             deadline: self.now.moment.after(timeout),
             confirmed: self.log.committed(),
-            round: Round(0),
+            beat: Beat(0),
             owes_answer: false,
             ignoring: false,
         });

@@ -14,7 +14,7 @@ use quorate_chain::ids::{BlockRef, Height, NodeId, Term};
 use quorate_chain::statement::{SignedStatement, Statement};
 
 use crate::judge::Proven;
-use crate::message::Round;
+use crate::message::Beat;
 use crate::progress::Progress;
 use crate::time::Moment;
 
@@ -42,8 +42,8 @@ pub struct Follower {
     pub deadline: Moment,
     /// The highest block that the leader's appends have confirmed.
     pub confirmed: BlockRef,
-    /// The newest round of the leader.
-    pub round: Round,
+    /// The newest heartbeat of the leader.
+    pub beat: Beat,
     /// Whether an append with blocks is still to be answered.
     pub owes_answer: bool,
     /// Whether the leader has signed two blocks for one place: then it is not listened to.
@@ -88,13 +88,13 @@ pub struct Leader {
     /// Why it leads.
     pub election: Proven,
     /// What it knows of everybody else in the roster.
-    pub peers: BTreeMap<NodeId, Progress>,
+    pub others: BTreeMap<NodeId, Progress>,
     /// The acks for blocks of this term that are not committed.
     pub tallies: BTreeMap<Height, Tally>,
     /// The committed height that the peers have been told, or are about to be.
     pub told: Height,
-    /// The newest round of confirmation.
-    pub round: Round,
+    /// The newest heartbeat.
+    pub beat: Beat,
     /// When the next heartbeat is due.
     pub heartbeat: Moment,
     /// When to see whether a quorum has been heard.

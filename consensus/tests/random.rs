@@ -41,7 +41,7 @@ fn happen(world: &mut World, random: &mut Random) {
                 _ => {
                     let taken = world.wire.remove(at).unwrap();
                     world.wire.push_front(taken);
-                    world.deliver(None);
+                    world.carry(None);
                 }
             }
         }

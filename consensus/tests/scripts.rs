@@ -50,7 +50,7 @@ fn command(world: &mut World, line: &str) -> String {
         "settle" => world.settle(),
         "deliver" => {
             let link = (number(first), number(second));
-            assert!(world.deliver(Some(link)), "{line}: nothing is on its way");
+            assert!(world.carry(Some(link)), "{line}: nothing is on its way");
         }
         "drop" => {
             let link = (number(first), number(second));

@@ -247,7 +247,7 @@ impl World {
         self.wire.retain(|(from, to, _)| *from != id && *to != id);
         for peer in self.ids() {
             if peer != id {
-                self.step(peer, Event::LinkLost { peer: NodeId::new(id) });
+                self.step(peer, Event::LinkLost { node: NodeId::new(id) });
             }
         }
     }
@@ -304,7 +304,7 @@ impl World {
     }
 
     /// Delivers the next message on a link, or of all.
-    pub fn deliver(&mut self, link: Option<(u32, u32)>) -> bool {
+    pub fn carry(&mut self, link: Option<(u32, u32)>) -> bool {
         let fits =
             |(from, to, _): &(u32, u32, Message)| link.is_none_or(|link| link == (*from, *to));
         let Some(at) = self.wire.iter().position(fits) else { return false };
@@ -318,7 +318,7 @@ impl World {
     /// Delivers everything until nothing is on its way.
     pub fn settle(&mut self) {
         for round in 0..200_000 {
-            if !self.deliver(None) {
+            if !self.carry(None) {
                 return;
             }
             self.loud |= round == 199_960;
@@ -400,7 +400,7 @@ impl World {
                 node.certificate = Some(certificate);
                 self.apply(id);
             }
-            Effect::Fetch { peer, from, bytes: _ } => {
+            Effect::Fetch { node: to, from, bytes: _ } => {
                 let node = self.node(id);
                 let below = usize::try_from(from.get() - 1).unwrap();
                 let parent = match below {
@@ -421,7 +421,7 @@ impl World {
                     }
                     None => (Vec::new(), None),
                 };
-                self.step(id, Event::Fetched { peer, parent, blocks, certificate });
+                self.step(id, Event::Fetched { node: to, parent, blocks, certificate });
             }
             Effect::Halt(why) => panic!("node {id} halts: {why}"),
         }

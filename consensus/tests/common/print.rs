@@ -112,7 +112,7 @@ pub fn effect(id: u32, effect: &Effect) -> String {
         ),
         Effect::Withdraw => "withdraw the slot".to_owned(),
         Effect::Commit { block, .. } => format!("commit {}", at(*block)),
-        Effect::Fetch { peer, from, .. } => format!("fetch from {from} for {peer}"),
+        Effect::Fetch { node, from, .. } => format!("fetch from {from} for {node}"),
         Effect::Halt(why) => format!("halt: {why}"),
     };
     format!("{id}: {text}\n")
