@@ -38,10 +38,7 @@ pub(crate) fn blank(text: &str) -> String {
 }
 
 fn line_end(bytes: &[u8], at: usize) -> usize {
-    bytes[at..]
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .map_or(bytes.len(), |length| at + length)
+    bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |length| at + length)
 }
 
 fn block_comment_end(bytes: &[u8], mut at: usize) -> usize {
@@ -84,11 +81,7 @@ fn char_end(bytes: &[u8], at: usize) -> usize {
         0xC0.. => 2,
         _ => 1,
     });
-    if rest.get(width) == Some(&b'\'') {
-        at + width + 2
-    } else {
-        at + 1
-    }
+    if rest.get(width) == Some(&b'\'') { at + width + 2 } else { at + 1 }
 }
 
 /// The end of a raw string whose hashes or quote begin here.
@@ -100,9 +93,7 @@ fn raw_string_end(bytes: &[u8], at: usize) -> Option<usize> {
     let mut close = vec![b'"'];
     close.resize(hashes + 1, b'#');
     let body = at + hashes + 1;
-    let length = bytes[body..]
-        .windows(close.len())
-        .position(|window| window == close);
+    let length = bytes[body..].windows(close.len()).position(|window| window == close);
     Some(length.map_or(bytes.len(), |length| body + length + close.len()))
 }
 
@@ -111,19 +102,12 @@ fn is_word(byte: u8) -> bool {
 }
 
 fn word_end(bytes: &[u8], at: usize) -> usize {
-    at + bytes[at..]
-        .iter()
-        .take_while(|byte| is_word(**byte))
-        .count()
+    at + bytes[at..].iter().take_while(|byte| is_word(**byte)).count()
 }
 
 /// The line of this byte, counted from 1.
 pub(crate) fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes()[..offset]
-        .iter()
-        .filter(|byte| **byte == b'\n')
-        .count()
-        + 1
+    text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
 /// Where `word` stands as a whole word.
@@ -132,11 +116,7 @@ pub(crate) fn find_word(code: &str, word: &str) -> Vec<usize> {
     code.match_indices(word)
         .map(|(at, _)| at)
         .filter(|at| *at == 0 || !is_word(bytes[at - 1]))
-        .filter(|at| {
-            bytes
-                .get(at + word.len())
-                .is_none_or(|byte| !is_word(*byte))
-        })
+        .filter(|at| bytes.get(at + word.len()).is_none_or(|byte| !is_word(*byte)))
         .collect()
 }
 
@@ -248,15 +228,7 @@ let d: &'static str = br"\"; let e = '\''; let f = 'ä'; fn g<'a>(r: &'a u8) {}"
 fn paths_are_read_out_of_groups() {
     let paths = paths("use std::{fs, net::{self, IpAddr}}; let now = Instant::now();");
     let paths: Vec<_> = paths.into_iter().map(|(_, path)| path.join("::")).collect();
-    for path in [
-        "std::fs",
-        "std::net::self",
-        "std::net::IpAddr",
-        "Instant::now",
-    ] {
-        assert!(
-            paths.iter().any(|found| found == path),
-            "{path} is not in {paths:?}"
-        );
+    for path in ["std::fs", "std::net::self", "std::net::IpAddr", "Instant::now"] {
+        assert!(paths.iter().any(|found| found == path), "{path} is not in {paths:?}");
     }
 }

@@ -28,23 +28,11 @@ const CORE: &[(&str, &[&str])] = &[
             "zeroize",
         ],
     ),
-    (
-        "consensus/Cargo.toml",
-        &["quorate-chain", "bytes", "thiserror"],
-    ),
-    (
-        "wal/Cargo.toml",
-        &["crc32c", "crc-fast", "getrandom", "thiserror"],
-    ),
+    ("consensus/Cargo.toml", &["quorate-chain", "bytes", "thiserror"]),
+    ("wal/Cargo.toml", &["crc32c", "crc-fast", "getrandom", "thiserror"]),
     (
         "node/replica/Cargo.toml",
-        &[
-            "quorate-chain",
-            "quorate-consensus",
-            "quorate-wal",
-            "bytes",
-            "thiserror",
-        ],
+        &["quorate-chain", "quorate-consensus", "quorate-wal", "bytes", "thiserror"],
     ),
 ];
 
@@ -72,16 +60,8 @@ const OUTSIDE: &[(&str, &str)] = &[
 
 /// `(library, manifests that may ask for it, manifests whose tests may)`.
 const HOMES: &[(&str, &[&str], &[&str])] = &[
-    (
-        "libp2p",
-        &["Cargo.toml", "node/Cargo.toml"],
-        &["testnet/Cargo.toml"],
-    ),
-    (
-        "rusqlite",
-        &["Cargo.toml", "node/Cargo.toml"],
-        &["testnet/Cargo.toml"],
-    ),
+    ("libp2p", &["Cargo.toml", "node/Cargo.toml"], &["testnet/Cargo.toml"]),
+    ("rusqlite", &["Cargo.toml", "node/Cargo.toml"], &["testnet/Cargo.toml"]),
     ("axum", &["Cargo.toml", "node/Cargo.toml"], &[]),
     ("tonic", &["Cargo.toml", "node/Cargo.toml"], &[]),
 ];
@@ -98,19 +78,11 @@ struct Dependency {
 
 /// Every dependency of a manifest, on every target.
 fn dependencies(manifest: &File, root: &Table) -> Vec<Dependency> {
-    let table: Table = manifest
-        .text
-        .parse()
-        .expect("cargo reads this manifest too");
+    let table: Table = manifest.text.parse().expect("cargo reads this manifest too");
     let targets = table.get("target").and_then(Value::as_table);
     let mut holders = vec![&table];
     holders.extend(table.get("workspace").and_then(Value::as_table));
-    holders.extend(
-        targets
-            .into_iter()
-            .flat_map(Table::values)
-            .filter_map(Value::as_table),
-    );
+    holders.extend(targets.into_iter().flat_map(Table::values).filter_map(Value::as_table));
     let mut found = Vec::new();
     for holder in holders {
         for section in ["dependencies", "build-dependencies", "dev-dependencies"] {
@@ -129,18 +101,10 @@ fn dependencies(manifest: &File, root: &Table) -> Vec<Dependency> {
 
 fn package_of(name: &str, entry: &Value, root: &Table) -> String {
     let inherited = entry.get("workspace").and_then(Value::as_bool) == Some(true);
-    let shared = root
-        .get("workspace")
-        .and_then(|workspace| workspace.get("dependencies")?.get(name));
-    let says = if inherited {
-        shared.unwrap_or(entry)
-    } else {
-        entry
-    };
-    says.get("package")
-        .and_then(Value::as_str)
-        .unwrap_or(name)
-        .to_owned()
+    let shared =
+        root.get("workspace").and_then(|workspace| workspace.get("dependencies")?.get(name));
+    let says = if inherited { shared.unwrap_or(entry) } else { entry };
+    says.get("package").and_then(Value::as_str).unwrap_or(name).to_owned()
 }
 
 /// Where a dependency stands; the parser does not say.
@@ -178,9 +142,7 @@ fn unlisted(manifest: &File, root: &Table) -> Vec<Offence> {
 
 /// Whether a package is this library, or one of its parts.
 fn is(package: &str, library: &str) -> bool {
-    package
-        .strip_prefix(library)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    package.strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 fn strayed(manifest: &File, root: &Table) -> Vec<Offence> {
@@ -190,11 +152,7 @@ fn strayed(manifest: &File, root: &Table) -> Vec<Offence> {
             let at_home = manifest.is_in_any(homes);
             let in_tests = found.for_tests && manifest.is_in_any(test_homes);
             if is(&found.package, library) && !at_home && !in_tests {
-                let what = format!(
-                    "`{}`; only {} may ask for it",
-                    found.package,
-                    homes.join(", ")
-                );
+                let what = format!("`{}`; only {} may ask for it", found.package, homes.join(", "));
                 offences.push(manifest.offence(found.offset, what));
             }
         }
@@ -210,24 +168,16 @@ fn lock_graph(lock: &str) -> BTreeMap<Key, Vec<Key>> {
     let lock: Table = lock.parse().expect("cargo reads this lock too");
     let packages = lock["package"].as_array().expect("the lock lists packages");
     let text = |package: &Value, field: &str| {
-        package[field]
-            .as_str()
-            .expect("names and versions are text")
-            .to_owned()
+        package[field].as_str().expect("names and versions are text").to_owned()
     };
-    let keys: Vec<Key> = packages
-        .iter()
-        .map(|package| (text(package, "name"), text(package, "version")))
-        .collect();
+    let keys: Vec<Key> =
+        packages.iter().map(|package| (text(package, "name"), text(package, "version"))).collect();
     let resolve = |wanted: &Value| {
         // "name", or "name version" where the lock holds several, or with the source behind it.
         let mut words = wanted.as_str().expect("a dependency is text").split(' ');
         let (name, version) = (words.next().unwrap_or_default(), words.next());
         let fits = |key: &&Key| key.0 == name && version.is_none_or(|version| key.1 == version);
-        keys.iter()
-            .find(fits)
-            .expect("the lock lists what it refers to")
-            .clone()
+        keys.iter().find(fits).expect("the lock lists what it refers to").clone()
     };
     let targets = packages.iter().map(|package| {
         let wanted = package.get("dependencies").and_then(Value::as_array);
@@ -241,22 +191,14 @@ fn outside_below(lock: &File, manifests: &[&File], root: &Table) -> Vec<Offence>
     let mut graph = lock_graph(&lock.text);
     let mut starts = Vec::new();
     for manifest in manifests {
-        let table: Table = manifest
-            .text
-            .parse()
-            .expect("cargo reads this manifest too");
-        let Some(name) = table
-            .get("package")
-            .and_then(|package| package.get("name")?.as_str())
+        let table: Table = manifest.text.parse().expect("cargo reads this manifest too");
+        let Some(name) = table.get("package").and_then(|package| package.get("name")?.as_str())
         else {
             continue;
         };
         let found = dependencies(manifest, root);
-        let normal: BTreeSet<_> = found
-            .into_iter()
-            .filter(|found| !found.for_tests)
-            .map(|found| found.package)
-            .collect();
+        let normal: BTreeSet<_> =
+            found.into_iter().filter(|found| !found.for_tests).map(|found| found.package).collect();
         for (key, below) in &mut graph {
             if key.0 == name {
                 below.retain(|(package, _)| normal.contains(package));
@@ -266,10 +208,7 @@ fn outside_below(lock: &File, manifests: &[&File], root: &Table) -> Vec<Offence>
             }
         }
     }
-    starts
-        .iter()
-        .flat_map(|start| walk(&graph, start, lock))
-        .collect()
+    starts.iter().flat_map(|start| walk(&graph, start, lock)).collect()
 }
 
 fn walk(graph: &BTreeMap<Key, Vec<Key>>, start: &Key, lock: &File) -> Vec<Offence> {
@@ -278,10 +217,7 @@ fn walk(graph: &BTreeMap<Key, Vec<Key>>, start: &Key, lock: &File) -> Vec<Offenc
     let mut queue = VecDeque::from([(start, start.0.clone())]);
     while let Some((key, way)) = queue.pop_front() {
         if let Some((_, kind)) = OUTSIDE.iter().find(|(library, _)| is(&key.0, library)) {
-            let stands = lock
-                .text
-                .find(&format!("name = \"{}\"", key.0))
-                .unwrap_or_default();
+            let stands = lock.text.find(&format!("name = \"{}\"", key.0)).unwrap_or_default();
             let what = format!("{way} brings {kind} into the core; do without");
             offences.push(lock.offence(stands, what));
             continue;
@@ -296,24 +232,15 @@ fn walk(graph: &BTreeMap<Key, Vec<Key>>, start: &Key, lock: &File) -> Vec<Offenc
 }
 
 fn manifests() -> Vec<&'static File> {
-    FILES
-        .iter()
-        .filter(|file| file.path.split('/').next_back() == Some("Cargo.toml"))
-        .collect()
+    FILES.iter().filter(|file| file.path.split('/').next_back() == Some("Cargo.toml")).collect()
 }
 
 fn file(path: &str) -> &'static File {
-    FILES
-        .iter()
-        .find(|file| file.path == path)
-        .expect("the file is in the repository")
+    FILES.iter().find(|file| file.path == path).expect("the file is in the repository")
 }
 
 fn root_table() -> Table {
-    file("Cargo.toml")
-        .text
-        .parse()
-        .expect("cargo reads this manifest too")
+    file("Cargo.toml").text.parse().expect("cargo reads this manifest too")
 }
 
 #[test]
@@ -326,9 +253,7 @@ fn the_core_depends_on_its_list_and_on_nothing_else() {
 
 #[test]
 fn a_dependency_off_the_list_is_seen() {
-    let root = "[workspace.dependencies]\nio = { package = \"tokio\" }\n"
-        .parse()
-        .unwrap();
+    let root = "[workspace.dependencies]\nio = { package = \"tokio\" }\n".parse().unwrap();
     let text = "[dependencies]\nbytes.workspace = true\nio.workspace = true\n\
                 [target.'cfg(unix)'.dependencies]\nlibc = \"1\"\n[dev-dependencies]\ntokio = \"1\"\n";
     let offences = unlisted(&File::new("consensus/Cargo.toml", text), &root);
@@ -338,11 +263,7 @@ fn a_dependency_off_the_list_is_seen() {
 
 #[test]
 fn the_core_has_no_runtime_socket_database_or_clock_below_it() {
-    assert_none(&outside_below(
-        file("Cargo.lock"),
-        &manifests(),
-        &root_table(),
-    ));
+    assert_none(&outside_below(file("Cargo.lock"), &manifests(), &root_table()));
 }
 
 #[test]
@@ -364,20 +285,14 @@ fn a_runtime_two_steps_below_the_core_is_seen() {
     let offences = outside_below(&lock, &[&manifest], &Table::new());
     assert_eq!(offences.len(), 1, "{offences:?}");
     assert_eq!(offences[0].line, 14);
-    assert!(
-        offences[0]
-            .what
-            .starts_with("quorate-wal > thiserror > tokio-util brings a runtime")
-    );
+    assert!(offences[0].what.starts_with("quorate-wal > thiserror > tokio-util brings a runtime"));
 }
 
 #[test]
 fn each_library_is_asked_for_by_its_home_only() {
     let root = root_table();
-    let offences: Vec<_> = manifests()
-        .into_iter()
-        .flat_map(|manifest| strayed(manifest, &root))
-        .collect();
+    let offences: Vec<_> =
+        manifests().into_iter().flat_map(|manifest| strayed(manifest, &root)).collect();
     assert_none(&offences);
 }
 
@@ -385,12 +300,6 @@ fn each_library_is_asked_for_by_its_home_only() {
 fn a_library_asked_for_elsewhere_is_seen() {
     let text = "[dependencies]\nrusqlite = \"1\"\nlibp2p-stream = \"1\"\n[dev-dependencies]\nlibp2p = \"1\"\n";
     let offences = |path| strayed(&File::new(path, text), &Table::new()).len();
-    assert_eq!(
-        (
-            offences("clients/rust/Cargo.toml"),
-            offences("testnet/Cargo.toml")
-        ),
-        (3, 2)
-    );
+    assert_eq!((offences("clients/rust/Cargo.toml"), offences("testnet/Cargo.toml")), (3, 2));
     assert_eq!(offences("node/Cargo.toml"), 0);
 }

@@ -45,11 +45,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("config_change", EVERYWHERE, "roster change"),
     ("conf_change", EVERYWHERE, "roster change"),
     ("conf_state", EVERYWHERE, "roster"),
-    (
-        "peer",
-        CORE,
-        "node, validator or sender; a peer is at the end of a connection",
-    ),
+    ("peer", CORE, "node, validator or sender; a peer is at the end of a connection"),
     ("previous_block", EVERYWHERE, "parent"),
     ("previous_hash", EVERYWHERE, "parent"),
     ("previous_ref", EVERYWHERE, "parent"),
@@ -105,16 +101,8 @@ const WORDS: &[(&str, &[&str], &str)] = &[
 const ALLOWED: &[(&str, &str, &str)] = &[
     ("sync", "wal/", "fsync"),
     ("synced", "wal/", "fsync"),
-    (
-        "sync",
-        "testnet/src/sim/",
-        "the simulated disk has an fsync too",
-    ),
-    (
-        "synced",
-        "testnet/src/sim/",
-        "the simulated disk has an fsync too",
-    ),
+    ("sync", "testnet/src/sim/", "the simulated disk has an fsync too"),
+    ("synced", "testnet/src/sim/", "the simulated disk has an fsync too"),
     ("round_up", "", "to a multiple"),
     ("round_down", "", "to a multiple"),
     ("round_trip", "", "there and back"),
@@ -159,9 +147,7 @@ fn says(words: &[String], phrase: &str) -> bool {
     let phrase = split(phrase);
     let same =
         |(word, said): (&String, &String)| word == said || word.strip_suffix('s') == Some(said);
-    words
-        .windows(phrase.len())
-        .any(|window| window.iter().zip(&phrase).all(same))
+    words.windows(phrase.len()).any(|window| window.iter().zip(&phrase).all(same))
 }
 
 fn split(phrase: &str) -> Vec<String> {
@@ -179,10 +165,7 @@ fn words(name: &str) -> Vec<String> {
             words.push(String::new());
         }
         if *letter != '_' {
-            words
-                .last_mut()
-                .expect("there is a first")
-                .extend(letter.to_lowercase());
+            words.last_mut().expect("there is a first").extend(letter.to_lowercase());
         }
     }
     words.retain(|word| !word.is_empty());
@@ -198,9 +181,7 @@ fn public_names(code: &str) -> Vec<Name<'_>> {
         }
         let (kind, name) = item(code, at);
         names.push(name);
-        let Some(body) = matches!(kind, "enum" | "trait")
-            .then(|| code::body(code, at))
-            .flatten()
+        let Some(body) = matches!(kind, "enum" | "trait").then(|| code::body(code, at)).flatten()
         else {
             continue;
         };
@@ -291,10 +272,7 @@ fn a_second_name_for_a_thing_is_seen() {
                 pub prev_hash: Hash,\n    #[serde(skip)]\n    pub next: u8,\n}\npub enum E {\n    #[error(\"x\")]\n    \
                 Decided { #[from] packet: B },\n    GRpc(u8),\n}\npub trait T {\n    fn gc(&self);\n}\n\
                 pub const VIEW_LIMIT: u8 = 1;\npub mod viewer;\n";
-    assert_eq!(
-        lines(forbidden_words, "consensus/src/x.rs", text),
-        [1, 3, 5, 11, 11, 12, 15, 17]
-    );
+    assert_eq!(lines(forbidden_words, "consensus/src/x.rs", text), [1, 3, 5, 11, 11, 12, 15, 17]);
     assert_eq!(lines(forbidden_words, "node/src/epoch.rs", ""), [1]);
     let text = "pub fn sync() {}\npub fn round_up() {}\npub fn rounds() {}\n";
     assert_eq!(lines(forbidden_words, "wal/src/x.rs", text), [3]);

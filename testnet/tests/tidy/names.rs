@@ -4,12 +4,7 @@ use crate::code;
 use crate::tree::{File, Offence, check_all, lines};
 
 /// The packages that know no network, no clock and no thread; of these `wal` alone knows files.
-const CORE: &[&str] = &[
-    "chain/src/",
-    "consensus/src/",
-    "wal/src/",
-    "node/replica/src/",
-];
+const CORE: &[&str] = &["chain/src/", "consensus/src/", "wal/src/", "node/replica/src/"];
 
 /// `(the end of a path or a part of it, where in the core it may stand, what is right)`.
 const OUTSIDE: &[(&[&str], &[&str], &str)] = &[
@@ -19,39 +14,21 @@ const OUTSIDE: &[(&[&str], &[&str], &str)] = &[
     (&["thread", "spawn"], &[], "threads belong to the node"),
     (&["thread", "scope"], &[], "threads belong to the node"),
     (&["thread", "Builder"], &[], "threads belong to the node"),
-    (
-        &["tokio"],
-        &[],
-        "tokio serves node/src/net and node/src/api",
-    ),
-    (
-        &["std", "fs"],
-        &["wal/src/disk.rs", "wal/src/disk/"],
-        "files enter by wal::Disk",
-    ),
+    (&["tokio"], &[], "tokio serves node/src/net and node/src/api"),
+    (&["std", "fs"], &["wal/src/disk.rs", "wal/src/disk/"], "files enter by wal::Disk"),
 ];
 
 /// `(crate, where its name may stand)`; a crate whose name goes on with `_` is the same library.
 const HOMES: &[(&str, &[&str])] = &[
-    (
-        "libp2p",
-        &["node/src/net/", "node/src/net.rs", "testnet/tests/"],
-    ),
-    (
-        "rusqlite",
-        &["node/src/store/", "node/src/store.rs", "testnet/"],
-    ),
+    ("libp2p", &["node/src/net/", "node/src/net.rs", "testnet/tests/"]),
+    ("rusqlite", &["node/src/store/", "node/src/store.rs", "testnet/"]),
     ("axum", &["node/src/api/", "node/src/api.rs"]),
     ("tonic", &["node/src/api/", "node/src/api.rs"]),
 ];
 
 /// Where something unverified may be called verified: where that is defined, where a node takes
 /// its own statements, and where the cheap signatures of the simulator live.
-const MAY_VOUCH: &[&str] = &[
-    "chain/src/checked.rs",
-    "node/replica/src/",
-    "testnet/src/sim/",
-];
+const MAY_VOUCH: &[&str] = &["chain/src/checked.rs", "node/replica/src/", "testnet/src/sim/"];
 
 fn outside_names(file: &File) -> Vec<Offence> {
     let mut offences = Vec::new();
@@ -80,10 +57,8 @@ fn strayed_libraries(file: &File) -> Vec<Offence> {
             let word = code::word_at(&file.code, at);
             let begins = code::find_word(&file.code, word).contains(&at);
             if begins && (word == *library || word.starts_with(&format!("{library}_"))) {
-                let what = format!(
-                    "`{word}` away from home; only {} may name it",
-                    homes.join(", ")
-                );
+                let what =
+                    format!("`{word}` away from home; only {} may name it", homes.join(", "));
                 offences.push(file.offence(at, what));
             }
         }
@@ -117,14 +92,8 @@ fn the_core_names_no_clock_network_thread_or_file() {
 fn a_clock_a_socket_a_thread_and_a_file_in_the_core_are_seen() {
     let text = "use std::{time::{Duration, Instant},\n    net};\nfn f() {\n    std::thread::spawn(g);\n    \
                 std::fs::read(p);\n    tokio::spawn(g);\n}\n// SystemTime\n";
-    assert_eq!(
-        lines(outside_names, "node/replica/src/x.rs", text),
-        [1, 2, 4, 5, 6]
-    );
-    assert_eq!(
-        lines(outside_names, "wal/src/disk/file.rs", text),
-        [1, 2, 4, 6]
-    );
+    assert_eq!(lines(outside_names, "node/replica/src/x.rs", text), [1, 2, 4, 5, 6]);
+    assert_eq!(lines(outside_names, "wal/src/disk/file.rs", text), [1, 2, 4, 6]);
     assert_eq!(lines(outside_names, "node/src/x.rs", text), [0; 0]);
 }
 
@@ -137,10 +106,7 @@ fn each_library_is_named_in_its_home_only() {
 fn a_library_away_from_home_is_seen() {
     let text =
         "use libp2p_stream::Control;\nuse rusqlite::Row;\nuse tonic::Status;\nlet my_axum = 1;\n";
-    assert_eq!(
-        lines(strayed_libraries, "node/src/start.rs", text),
-        [1, 2, 3]
-    );
+    assert_eq!(lines(strayed_libraries, "node/src/start.rs", text), [1, 2, 3]);
     assert_eq!(lines(strayed_libraries, "node/src/net/x.rs", text), [2, 3]);
     assert_eq!(lines(strayed_libraries, "testnet/src/x.rs", text), [1, 3]);
 }

@@ -30,9 +30,8 @@ fn long_functions(file: &File) -> Vec<Offence> {
         };
         let name = code::word_at(head, 0);
         let length = file.code[at..body.end].lines().count();
-        let allowed = LONGER_FUNCTIONS
-            .iter()
-            .any(|(path, long, _)| file.is_in(path) && name == *long);
+        let allowed =
+            LONGER_FUNCTIONS.iter().any(|(path, long, _)| file.is_in(path) && name == *long);
         if length > MOST_LINES_IN_A_FUNCTION && !allowed {
             let what = format!(
                 "`{name}` has {length} lines; a function has at most {MOST_LINES_IN_A_FUNCTION}: \
@@ -51,10 +50,7 @@ fn a_file_has_at_most_500_lines() {
 
 #[test]
 fn a_file_of_501_lines_is_seen() {
-    assert_eq!(
-        lines(long_files, "chain/src/x.rs", &"\n".repeat(500)),
-        [0; 0]
-    );
+    assert_eq!(lines(long_files, "chain/src/x.rs", &"\n".repeat(500)), [0; 0]);
     assert_eq!(lines(long_files, "chain/src/x.rs", &"\n".repeat(501)), [1]);
 }
 

@@ -27,10 +27,9 @@ fn undocumented(file: &File) -> Vec<Offence> {
     if !file.is_rust() || file.text.starts_with("//!") {
         return Vec::new();
     }
-    vec![file.offence(
-        0,
-        "no `//!` in the first line; a file begins with what it is for".to_owned(),
-    )]
+    vec![
+        file.offence(0, "no `//!` in the first line; a file begins with what it is for".to_owned()),
+    ]
 }
 
 fn unfinished(file: &File) -> Vec<Offence> {
@@ -44,10 +43,7 @@ fn unfinished(file: &File) -> Vec<Offence> {
 }
 
 fn machine_paths(file: &File) -> Vec<Offence> {
-    if file.path == "Cargo.lock"
-        || MAY_NAME_A_MACHINE_PATH
-            .iter()
-            .any(|(path, _)| file.is_in(path))
+    if file.path == "Cargo.lock" || MAY_NAME_A_MACHINE_PATH.iter().any(|(path, _)| file.is_in(path))
     {
         return Vec::new();
     }
@@ -116,14 +112,7 @@ fn no_file_names_a_place_on_somebodys_machine() {
 
 #[test]
 fn a_place_on_somebodys_machine_is_seen() {
-    let text = [
-        "cd ",
-        MACHINE_PATHS[0],
-        "me\nls target",
-        MACHINE_PATHS[2],
-        "x\n",
-    ]
-    .concat();
+    let text = ["cd ", MACHINE_PATHS[0], "me\nls target", MACHINE_PATHS[2], "x\n"].concat();
     assert_eq!(lines(machine_paths, "docs/x.md", &text), [1]);
 }
 

@@ -23,16 +23,8 @@ pub(crate) struct File {
 
 impl File {
     pub(crate) fn new(path: &str, text: &str) -> Self {
-        let code = if path.ends_with(".rs") {
-            code::blank(text)
-        } else {
-            String::new()
-        };
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-            code,
-        }
+        let code = if path.ends_with(".rs") { code::blank(text) } else { String::new() };
+        Self { path: path.to_owned(), text: text.to_owned(), code }
     }
 
     pub(crate) fn is_rust(&self) -> bool {
@@ -41,11 +33,7 @@ impl File {
 
     /// Whether the file stands at `place`, or below it if `place` ends with a slash.
     pub(crate) fn is_in(&self, place: &str) -> bool {
-        if place.ends_with('/') {
-            self.path.starts_with(place)
-        } else {
-            self.path == place
-        }
+        if place.ends_with('/') { self.path.starts_with(place) } else { self.path == place }
     }
 
     /// Whether the file stands in one of the places.
@@ -55,11 +43,7 @@ impl File {
 
     /// The offence that begins at this byte of the file.
     pub(crate) fn offence(&self, offset: usize, what: String) -> Offence {
-        Offence {
-            path: self.path.clone(),
-            line: code::line_of(&self.text, offset),
-            what,
-        }
+        Offence { path: self.path.clone(), line: code::line_of(&self.text, offset), what }
     }
 }
 
@@ -97,10 +81,7 @@ pub(crate) fn check_all(rule: impl Fn(&File) -> Vec<Offence>) {
 
 /// Runs a rule over a made-up file and returns the lines that it names.
 pub(crate) fn lines(rule: impl Fn(&File) -> Vec<Offence>, path: &str, text: &str) -> Vec<usize> {
-    rule(&File::new(path, text))
-        .into_iter()
-        .map(|offence| offence.line)
-        .collect()
+    rule(&File::new(path, text)).into_iter().map(|offence| offence.line).collect()
 }
 
 /// Every text file that git tracks or would track, by path.
@@ -121,35 +102,20 @@ pub(crate) static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
 
 fn root() -> PathBuf {
     let testnet = Path::new(env!("CARGO_MANIFEST_DIR"));
-    testnet
-        .parent()
-        .expect("the package stands in the root of the repository")
-        .to_path_buf()
+    testnet.parent().expect("the package stands in the root of the repository").to_path_buf()
 }
 
 /// `None` without git, and in a copy of the tree that git knows nothing of.
 fn by_git(root: &Path) -> Option<Vec<String>> {
     let output = Command::new("git")
-        .args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ])
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(root)
         .output()
         .ok()
         .filter(|output| output.status.success())?;
-    let paths: Vec<_> = String::from_utf8(output.stdout)
-        .ok()?
-        .split_terminator('\0')
-        .map(str::to_owned)
-        .collect();
-    paths
-        .iter()
-        .any(|path| path == "Cargo.toml")
-        .then_some(paths)
+    let paths: Vec<_> =
+        String::from_utf8(output.stdout).ok()?.split_terminator('\0').map(str::to_owned).collect();
+    paths.iter().any(|path| path == "Cargo.toml").then_some(paths)
 }
 
 fn walk(root: &Path, below: &str, found: &mut Vec<String>) {
@@ -158,11 +124,7 @@ fn walk(root: &Path, below: &str, found: &mut Vec<String>) {
     for entry in listing {
         let entry = entry.expect("a directory of the repository is readable");
         let name = entry.file_name().to_string_lossy().into_owned();
-        let path = if below.is_empty() {
-            name.clone()
-        } else {
-            format!("{below}/{name}")
-        };
+        let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
         if entry.path().is_symlink() || NOT_OURS.contains(&name.as_str()) {
             continue;
         }
@@ -178,18 +140,8 @@ fn walk(root: &Path, below: &str, found: &mut Vec<String>) {
 fn the_walk_finds_what_git_lists() {
     let mut walked = Vec::new();
     walk(&root(), "", &mut walked);
-    for path in [
-        "Cargo.toml",
-        "chain/src/lib.rs",
-        "testnet/tests/tidy/tree.rs",
-    ] {
-        assert!(
-            FILES.iter().any(|file| file.path == path),
-            "{path} is not listed"
-        );
-        assert!(
-            walked.iter().any(|walked| walked == path),
-            "{path} is not walked"
-        );
+    for path in ["Cargo.toml", "chain/src/lib.rs", "testnet/tests/tidy/tree.rs"] {
+        assert!(FILES.iter().any(|file| file.path == path), "{path} is not listed");
+        assert!(walked.iter().any(|walked| walked == path), "{path} is not walked");
     }
 }
