@@ -76,7 +76,7 @@
 //! [`salvage`] returns every intact record around it; the [`Report`] names file, offset, numbers and
 //! tags of the rest. When the caller has them again, [`Rebuild`] writes a new log beside the old one
 //! and switches over with a single rename; the damaged files are kept under another name.
-//! [`inspect`] describes a log for a person.
+//! [`inspect()`] describes a log for a person.
 //!
 //! # What is left out, and why
 //!
@@ -85,7 +85,7 @@
 //! - Reuse of pruned files: zeros behind the end are what the rule above rests on.
 //! - Random reads: the log is read once, from front to back, at start.
 //! - Sectors torn in the middle: such a state is reported as damage, never taken for less.
-//! - Scrubbing: [`inspect`] or [`salvage`] on a read-only [`File`] is one.
+//! - Scrubbing: [`inspect()`] or [`salvage`] on a read-only [`File`] is one.
 //! - Secrecy and protection from a person with write access: checksums are no signatures.
 
 mod disk;
