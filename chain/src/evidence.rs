@@ -11,7 +11,7 @@
 //! It is *not* evidence to ack different blocks at one height in different terms, to pre-vote for
 //! two candidates, to vote for others in later terms, or to have signed a block that nobody stored.
 //!
-//! Two certified blocks that exclude each other always yield some of the first four: see [`accuse`].
+//! Two certified blocks that exclude each other always yield some of the first four: see [`accuse()`].
 //!
 //! Left out: what is done about it. Evidence convicts a key; people decide.
 

@@ -2,7 +2,7 @@
 //!
 //! A [`Branch`] is what a store has of a chain above the last block that it shares with another:
 //! signed headers up to a certified one, the items of those that open a term or change the roster,
-//! and the certificate. [`accuse`] puts what was signed in two such branches side by side and returns
+//! and the certificate. [`accuse()`] puts what was signed in two such branches side by side and returns
 //! every conflict that is evidence, at most one of each sort for each validator.
 //!
 //! **It always finds some**, if both branches follow the rules that [`crate::proof::Audit`] checks,

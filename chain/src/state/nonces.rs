@@ -1,6 +1,6 @@
 //! Which of a sender's nonces have been used.
 //!
-//! Nonces start at 0 and slide: one up to [`limits::NONCE_WINDOW`] above the highest used so far
+//! Nonces start at 0 and slide: one up to [`crate::limits::NONCE_WINDOW`] above the highest used so far
 //! moves the window, one that was skipped may still come late as long as it is within the window, and
 //! everything below is used. Parallel clients may therefore share a key, and no nonce is ever used
 //! twice.
