@@ -1,5 +1,9 @@
 //! The type that only verification makes.
 //!
+//! What has been verified is said where one is made: of a transaction every signature; of a block its
+//! body, that is its root and its transactions (who may seal it, the chain tells); of a statement or a
+//! certificate every signature, by the roster that it names.
+//!
 //! What arrives from a peer or a client is a bare `T`. A function that relies on its signatures
 //! takes a `Checked<T>`, and the verifying functions of this crate are the only ones that return
 //! one, with a single door beside them: [`Checked::vouch`]. Where that door may be used is listed in
@@ -7,7 +11,7 @@
 
 use std::ops::Deref;
 
-/// A value whose signatures have been verified. It cannot be changed.
+/// A value that has been verified by itself. It cannot be changed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Checked<T>(T);
 

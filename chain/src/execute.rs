@@ -15,6 +15,7 @@
 //! the blocks above the state never needs to seal a void transaction.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -88,7 +89,8 @@ pub fn execute<S: StateRead>(
     height: Height,
     transactions: &[SignedTransaction],
 ) -> Result<Execution, S::Error> {
-    let mut block = InBlock { state, rules, height, done: Execution::default() };
+    let (grants, done) = (BTreeMap::new(), Execution::default());
+    let mut block = InBlock { state, rules, height, grants, done };
     for transaction in transactions {
         let status = block.transaction(transaction)?;
         block.done.outcomes.push(Outcome { tx: transaction.id(), status });
@@ -101,6 +103,8 @@ struct InBlock<'a, S> {
     state: &'a S,
     rules: &'a Rules<'a>,
     height: Height,
+    /// The grants of every account that has been asked for, as they are now: an account is read once.
+    grants: BTreeMap<AccountKey, Arc<Grants>>,
     done: Execution,
 }
 
@@ -120,14 +124,20 @@ impl<S: StateRead> InBlock<'_, S> {
         self.done.changes.insert(StateKey::Nonces(content.sender), used);
 
         let index = u32::try_from(self.done.outcomes.len()).unwrap_or(u32::MAX);
-        let mut within = InTransaction { block: self, signed, pending: BTreeMap::new() };
+        let (values, grants) = (BTreeMap::new(), BTreeMap::new());
+        let mut within = InTransaction { block: self, signed, values, grants };
         for (place, operation) in (0_u8..).zip(&content.operations) {
             if let Err(failure) = within.operation(operation)? {
                 return Ok(Status::Failed { operation: place, failure });
             }
         }
-        let pending = within.pending;
-        self.done.changes.extend(pending);
+        let (values, grants) = (within.values, within.grants);
+        for (account, grants) in grants {
+            let left = (!grants.0.is_empty()).then(|| StateEntry::Grants((*grants).clone()));
+            self.done.changes.insert(StateKey::Grants(account), left);
+            self.grants.insert(account, grants);
+        }
+        self.done.changes.extend(values);
         self.done.writes.extend(writes(index, &content.operations));
         Ok(Status::Applied)
     }
@@ -148,12 +158,13 @@ impl<S: StateRead> InBlock<'_, S> {
         }
     }
 
-    fn grants(&self, account: AccountKey) -> Result<Grants, S::Error> {
-        match self.done.changes.get(&StateKey::Grants(account)) {
-            Some(Some(StateEntry::Grants(grants))) => Ok(grants.clone()),
-            Some(_) => Ok(Grants::default()),
-            None => self.state.grants(account),
+    fn grants(&mut self, account: AccountKey) -> Result<Arc<Grants>, S::Error> {
+        if let Some(grants) = self.grants.get(&account) {
+            return Ok(Arc::clone(grants));
         }
+        let grants = Arc::new(self.state.grants(account)?);
+        self.grants.insert(account, Arc::clone(&grants));
+        Ok(grants)
     }
 }
 
@@ -173,9 +184,10 @@ fn writes(index: u32, operations: &[Operation]) -> impl Iterator<Item = Write> {
 
 /// A transaction half executed. What it has changed is not yet the block's.
 struct InTransaction<'a, 'b, S> {
-    block: &'a InBlock<'b, S>,
+    block: &'a mut InBlock<'b, S>,
     signed: &'a SignedTransaction,
-    pending: Changes,
+    values: Changes,
+    grants: BTreeMap<AccountKey, Arc<Grants>>,
 }
 
 impl<S: StateRead> InTransaction<'_, '_, S> {
@@ -210,7 +222,7 @@ impl<S: StateRead> InTransaction<'_, '_, S> {
         };
         let (height, tx) = (self.block.height, self.signed.id());
         let entry = written.map(|bytes| StateEntry::Value(Value { height, tx, bytes }));
-        self.pending.insert(StateKey::Value(key.clone()), entry);
+        self.values.insert(StateKey::Value(key.clone()), entry);
         Ok(None)
     }
 
@@ -218,12 +230,12 @@ impl<S: StateRead> InTransaction<'_, '_, S> {
         if !self.is_approved() {
             return Ok(Some(Failure::NotPermitted));
         }
-        let mut grants = self.grants(account)?;
+        let mut grants = (*self.grants(account)?).clone();
         grants.0.insert(prefix.clone());
         if grants.0.len() > limits::GRANTS {
-            return Ok(Some(Failure::TooLarge));
+            return Ok(Some(Failure::TooManyGrants));
         }
-        self.pending.insert(StateKey::Grants(account), Some(StateEntry::Grants(grants)));
+        self.grants.insert(account, Arc::new(grants));
         Ok(None)
     }
 
@@ -231,16 +243,15 @@ impl<S: StateRead> InTransaction<'_, '_, S> {
         if !self.is_approved() {
             return Ok(Some(Failure::NotPermitted));
         }
-        let mut grants = self.grants(account)?;
+        let mut grants = (*self.grants(account)?).clone();
         if !grants.0.remove(prefix) {
             return Ok(Some(Failure::KeyNotFound));
         }
-        let left = (!grants.0.is_empty()).then_some(StateEntry::Grants(grants));
-        self.pending.insert(StateKey::Grants(account), left);
+        self.grants.insert(account, Arc::new(grants));
         Ok(None)
     }
 
-    fn may_write(&self, key: &Bytes) -> Result<bool, S::Error> {
+    fn may_write(&mut self, key: &Bytes) -> Result<bool, S::Error> {
         match self.block.rules.writers {
             Writers::Anyone => Ok(true),
             Writers::Granted => Ok(self.grants(self.signed.content().sender)?.allow(key)),
@@ -255,17 +266,16 @@ impl<S: StateRead> InTransaction<'_, '_, S> {
     }
 
     fn value(&self, key: &Bytes) -> Result<Option<Value>, S::Error> {
-        match self.pending.get(&StateKey::Value(key.clone())) {
+        match self.values.get(&StateKey::Value(key.clone())) {
             Some(Some(StateEntry::Value(value))) => Ok(Some(value.clone())),
             Some(_) => Ok(None),
             None => self.block.value(key),
         }
     }
 
-    fn grants(&self, account: AccountKey) -> Result<Grants, S::Error> {
-        match self.pending.get(&StateKey::Grants(account)) {
-            Some(Some(StateEntry::Grants(grants))) => Ok(grants.clone()),
-            Some(_) => Ok(Grants::default()),
+    fn grants(&mut self, account: AccountKey) -> Result<Arc<Grants>, S::Error> {
+        match self.grants.get(&account) {
+            Some(grants) => Ok(Arc::clone(grants)),
             None => self.block.grants(account),
         }
     }

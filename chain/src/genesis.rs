@@ -119,6 +119,12 @@ pub enum GenesisError {
         /// Where.
         place: &'static str,
     },
+    /// Something that is one of a few words is not written as text.
+    #[error("{place}: expected text")]
+    NotText {
+        /// Where.
+        place: &'static str,
+    },
     /// It is of a version that this program does not know.
     #[error("version {found}, this program reads version {VERSION}")]
     Version {
@@ -155,9 +161,9 @@ pub enum GenesisError {
     },
 }
 
-/// Checks that what has named fields is written with their names: the JSON library would also take a
-/// bare list of the values.
-fn check_objects(file: &serde_json::Value) -> Result<(), GenesisError> {
+/// Checks that what has named fields is written with their names and that words are written as text:
+/// the JSON library would also take a bare list of the values, and an object for a word.
+fn check_shape(file: &serde_json::Value) -> Result<(), GenesisError> {
     let items = |list: &'static str| {
         let values = file.get(list).and_then(|list| list.as_array()).into_iter().flatten();
         values.map(move |value| (list, value))
@@ -165,9 +171,14 @@ fn check_objects(file: &serde_json::Value) -> Result<(), GenesisError> {
     let admins = file.get("admins").into_iter().map(|value| ("admins", value));
     let all = std::iter::once(("the file", file)).chain(admins);
     let mut all = all.chain(items("validators")).chain(items("grants"));
-    match all.find(|(_, value)| !value.is_object()) {
+    if let Some((place, _)) = all.find(|(_, value)| !value.is_object()) {
+        return Err(GenesisError::NotAnObject { place });
+    }
+    let leads = items("validators").filter_map(|(_, value)| Some(("lead", value.get("lead")?)));
+    let mut words = file.get("writers").into_iter().map(|value| ("writers", value)).chain(leads);
+    match words.find(|(_, value)| !value.is_string()) {
         None => Ok(()),
-        Some((place, _)) => Err(GenesisError::NotAnObject { place }),
+        Some((place, _)) => Err(GenesisError::NotText { place }),
     }
 }
 
@@ -181,7 +192,7 @@ impl Genesis {
             return Err(GenesisError::TooLarge { found: file.len() });
         }
         let genesis: Self = serde_json::from_slice(file)?;
-        check_objects(&serde_json::from_slice(file)?)?;
+        check_shape(&serde_json::from_slice(file)?)?;
         genesis.check()?;
         Ok(genesis)
     }
@@ -195,7 +206,9 @@ impl Genesis {
             return Err(GenesisError::Version { found: self.version });
         }
         check_name(&self.name)?;
-        self.roster()?;
+        let roster = self.roster()?;
+        roster.current().check_size(roster.current().vote_quorum)?;
+        roster.current().check_size(roster.current().finality_quorum)?;
         for GenesisGrant { account, prefix } in &self.grants {
             let account = *account;
             check_account_key(&account)

@@ -29,7 +29,8 @@ pub enum Failure {
     /// `cas` found another value than expected.
     Mismatch,
     /// The account would have more grants than the format allows.
-    TooLarge,
+    #[serde(rename = "too_large")]
+    TooManyGrants,
 }
 
 /// Why a transaction in a block counts for nothing, not even its nonce. An honest leader seals none.
@@ -100,7 +101,7 @@ impl Encode for Outcome {
                     Failure::KeyExists => 2,
                     Failure::KeyNotFound => 3,
                     Failure::Mismatch => 4,
-                    Failure::TooLarge => 5,
+                    Failure::TooManyGrants => 5,
                 };
                 out.extend_from_slice(&[2, operation, failure]);
             }
@@ -145,7 +146,7 @@ fn failure(from: &mut Reader) -> Result<Failure, DecodeError> {
         2 => Ok(Failure::KeyExists),
         3 => Ok(Failure::KeyNotFound),
         4 => Ok(Failure::Mismatch),
-        5 => Ok(Failure::TooLarge),
+        5 => Ok(Failure::TooManyGrants),
         found => Err(DecodeError::UnknownTag { field: "failure", offset, found }),
     }
 }

@@ -47,12 +47,22 @@ impl Roster {
     pub fn joint(current: Part, next: Part) -> Result<Self, RosterError> {
         current.check()?;
         next.check()?;
+        if current.changes.checked_add(1) != Some(next.changes) {
+            let (current, next) = (current.changes, next.changes);
+            return Err(RosterError::Changes { current, next });
+        }
+        for member in &next.members {
+            if current.member(member.id).is_some_and(|before| before.key != member.key) {
+                return Err(RosterError::OtherKey { id: member.id });
+            }
+        }
         Ok(Self::with_hash(current, Some(next)))
     }
 
     fn with_hash(current: Part, next: Option<Part>) -> Self {
         let mut roster = Self { current, next, hash: RosterHash::ZERO };
-        roster.hash = RosterHash::new(*Hash::of(&[&roster.to_bytes()]).as_bytes());
+        let hash = Hash::of(&[b"quorate/1/roster", &roster.to_bytes()]);
+        roster.hash = RosterHash::new(*hash.as_bytes());
         roster
     }
 
@@ -133,7 +143,14 @@ impl Encode for Roster {
 impl Decode for Roster {
     fn decode(from: &mut Reader) -> Result<Self, DecodeError> {
         let current = Part::decode(from)?;
-        let next = from.option("next part")?;
-        Ok(Self::with_hash(current, next))
+        let offset = from.offset();
+        match from.option("next part")? {
+            None => Ok(Self::with_hash(current, None)),
+            Some(next) => Self::joint(current, next).map_err(|_| DecodeError::Invalid {
+                field: "next part",
+                offset,
+                rule: "it is one change on, and gives no id to another key",
+            }),
+        }
     }
 }

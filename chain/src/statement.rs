@@ -16,10 +16,12 @@
 //!
 //! Left out: when a statement may be signed. That is the protocol's business.
 
+use crate::certificate::CertificateError;
 use crate::checked::Checked;
 use crate::codec::{Decode, DecodeError, Encode, Reader};
-use crate::crypto::{BadSignature, ValidatorKey, Verifier};
+use crate::crypto::Verifier;
 use crate::ids::{BlockRef, ChainId, NodeId, RosterHash, Signature, Term};
+use crate::roster::Roster;
 
 /// What a validator says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -162,18 +164,26 @@ pub struct SignedStatement {
 }
 
 impl SignedStatement {
-    /// Checks the signature.
+    /// Checks that a voter of this roster said it, under this roster.
     ///
     /// # Errors
-    /// If it does not fit the key, the chain, or what is said.
+    /// If it names another roster, its signer does not vote there, or the signature does not fit.
     pub fn verify(
         self,
         chain_id: ChainId,
-        key: &ValidatorKey,
+        roster: &Roster,
         verifier: &dyn Verifier,
-    ) -> Result<Checked<Self>, BadSignature> {
+    ) -> Result<Checked<Self>, CertificateError> {
+        let found = self.roster_hash;
+        if found != roster.hash() {
+            return Err(CertificateError::OtherRoster { expected: roster.hash(), found });
+        }
+        let signer = self.signer;
+        let voter = roster.member(signer).filter(|_| roster.is_voter(signer));
+        let key = &voter.ok_or(CertificateError::NotVoter { signer })?.key;
         let message = self.statement.message(chain_id, self.roster_hash);
-        verifier.validator(key, &message, &self.signature)?;
+        let checked = verifier.validator(key, &message, &self.signature);
+        checked.map_err(|_| CertificateError::BadSignature { signer })?;
         Ok(Checked::verified(self))
     }
 }

@@ -5,6 +5,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use common::bench::{
     Bench, CHAIN, admins, by, by_admin, bytes, cas, failed, grant, put, remove, revoke, until,
     update,
@@ -17,7 +18,7 @@ use quorate_chain::genesis::GenesisGrant;
 use quorate_chain::ids::{AccountKey, Hash, Nonce, StateRoot, TxId};
 use quorate_chain::limits;
 use quorate_chain::outcome::{Failure, Status, Void};
-use quorate_chain::state::{Grants, NonceError, StateEntry, StateKey, StateRead, Value};
+use quorate_chain::state::{Grants, NonceError, Nonces, StateEntry, StateKey, StateRead, Value};
 
 #[test]
 fn each_operation_succeeds_or_fails_as_its_name_says() {
@@ -340,7 +341,10 @@ fn an_account_has_at_most_as_many_grants_as_the_format_allows() {
     let mut bench = Bench::new(Writers::Granted);
     let many: Vec<_> = (0..limits::GRANTS).map(|n| grant(0, &format!("p{n}"))).collect();
     assert_eq!(bench.one(&by_admin(0, 0, many)), Status::Applied);
-    assert_eq!(bench.one(&by_admin(0, 1, vec![grant(0, "more")])), failed(0, Failure::TooLarge));
+    assert_eq!(
+        bench.one(&by_admin(0, 1, vec![grant(0, "more")])),
+        failed(0, Failure::TooManyGrants)
+    );
     // One that is there already takes no room; room can be made in one transaction.
     assert_eq!(bench.one(&by_admin(0, 2, vec![grant(0, "p7")])), Status::Applied);
     let swap = vec![revoke(0, "p7"), grant(0, "more")];
@@ -455,4 +459,36 @@ fn entries_and_their_absence_are_proven_against_the_root() {
         assert!(matches!(tampered.check(root, &key, entry), Err(EntryProofError::Place(_))));
     }
     assert_eq!((present, absent), (39 + 1 + 1, 1 + 2 + 2));
+}
+
+/// A state without entries that counts how often grants are read.
+struct Counting(std::cell::Cell<u32>);
+
+impl StateRead for Counting {
+    type Error = std::convert::Infallible;
+
+    fn value(&self, _: &Bytes) -> Result<Option<Value>, Self::Error> {
+        Ok(None)
+    }
+
+    fn nonces(&self, _: AccountKey) -> Result<Nonces, Self::Error> {
+        Ok(Nonces::default())
+    }
+
+    fn grants(&self, _: AccountKey) -> Result<Grants, Self::Error> {
+        self.0.set(self.0.get() + 1);
+        Ok(Grants([Bytes::new()].into()))
+    }
+}
+
+#[test]
+fn the_grants_of_an_account_are_read_once_in_a_block() {
+    let state = Counting(std::cell::Cell::new(0));
+    let keys = admins(1, 1);
+    let rules = Rules { writers: Writers::Granted, admins: &keys };
+    let writes = |from: usize| (from..from + 100).map(|id| update(&id.to_string(), "v")).collect();
+    let block = [by(0, 0, writes(0)), by(0, 1, writes(50)), by(1, 0, writes(0))];
+    let done = execute(&state, &rules, common::height(1), &block).unwrap();
+    assert!(done.outcomes.iter().all(|outcome| outcome.status == Status::Applied));
+    assert_eq!(state.0.get(), 2);
 }

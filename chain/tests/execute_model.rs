@@ -92,7 +92,7 @@ impl Model {
                 let prefixes = self.grants.entry(*account).or_default();
                 prefixes.insert(prefix.clone());
                 if prefixes.len() > limits::GRANTS {
-                    return Err(Failure::TooLarge);
+                    return Err(Failure::TooManyGrants);
                 }
             }
             Operation::Revoke { account, prefix } => {

@@ -266,3 +266,16 @@ fn what_has_named_fields_is_written_with_their_names() {
     }
     assert!(Genesis::parse(bare(&value).to_string().as_bytes()).is_err());
 }
+
+#[test]
+fn a_word_is_written_as_text() {
+    let value: serde_json::Value = serde_json::from_slice(&genesis(2).to_file()).unwrap();
+    let mut file = value.clone();
+    file["writers"] = serde_json::json!({ "anyone": null });
+    let told = Genesis::parse(file.to_string().as_bytes()).unwrap_err();
+    assert_eq!(told.to_string(), "writers: expected text");
+    let mut file = value;
+    file["validators"][1]["lead"] = serde_json::json!({ "yes": null });
+    let told = Genesis::parse(file.to_string().as_bytes()).unwrap_err();
+    assert_eq!(told.to_string(), "lead: expected text");
+}

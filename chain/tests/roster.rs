@@ -444,3 +444,35 @@ fn no_roster_comes_back() {
     let again = third.apply(&change(&first, vec![rename("other")]));
     assert!(matches!(again, Err(ChangeError::OtherRoster { .. })));
 }
+
+/// Three voters, finality at two of them, and a learner that is to be promoted.
+#[test]
+fn a_number_that_has_become_less_than_the_majority_means_the_majority() {
+    let mut three = genesis(3);
+    three.finality_quorum = Some(2);
+    let roster = after(&three.roster().unwrap(), vec![Change::Add(new_member(3, true))]).unwrap();
+    let four = roster.promote(node(3)).unwrap().left().unwrap();
+    let part = four.current();
+    assert_eq!(part.finality_quorum, QuorumSize::Voters(2));
+    assert_eq!(part.quorum(QuorumKind::Finality), 3);
+    assert_eq!(part.quorum(QuorumKind::Commit), 3);
+    assert_eq!(Roster::from_bytes(&four.to_bytes()), Ok(four));
+}
+
+#[test]
+fn the_parts_of_a_joint_roster_are_one_change_apart() {
+    let part = roster().current().clone();
+    let told = Roster::joint(part.clone(), part.clone());
+    assert_eq!(told, Err(RosterError::Changes { current: 0, next: 0 }));
+
+    let mut next = part.clone();
+    next.changes += 1;
+    next.members[2].key = validator(9).validator_key();
+    let told = Roster::joint(part.clone(), next.clone());
+    assert_eq!(told, Err(RosterError::OtherKey { id: node(2) }));
+
+    let mut bytes = part.to_bytes().to_vec();
+    bytes.push(1);
+    bytes.extend_from_slice(&next.to_bytes());
+    assert!(Roster::from_bytes(&bytes.into()).is_err());
+}

@@ -170,8 +170,7 @@ impl Core {
         if said.signer != from || said.statement != candidate.wanted {
             return;
         }
-        let Some(member) = roster.member(from) else { return };
-        if let Ok(said) = said.verify(self.config.chain_id, &member.key, &*self.verifier) {
+        if let Ok(said) = said.verify(self.config.chain_id, &roster, &*self.verifier) {
             self.count(said);
         }
     }

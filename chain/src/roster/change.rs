@@ -117,6 +117,8 @@ impl Change {
             }
             Self::SetAdmins(admins) => part.admins = admins.clone(),
             Self::SetQuorums { vote, finality } => {
+                part.check_size(*vote)?;
+                part.check_size(*finality)?;
                 part.vote_quorum = *vote;
                 part.finality_quorum = *finality;
             }

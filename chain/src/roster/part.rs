@@ -2,8 +2,9 @@
 //!
 //! Invariants of a [`Part`], checked when it is made or decoded:
 //! - at least one voter, ids and names and keys each used once, every id below `next_id`;
-//! - `vote_quorum` and `finality_quorum` are at least a strict majority of the voters and at most
-//!   all of them, so that any two quorums of a part share a voter;
+//! - `vote_quorum` and `finality_quorum` are at most all of the voters. A number below the strict
+//!   majority means the majority (it may have been above it before a voter was added), so that any
+//!   two quorums of a part share a voter;
 //! - at least as many admins as the threshold asks for.
 
 use std::collections::BTreeSet;
@@ -19,7 +20,7 @@ use crate::roster::Member;
 pub enum QuorumSize {
     /// The strict majority, however many voters there are.
     Majority,
-    /// A number, never less than the strict majority.
+    /// A number, or the strict majority where that is more.
     Voters(u16),
 }
 
@@ -94,7 +95,7 @@ impl Part {
         };
         match size {
             QuorumSize::Majority => majority,
-            QuorumSize::Voters(number) => usize::from(number),
+            QuorumSize::Voters(number) => usize::from(number).max(majority),
         }
     }
 
@@ -112,12 +113,30 @@ impl Part {
         let voters = self.voters().count();
         for size in [self.vote_quorum, self.finality_quorum] {
             if let QuorumSize::Voters(number) = size
-                && !(voters / 2 + 1..=voters).contains(&usize::from(number))
+                && !(1..=voters).contains(&usize::from(number))
             {
                 return Err(RosterError::Quorum { found: number, voters });
             }
         }
         self.check_admins()
+    }
+
+    /// Checks that a quorum of this size can be asked for: a number that is less than the majority
+    /// would not mean what it says.
+    ///
+    /// # Errors
+    /// If it is less than the majority, or more than all.
+    pub fn check_size(&self, size: QuorumSize) -> Result<(), RosterError> {
+        let voters = self.voters().count();
+        match size {
+            QuorumSize::Majority => Ok(()),
+            QuorumSize::Voters(number)
+                if (voters / 2 + 1..=voters).contains(&usize::from(number)) =>
+            {
+                Ok(())
+            }
+            QuorumSize::Voters(found) => Err(RosterError::Quorum { found, voters }),
+        }
     }
 
     fn check_members(&self) -> Result<(), RosterError> {
@@ -195,6 +214,20 @@ pub enum RosterError {
     /// Nobody votes.
     #[error("a roster needs at least one voter")]
     NoVoter,
+    /// The parts of a joint roster are not one change apart.
+    #[error("change {next} does not follow change {current}")]
+    Changes {
+        /// How many changes led to the current part.
+        current: u64,
+        /// What the next part counts.
+        next: u64,
+    },
+    /// The parts of a joint roster have one id with two keys.
+    #[error("member {id} has another key in the next part")]
+    OtherKey {
+        /// The id.
+        id: NodeId,
+    },
     /// More members than the format allows.
     #[error("{found} members, at most {limit} are allowed", limit = limits::MEMBERS)]
     TooManyMembers {
@@ -244,7 +277,7 @@ pub enum RosterError {
         /// The second of them.
         id: NodeId,
     },
-    /// A quorum that two disjoint sets of voters could reach, or nobody.
+    /// A quorum that nobody could reach, or that was asked for although the majority is more.
     #[error("a quorum of {found} of {voters} voters: it takes from {} to {voters}", voters / 2 + 1)]
     Quorum {
         /// The quorum asked for.

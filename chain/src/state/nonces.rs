@@ -119,7 +119,9 @@ impl Encode for Nonces {
 
 impl Decode for Nonces {
     fn decode(from: &mut Reader) -> Result<Self, DecodeError> {
+        let offset = from.offset();
         let next = from.u64("next nonce")?;
+        Reader::require(next > 0, "next nonce", offset, "without a used nonce there is no entry")?;
         let offset = from.offset();
         let bytes = from.bytes("free nonces", WORDS * 8)?;
         let trimmed = bytes.last() != Some(&0);
@@ -168,7 +170,8 @@ mod tests {
                 if expected.is_ok() {
                     used.insert(nonce);
                 }
-                assert_eq!(Nonces::from_bytes(&nonces.to_bytes()), Ok(nonces));
+                let decoded = Nonces::from_bytes(&nonces.to_bytes());
+                assert_eq!(decoded.ok(), (nonces.next > 0).then_some(nonces));
             }
         }
     }

@@ -138,6 +138,7 @@ fn small_part() -> Part {
 
 fn rosters() -> Vec<Made> {
     let mut next = large_part();
+    next.changes += 1;
     next.members.retain(|member| member.id != node(4));
     next.vote_quorum = QuorumSize::Majority;
     let joint = Roster::joint(large_part(), next).unwrap();
@@ -284,7 +285,7 @@ fn outcomes() -> Vec<Made> {
         ("failed-key-exists", failed(Failure::KeyExists)),
         ("failed-key-not-found", failed(Failure::KeyNotFound)),
         ("failed-mismatch", failed(Failure::Mismatch)),
-        ("failed-too-large", failed(Failure::TooLarge)),
+        ("failed-too-large", failed(Failure::TooManyGrants)),
         ("void-nonce-used", Status::Void(Void::NonceUsed)),
         ("void-nonce-too-far", Status::Void(Void::NonceTooFar)),
         ("void-expired", Status::Void(Void::Expired)),

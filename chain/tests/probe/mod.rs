@@ -108,7 +108,7 @@ pub fn roster_change(bytes: &[u8]) -> bool {
 
 pub fn roster(bytes: &[u8]) -> bool {
     let Some(roster) = decode::<Roster>(bytes) else { return false };
-    assert_eq!(roster.hash().as_bytes(), Hash::of(&[bytes]).as_bytes());
+    assert_eq!(roster.hash().as_bytes(), Hash::of(&[b"quorate/1/roster", bytes]).as_bytes());
     let all: BTreeSet<_> = roster.ids();
     for kind in [QuorumKind::Election, QuorumKind::Commit, QuorumKind::Finality] {
         assert!(roster.has_quorum(kind, &all) && !roster.has_quorum(kind, &BTreeSet::new()));
@@ -122,8 +122,7 @@ pub fn roster(bytes: &[u8]) -> bool {
 
 pub fn signed_statement(bytes: &[u8]) -> bool {
     let Some(signed) = decode::<SignedStatement>(bytes) else { return false };
-    let key = key(signed.signer);
-    let _ = signed.verify(STORY.chain_id(), &key, &Ed25519);
+    let _ = signed.verify(STORY.chain_id(), STORY.roster_at(1), &Ed25519);
     true
 }
 
