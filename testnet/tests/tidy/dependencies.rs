@@ -29,7 +29,6 @@ const CORE: &[(&str, &[&str])] = &[
         ],
     ),
     ("consensus/Cargo.toml", &["quorate-chain", "bytes", "thiserror"]),
-    ("wal/Cargo.toml", &["crc32c", "crc-fast", "getrandom", "thiserror"]),
     (
         "node/replica/Cargo.toml",
         &["quorate-chain", "quorate-consensus", "quorate-wal", "bytes", "thiserror"],
