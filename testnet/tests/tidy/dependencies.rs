@@ -29,6 +29,7 @@ const CORE: &[(&str, &[&str])] = &[
         ],
     ),
     ("consensus/Cargo.toml", &["quorate-chain", "bytes", "thiserror"]),
+    ("wal/Cargo.toml", &["crc-fast", "getrandom", "thiserror"]),
     (
         "node/replica/Cargo.toml",
         &["quorate-chain", "quorate-consensus", "quorate-wal", "bytes", "thiserror"],
