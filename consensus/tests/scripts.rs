@@ -6,7 +6,7 @@
 //! ```text
 //! nodes N [window W]      a group of N validators                 loud | quiet   print effects or not
 //! timeout I               time passes to I's deadline             run MS         time passes, all is delivered
-//! deliver A B | settle    the next message from A to B | all      drop A B       the next message is lost
+//! carry A B | settle      the next message from A to B | all      drop A B       the next message is lost
 //! seal I [N]              I seals its slot, N times               status         a line for each node
 //! disk I hold|go          I's disk answers or not                 apply I hold|go
 //! kill I | start I        what is not durable is gone             cut A B | join A B
@@ -48,7 +48,7 @@ fn command(world: &mut World, line: &str) -> String {
         "run" => world.run(millis(first)),
         "sleep" => world.sleep(millis(first)),
         "settle" => world.settle(),
-        "deliver" => {
+        "carry" => {
             let link = (number(first), number(second));
             assert!(world.carry(Some(link)), "{line}: nothing is on its way");
         }
