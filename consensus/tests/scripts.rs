@@ -11,6 +11,7 @@
 //! disk I hold|go          I's disk answers or not                 apply I hold|go
 //! kill I | start I        what is not durable is gone             cut A B | join A B
 //! isolate I | heal        all links of a node                     sleep MS       time passes unnoticed
+//! lost A B                A is told that its connection to B is closed
 //! agree                   all applied chains are one              count          messages since the last count
 //! ```
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -22,6 +23,7 @@ use std::fs;
 use std::path::Path;
 
 use common::World;
+use quorate_consensus::event::Event;
 use quorate_consensus::time::Span;
 
 fn number(word: Option<&&str>) -> u32 {
@@ -83,6 +85,10 @@ fn command(world: &mut World, line: &str) -> String {
                     world.cut(*a, *b, false);
                 }
             }
+        }
+        "lost" => {
+            let peer = quorate_chain::ids::NodeId::new(number(second));
+            world.step(number(first), Event::LinkLost { node: peer });
         }
         "status" => world.status(),
         "agree" => world.check_same_chain(),
