@@ -48,8 +48,9 @@
 //! Everything else is **damage**.
 //!
 //! *Every crash state is called torn.* When the power goes out, everything before the group in
-//! flight is durable (it was synced, and no synced byte is written again: groups do not share
-//! sectors, nor, with the default alignment, pages). The file was zeros there before, so each sector
+//! flight is durable (it was synced, and no synced byte is written again but by its equal, when a
+//! start writes the last group once more: groups do not share sectors, nor, with the default
+//! alignment, pages). The file was zeros there before, so each sector
 //! of the group is as written or blank, and behind it are zeros: 4. If the group is not whole, then
 //! the first record that is not good lacks a sector: 2. Intact records behind it are of the same
 //! group, whose watermark is below its own first number: 3. A new segment gets its name only after

@@ -9,8 +9,9 @@
 //!
 //! *Last group written again*: the process before may have died, or failed to sync, after its write
 //! reached the page cache. Then a read shows bytes that the disk does not have, and the kernel may
-//! think them clean. The same bytes written and synced once more make sure. Only a group that no
-//! mark covers needs it, and each of its sectors is replaced by an equal one.
+//! think them clean. The same bytes written and synced once more make sure. Only the last group
+//! needs it, be it a mark: whatever stands before it was synced before it was written. Each of its
+//! sectors is replaced by an equal one.
 //!
 //! Left out: a repair in place. Damaged files stay as they are, see [`crate::Rebuild`].
 
@@ -272,7 +273,7 @@ fn continue_log<D: Disk>(
         .take(scan.segments.len() - 1)
         .map(|segment| Closed { name: live(segment), highest: segment.highest })
         .collect::<VecDeque<Closed>>();
-    wal.covered = last.uncovered.is_none();
+    wal.covered = last.covered;
     match wal.seal_and_mark(&scan.segments) {
         Ok(()) => Ok(wal),
         Err(error) => Err(Box::new(Refused { disk: wal.into_disk(), error })),
@@ -298,9 +299,10 @@ fn settle_tail<D: Disk>(
         disk.write_synced(file, torn.offset, &zeros.bytes()[..bytes])
             .map_err(Error::disk(Operation::Write, file))?;
     }
-    // A segment without a group may follow one whose last group nothing covers yet; its header
-    // does, but only if that was synced, and it was before it got its name.
-    if let Some((offset, bytes)) = last.uncovered {
+    // A mark too: what is written next names it, and would follow nothing if it vanished. A segment
+    // without a group may follow one whose last group nothing covers yet; its header does, but only
+    // if that was synced, and it was before it got its name.
+    if let Some((offset, bytes)) = last.group {
         let mut group = vec![0; bytes];
         disk.read(file, offset, &mut group).map_err(Error::disk(Operation::Read, file))?;
         disk.write_synced(file, offset, &group).map_err(Error::disk(Operation::Write, file))?;

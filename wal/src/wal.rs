@@ -35,7 +35,8 @@ const KEPT: u64 = 2;
 ///
 /// 1. Every group before `active.end` is durable; no byte at or behind `active.end` is anything
 ///    but zero, except those of the one group whose write was not answered.
-/// 2. `active.end` is a multiple of the alignment, so no synced byte is ever written again.
+/// 2. `active.end` is a multiple of the alignment, so no synced byte is ever written again,
+///    but at a start those of the last group by their equals.
 /// 3. `active.end` leaves room for the seal.
 /// 4. Segment numbers from the first of `closed` to `active` have no gap, on the disk too, at every
 ///    moment: a segment appears only behind the last and disappears only at the front.

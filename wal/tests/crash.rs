@@ -217,6 +217,31 @@ fn a_sync_that_fails_is_never_tried_again_and_what_the_cache_shows_is_written_ag
 }
 
 #[test]
+fn a_mark_that_only_the_cache_shows_is_written_again_before_anything_follows_it() {
+    let mut oracle = Oracle::default();
+    // The second sync after the start is that of the mark.
+    let mut disk = Memory::new(1);
+    let (wal, ..) = open(disk.clone()).unwrap();
+    let start = wal.disk().operations();
+    let mut syncs = 0;
+    disk.set_hook(Some(Arc::new(Mutex::new(move |step: &Step<'_>| {
+        syncs += u64::from(step.index >= start && step.operation == Operation::Sync);
+        if syncs == 2 { Verdict::Fail(std::io::ErrorKind::Other) } else { Verdict::Proceed }
+    }))));
+    let (mut wal, ..) = open(disk).unwrap();
+    oracle.durable.extend(append(&mut wal, &[common::record(1, vec![1; 600])]).unwrap());
+    assert!(matches!(wal.idle_work(), Err(Error::Disk { operation: Operation::Write, .. })));
+    let mut disk = wal.into_disk();
+    disk.set_hook(None);
+    disk.restart();
+    let mut wal = check(disk, &mut oracle, "restart");
+    oracle.durable.extend(append(&mut wal, &[common::record(2, vec![2; 600])]).unwrap());
+    let mut disk = wal.into_disk();
+    disk.crash(|_| false);
+    check(disk, &mut oracle, "power cut after the restart");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bytes() {
     let run = || life(Memory::new(5), 5, 40, &mut Oracle::default()).0;
     assert_eq!(image(&run()), image(&run()));

@@ -53,7 +53,8 @@ impl Scan {
             name,
             end: at,
             highest: 0,
-            uncovered: None,
+            group: None,
+            covered: true,
             sealed: false,
             chain: header.chain,
             last: header.first.before(),
@@ -256,7 +257,8 @@ impl Scan {
         segment.end = at + last.extent() as u64;
         segment.sealed = last.origin == Origin::Seal;
         let bytes = (segment.end - first) as usize;
-        segment.uncovered = last.origin.is_numbered().then_some((*first, bytes));
+        segment.group = Some((*first, bytes));
+        segment.covered = !last.origin.is_numbered();
         // The chain goes on from what precedes a seal: the next segment was there before it.
         if last.origin != Origin::Seal {
             segment.chain = crc;

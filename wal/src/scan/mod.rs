@@ -41,8 +41,10 @@ pub(crate) struct Summary {
     pub(crate) end: u64,
     /// Highest height in it.
     pub(crate) highest: u64,
-    /// The last group, if no mark or seal covers it: offset and bytes.
-    pub(crate) uncovered: Option<(u64, usize)>,
+    /// The last group, be it a mark: offset and bytes.
+    pub(crate) group: Option<(u64, usize)>,
+    /// Whether no record stands behind the last mark or seal.
+    pub(crate) covered: bool,
     pub(crate) sealed: bool,
     /// The chain and the last number at its end.
     pub(crate) chain: u32,
