@@ -42,7 +42,8 @@ const KEPT: u64 = 2;
 ///    moment: a segment appears only behind the last and disappears only at the front.
 /// 5. `oldest`, as durably recorded, is at most one behind the last segment removed.
 /// 6. `active.header` carries the newest preamble of all groups in earlier segments.
-/// 7. Once `poison` is set nothing is written any more.
+/// 7. No group in a segment is longer than its header says one can be.
+/// 8. Once `poison` is set nothing is written any more.
 #[derive(Debug)]
 pub struct Wal<D> {
     pub(crate) disk: D,
@@ -155,9 +156,13 @@ impl<D: Disk> Wal<D> {
             return Ok(&self.completions);
         }
         let align = self.options_align();
-        let bytes = (self.group.length() as u64).next_multiple_of(align);
-        if self.active.end + bytes + KEPT * align > self.active.header.size {
-            self.roll(self.group.length() as u64)?;
+        let group = self.group.length() as u64;
+        let end = self.active.end + group.next_multiple_of(align);
+        let no_room = end + KEPT * align > self.active.header.size;
+        // An earlier start may have allowed less, and the next one judges by the header how far a
+        // torn group can reach.
+        if no_room || group > u64::from(self.active.header.max_group) {
+            self.roll(group)?;
         }
         let mut group = std::mem::take(&mut self.group);
         let result = self.write_group(&mut group);

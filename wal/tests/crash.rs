@@ -6,8 +6,8 @@ mod common;
 
 use std::sync::{Arc, Mutex};
 
-use common::{IDENTITY, Log, Owned, Rng, append, image, open, options};
-use quorate_wal::{Error, Lsn, Memory, Operation, Step, Verdict, Wal};
+use common::{IDENTITY, Log, Owned, Rng, append, image, open, open_with, options};
+use quorate_wal::{Error, Lsn, Memory, Operation, Options, Step, Verdict, Wal};
 
 /// What must be there, what may be, and what may be gone.
 #[derive(Clone, Default)]
@@ -18,25 +18,39 @@ struct Oracle {
     height: u64,
 }
 
-fn random_group(rng: &mut Rng, oracle: &mut Oracle) -> Vec<Owned> {
+fn random_group(rng: &mut Rng, options: &Options, oracle: &mut Oracle) -> Vec<Owned> {
     let count = 1 + rng.below(3);
-    let group = (0..count).map(|_| {
-        if rng.below(6) == 0 {
-            let length = rng.below(200) as usize;
-            return Owned::Preamble(rng.bytes(length));
-        }
-        oracle.height += u64::from(rng.below(5) != 0);
-        let most = if rng.below(3) == 0 { 1300 } else { 90 };
-        let length = rng.below(most) as usize;
-        common::record(oracle.height, rng.bytes(length))
-    });
-    group.collect()
+    let mut room = options.max_group;
+    let mut group = Vec::new();
+    for _ in 0..count {
+        let is_preamble = rng.below(6) == 0;
+        let most = match rng.below(3) {
+            _ if is_preamble => options.max_preamble * 2 / 3,
+            0 => options.max_record * 2 / 3,
+            _ => 90,
+        };
+        let length = rng.below(most as u64) as usize;
+        let Some(left) = room.checked_sub(Options::group_bytes(length)) else { break };
+        room = left;
+        group.push(if is_preamble {
+            Owned::Preamble(rng.bytes(length))
+        } else {
+            oracle.height += u64::from(rng.below(5) != 0);
+            common::record(oracle.height, rng.bytes(length))
+        });
+    }
+    group
 }
 
-fn step(wal: &mut Wal<Memory>, rng: &mut Rng, oracle: &mut Oracle) -> Result<(), Error> {
+fn step(
+    wal: &mut Wal<Memory>,
+    rng: &mut Rng,
+    options: &Options,
+    oracle: &mut Oracle,
+) -> Result<(), Error> {
     match rng.below(10) {
         0..=5 => {
-            let group = random_group(rng, oracle);
+            let group = random_group(rng, options, oracle);
             oracle.in_flight = group.clone();
             let done = append(wal, &group)?;
             oracle.in_flight.clear();
@@ -95,8 +109,18 @@ fn crash_at(disk: &mut Memory, index: u64) {
 
 /// Runs a workload until it ends or the power does.
 fn life(disk: Memory, seed: u64, steps: usize, oracle: &mut Oracle) -> (Memory, bool) {
+    life_with(options(), disk, seed, steps, oracle)
+}
+
+fn life_with(
+    options: Options,
+    disk: Memory,
+    seed: u64,
+    steps: usize,
+    oracle: &mut Oracle,
+) -> (Memory, bool) {
     let mut rng = Rng(seed);
-    let (mut wal, found, log) = match open(disk) {
+    let (mut wal, found, log) = match open_with(disk, options, 0) {
         Ok(opened) => opened,
         Err(refused) => {
             assert!(matches!(refused.error, Error::Disk { .. }), "{}", refused.error);
@@ -105,7 +129,7 @@ fn life(disk: Memory, seed: u64, steps: usize, oracle: &mut Oracle) -> (Memory, 
     };
     agree(&found.preamble, &log, oracle, "start of a life");
     for _ in 0..steps {
-        if step(&mut wal, &mut rng, oracle).is_err() {
+        if step(&mut wal, &mut rng, &options, oracle).is_err() {
             assert!(matches!(
                 wal.push(Owned::Preamble(vec![]).entry()),
                 Err(Error::Poisoned { .. })
@@ -161,26 +185,84 @@ fn at_every_operation_with_every_subset_of_what_was_not_synced() {
     }
 }
 
+/// Many lives, each ended by a crash, in recovery too; each starts with options of its own.
+fn lives(seed: u64, choose: impl Fn(&mut Rng) -> Options) {
+    let mut rng = Rng(seed);
+    let mut oracle = Oracle::default();
+    let mut disk = Memory::new(seed);
+    for _ in 0..25 {
+        let index = disk.operations() + rng.below(90);
+        crash_at(&mut disk, index);
+        let options = choose(&mut rng);
+        let (mut after, _) = life_with(options, disk, rng.next(), 20, &mut oracle);
+        after.set_hook(None);
+        if rng.below(4) == 0 {
+            after.restart();
+        } else {
+            let density = rng.below(5);
+            after.crash(|_| rng.below(4) < density);
+        }
+        disk = after;
+    }
+    check(disk, &mut oracle, &format!("seed {seed}"));
+}
+
 #[test]
 fn many_lives_in_a_row_with_crashes_in_recovery_too() {
-    for seed in 0..150 {
-        let mut rng = Rng(seed);
-        let mut oracle = Oracle::default();
-        let mut disk = Memory::new(seed);
-        for _ in 0..25 {
-            let index = disk.operations() + rng.below(90);
-            crash_at(&mut disk, index);
-            let (mut after, _) = life(disk, rng.next(), 20, &mut oracle);
-            after.set_hook(None);
-            if rng.below(4) == 0 {
-                after.restart();
-            } else {
-                let density = rng.below(5);
-                after.crash(|_| rng.below(4) < density);
+    (0..150).for_each(|seed| lives(seed, |_| options()));
+}
+
+/// Sizes and limits that have little to do with each other.
+fn any_options(rng: &mut Rng) -> Options {
+    let align = 512 << rng.below(4);
+    let max_record = [200, 900, 2000, 20_000][rng.below(4) as usize];
+    let group = [max_record, 2 * max_record, 3 * max_record, 40_000][rng.below(4) as usize];
+    Options {
+        segment: align as u64 * [8, 9, 16, 40][rng.below(4) as usize],
+        align,
+        max_record,
+        max_group: Options::group_bytes(group),
+        max_preamble: [60, 200][rng.below(2) as usize],
+        spares: rng.below(3) as usize,
+    }
+}
+
+#[test]
+fn many_lives_in_a_row_each_with_other_options() {
+    (0..300).for_each(|seed| lives(seed, any_options));
+}
+
+#[test]
+fn a_group_longer_than_the_start_before_allowed_is_torn_by_a_crash_not_damaged() {
+    let small = Options { segment: 64 << 10, max_record: 1900, max_group: 2 << 10, ..options() };
+    let large = Options { max_record: 20_000, max_group: 64 << 10, ..small };
+    let (mut wal, ..) = open_with(Memory::new(1), small, 0).unwrap();
+    let mut oracle = Oracle::default();
+    oracle.durable.extend(append(&mut wal, &[common::record(1, vec![1; 600])]).unwrap());
+    let disk = open_with(wal.into_disk(), large, 0).unwrap().0.into_disk();
+    oracle.in_flight = vec![common::record(2, vec![2; 20_000])];
+    let mut rng = Rng(1);
+    // The power goes out at each operation in turn, of the opening, then of the commit.
+    for index in disk.operations().. {
+        let mut disk = disk.clone();
+        crash_at(&mut disk, index);
+        let (disk, ended) = match open_with(disk, large, 0) {
+            Err(refused) => (refused.disk, false),
+            Ok((mut wal, ..)) => {
+                let done = append(&mut wal, &oracle.in_flight);
+                (wal.into_disk(), done.is_ok())
             }
-            disk = after;
+        };
+        for keep in choices(disk.unsynced().len(), &mut rng) {
+            let mut disk = disk.clone();
+            disk.set_hook(None);
+            let mut kept = keep.iter();
+            disk.crash(|_| *kept.next().unwrap());
+            check(disk, &mut oracle.clone(), &format!("operation {index}, keeping {keep:?}"));
         }
-        check(disk, &mut oracle, &format!("seed {seed}"));
+        if ended {
+            break;
+        }
     }
 }
 
