@@ -177,6 +177,15 @@ impl Reader {
         self.bytes.len() - self.offset
     }
 
+    /// The bytes read since `start`.
+    ///
+    /// # Panics
+    /// If `start` is ahead of the reader.
+    #[must_use]
+    pub fn read_since(&self, start: usize) -> &[u8] {
+        &self.bytes[start..self.offset]
+    }
+
     /// The bytes read since `start`, shared and not copied.
     ///
     /// # Panics

@@ -24,7 +24,9 @@ use bytes::Bytes;
 
 use crate::checked::Checked;
 use crate::codec::{Decode, DecodeError, Encode, Reader, put_count, put_list, put_option};
-use crate::crypto::{BadSender, KeyError, SecretKey, SenderSignature, Verifier, check_account_key};
+use crate::crypto::{
+    BadSender, KeyError, Message, SecretKey, SenderSignature, Verifier, check_account_key,
+};
 use crate::ids::{AccountKey, ChainId, Hash, Height, Nonce, Signature, TxId};
 use crate::limits;
 
@@ -210,7 +212,8 @@ impl SignedTransaction {
 
     /// The signatures it carries, the sender's first.
     fn signatures(&self) -> impl Iterator<Item = SenderSignature<'_>> {
-        let message = &self.bytes[..self.message_length];
+        let bytes = &self.bytes[..self.message_length];
+        let message = Message::hashed(bytes, Hash::new(*self.id.as_bytes()));
         let keys = std::iter::once(self.content.sender).chain(self.content.approvers.clone());
         let signatures = std::iter::once(self.signature).chain(self.approvals.clone());
         keys.zip(signatures).map(move |(key, signature)| SenderSignature {
@@ -256,7 +259,7 @@ impl Decode for SignedTransaction {
         let start = from.offset();
         let content = Transaction::decode_message(from)?;
         let message_length = from.offset() - start;
-        let message = from.since(start);
+        let id = TxId::new(*Hash::of(&[from.read_since(start)]).as_bytes());
         let signature = Signature::decode(from)?;
         let approvals = content.approvers.iter().map(|_| Signature::decode(from));
         let approvals = approvals.collect::<Result<_, _>>()?;
@@ -269,7 +272,6 @@ impl Decode for SignedTransaction {
                 limit: limits::TRANSACTION,
             });
         }
-        let id = TxId::new(*Hash::of(&[&message]).as_bytes());
         Ok(Self { bytes, message_length, id, content, signature, approvals })
     }
 }

@@ -9,7 +9,7 @@ use curve25519_dalek::constants::EIGHT_TORSION;
 use curve25519_dalek::edwards::CompressedEdwardsY;
 use quorate_chain::codec::{Decode, DecodeError, Encode};
 use quorate_chain::crypto::{
-    Ed25519, KeyError, SecretKey, SenderSignature, Signer, ValidatorKey, Verifier,
+    Ed25519, KeyError, Message, SecretKey, SenderSignature, Signer, ValidatorKey, Verifier,
     check_account_key,
 };
 use quorate_chain::ids::{AccountKey, HexError, Signature};
@@ -88,7 +88,11 @@ fn bytes_that_are_no_point_are_no_validator_and_sign_nothing() {
         let expected = if point { None } else { Some(KeyError::NotAPoint) };
         assert_eq!(ValidatorKey::from_bytes(&bytes).err(), expected);
         not_points += usize::from(!point);
-        let item = SenderSignature { key: AccountKey::new(bytes), message: b"message", signature };
+        let item = SenderSignature {
+            key: AccountKey::new(bytes),
+            message: Message::new(b"message"),
+            signature,
+        };
         assert!(Ed25519.senders(&[item]).is_err());
         assert!(Ed25519.senders(&[item; 3]).is_err());
     }

@@ -5,7 +5,8 @@
 mod vectors;
 
 use quorate_chain::crypto::{
-    BadSender, Ed25519, SecretKey, SenderSignature, ValidatorKey, Verifier, check_account_key,
+    BadSender, Ed25519, Message, SecretKey, SenderSignature, ValidatorKey, Verifier,
+    check_account_key,
 };
 use quorate_chain::ids::{AccountKey, Signature};
 use vectors::{Seeded, Vector};
@@ -176,7 +177,7 @@ fn the_same_signature_may_stand_in_a_batch_again_and_again() {
     let fillers = vectors::fillers(2);
     let mut batch = vec![fillers[0].item(); 40];
     assert_eq!(Ed25519.senders(&batch), Ok(()));
-    batch[17] = SenderSignature { message: b"other", ..batch[17] };
+    batch[17] = SenderSignature { message: Message::new(b"other"), ..batch[17] };
     batch[18] = batch[17];
     assert_eq!(Ed25519.senders(&batch), Err(BadSender { index: 17 }));
 }
@@ -195,7 +196,10 @@ fn of_several_bad_ones_the_first_is_named() {
                 let place = seeded.below(size);
                 first = first.min(place);
                 batch[place] = match kind {
-                    0 => SenderSignature { message: b"another message", ..batch[place] },
+                    0 => SenderSignature {
+                        message: Message::new(b"another message"),
+                        ..batch[place]
+                    },
                     1 => bad_keys[seeded.below(bad_keys.len())].item(),
                     _ => SenderSignature { signature: Signature::new([0xff; 64]), ..batch[place] },
                 };

@@ -38,7 +38,7 @@ mod validator;
 pub use keys::{KeyError, SecretKey, check_account_key};
 pub use validator::ValidatorKey;
 
-use crate::ids::{AccountKey, Signature};
+use crate::ids::{AccountKey, Hash, Signature};
 
 /// A signature that its key did not make, as far as the rule for it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,13 +53,39 @@ pub struct BadSender {
     pub index: usize,
 }
 
+/// A message with its SHA-256. Who has hashed it already need not do so again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    bytes: &'a [u8],
+    hash: Hash,
+}
+
+impl<'a> Message<'a> {
+    /// A message that is hashed now.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, hash: Hash::of(&[bytes]) }
+    }
+
+    /// A message that has this hash: the id of a transaction.
+    pub(crate) const fn hashed(bytes: &'a [u8], hash: Hash) -> Self {
+        Self { bytes, hash }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+}
+
 /// What a sender signed, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SenderSignature<'a> {
     /// Whose it should be.
     pub key: AccountKey,
-    /// The bytes that are signed.
-    pub message: &'a [u8],
+    /// What is signed.
+    pub message: Message<'a>,
     /// The signature.
     pub signature: Signature,
 }

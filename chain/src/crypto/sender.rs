@@ -9,7 +9,7 @@
 //! # The coefficients
 //!
 //! They are no secret and need no luck: they are drawn from a hash of the whole batch, that is of
-//! every key, signature and message. Whoever changes a bit anywhere draws all of them anew, so the
+//! every key, signature and hash of a message. Whoever changes a bit anywhere draws all of them anew, so the
 //! only way to a bad batch that passes is to try some 2^128 of them, which is what breaking a key
 //! costs as well. Nothing may be left out of the hash:
 //!
@@ -74,7 +74,7 @@ fn first_bad_alone(batch: &[SenderSignature<'_>]) -> Option<usize> {
 fn is_good(item: &SenderSignature<'_>) -> bool {
     let signature = Signature::from_bytes(item.signature.as_bytes());
     VerificationKey::try_from(*item.key.as_bytes())
-        .is_ok_and(|key| key.verify(&signature, item.message).is_ok())
+        .is_ok_and(|key| key.verify(&signature, item.message.bytes).is_ok())
 }
 
 /// The rule for all at once.
@@ -83,7 +83,7 @@ fn sum_vanishes(batch: &[SenderSignature<'_>]) -> bool {
     for item in batch {
         let key = VerificationKeyBytes::from(*item.key.as_bytes());
         let signature = Signature::from_bytes(item.signature.as_bytes());
-        sum.queue((key, signature, item.message));
+        sum.queue((key, signature, item.message.bytes));
     }
     sum.verify(Coefficients::of(batch)).is_ok()
 }
@@ -108,8 +108,7 @@ impl Coefficients {
         for item in batch {
             hasher.update(item.key.as_bytes());
             hasher.update(item.signature.as_bytes());
-            hasher.update((item.message.len() as u64).to_be_bytes());
-            hasher.update(item.message);
+            hasher.update(item.message.hash.as_bytes());
         }
         Self { seed: hasher.finalize().into(), hashes: 0, hash: [0; 32], half_left: false }
     }
@@ -153,12 +152,13 @@ mod tests {
     use rand_core::Rng;
 
     use super::*;
-    use crate::crypto::SecretKey;
+    use crate::crypto::{Message, SecretKey};
     use crate::ids::{AccountKey, Hash, Signature as Bytes64};
 
     fn item(seed: u8, message: &[u8]) -> SenderSignature<'_> {
         let key = SecretKey::from_seed(&[seed; 32]);
-        SenderSignature { key: key.account_key(), message, signature: key.sign(message) }
+        let signature = key.sign(message);
+        SenderSignature { key: key.account_key(), message: Message::new(message), signature }
     }
 
     #[test]
@@ -172,9 +172,18 @@ mod tests {
             Coefficients::of(&[]).seed,
             Coefficients::of(&[batch[1], batch[0]]).seed,
             Coefficients::of(&[batch[0], batch[1], batch[1]]).seed,
-            Coefficients::of(&[SenderSignature { message: &joined, ..batch[0] }]).seed,
-            Coefficients::of(&[SenderSignature { message: b"onf", ..batch[0] }, batch[1]]).seed,
-            Coefficients::of(&[SenderSignature { message: b"one\0", ..batch[0] }, batch[1]]).seed,
+            Coefficients::of(&[SenderSignature { message: Message::new(&joined), ..batch[0] }])
+                .seed,
+            Coefficients::of(&[
+                SenderSignature { message: Message::new(b"onf"), ..batch[0] },
+                batch[1],
+            ])
+            .seed,
+            Coefficients::of(&[
+                SenderSignature { message: Message::new(b"one\0"), ..batch[0] },
+                batch[1],
+            ])
+            .seed,
         ];
         for at in 0..64 {
             let mut signature = *batch[1].signature.as_bytes();
@@ -214,9 +223,12 @@ mod tests {
         signature[..32].copy_from_slice(r.as_bytes());
         signature[32..].copy_from_slice(s.as_bytes());
         let signature = Bytes64::new(signature);
-        let edge = SenderSignature { key, message: message.as_bytes(), signature };
+        let edge = SenderSignature { key, message: Message::new(message.as_bytes()), signature };
         assert!(sum_vanishes(&[item(1, b"one"), edge, item(2, b"two")]));
-        assert!(!sum_vanishes(&[item(1, b"one"), SenderSignature { message: b"", ..edge }]));
+        assert!(!sum_vanishes(&[
+            item(1, b"one"),
+            SenderSignature { message: Message::new(b""), ..edge }
+        ]));
     }
 
     #[test]

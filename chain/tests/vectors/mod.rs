@@ -7,7 +7,7 @@ use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::IsIdentity;
 use data_encoding::HEXLOWER;
-use quorate_chain::crypto::{SecretKey, SenderSignature};
+use quorate_chain::crypto::{Message, SecretKey, SenderSignature};
 use quorate_chain::ids::{AccountKey, Signature};
 use sha2::{Digest, Sha512};
 
@@ -30,7 +30,7 @@ impl Vector {
     pub(crate) fn item(&self) -> SenderSignature<'_> {
         SenderSignature {
             key: AccountKey::new(self.key),
-            message: &self.message,
+            message: Message::new(&self.message),
             signature: Signature::new(self.signature),
         }
     }
