@@ -1,9 +1,9 @@
-//! Harnesses for the two decoders: `cargo test`, or `cargo bolero test decoders::NAME -s NONE`.
+//! Harnesses for the two decoders: `cargo test`, or `testnet/fuzz.sh decoders`.
 
 use crate::frame::{
     Frame, HEADER, Origin, Place, SECTOR, apply_mask, choose_mask, crc32c, is_blank, padded, stage,
 };
-use crate::record::{Lsn, Tag};
+use crate::record::{Lsn, Peak, Tag};
 use crate::segment::{MAX_PREAMBLE, SegmentHeader, SegmentName};
 
 const PLACE: Place = Place { salt: 77, generation: 1, segment: 4, offset: 4096 };
@@ -127,7 +127,10 @@ fn segment_header() {
             size: word(bytes, 3),
             first: Lsn::new(word(bytes, 4)),
             before: Tag { term: word(bytes, 5), height: word(bytes, 6) },
-            highest: word(bytes, 7),
+            peak: Peak {
+                height: word(bytes, 7),
+                rank: Tag { term: word(bytes, 13), height: word(bytes, 14) },
+            },
             oldest: word(bytes, 8),
             chain: word(bytes, 9) as u32,
             max_group: word(bytes, 10) as u32,

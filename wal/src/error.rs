@@ -223,13 +223,15 @@ pub enum Fault {
         /// The last one known to have existed.
         last: u64,
     },
-    /// The caller's store is at a height that the log no longer knows.
-    #[error("the store is at height {floor}, the log ends at {highest}")]
+    /// The caller's store has applied a record that the log no longer knows.
+    #[error("the store is at {floor}, the log has reached only {rank} and height {height}")]
     BelowFloor {
-        /// The height of the store.
-        floor: u64,
-        /// The highest one in the log.
-        highest: u64,
+        /// The tag that the store has applied.
+        floor: Tag,
+        /// The highest rank, term before height, that the log has ever had.
+        rank: Tag,
+        /// The highest height that the log has ever had.
+        height: u64,
     },
 }
 

@@ -43,7 +43,8 @@
 //! 3. every intact header behind it, at whatever 8-byte offset, says *synced through* less than the
 //!    number that should stand here;
 //! 4. nothing but zeros stands further from the beginning of the group than one group can reach;
-//! 5. the log still reaches the floor that the caller gives.
+//! 5. the log still reaches the floor that the caller gives, in height and in rank (term before
+//!    height: the same height may have been written again in a later term).
 //!
 //! Everything else is **damage**.
 //!
@@ -54,16 +55,17 @@
 //! of the group is as written or blank, and behind it are zeros: 4. If the group is not whole, then
 //! the first record that is not good lacks a sector: 2. Intact records behind it are of the same
 //! group, whose watermark is below its own first number: 3. A new segment gets its name only after
-//! its header was synced, and its first group is written only after the name was: 1. The floor is a
-//! height that was durable: 5. Zeroing the tail moves within the same set of states, so a crash
+//! its header was synced, and its first group is written only after the name was: 1. The floor is the
+//! tag of a record that was durable: 5. Zeroing the tail moves within the same set of states, so a crash
 //! during recovery is no different.
 //!
 //! *What is called torn was not confirmed*, unless the disk broke its promise in just the shape of a
 //! crash, at the very end of the log, with nothing after it: a whole sector of the last group lost
 //! after it was synced. That window is open only until the next group, the next segment, or the mark
 //! that [`Wal::idle_work`] writes as soon as nothing waits; after any of the three the same loss is
-//! called damage. In the window the floor still tells if the caller had applied it, and a changed
-//! bit is always told, because of 2. A torn tail is never silent: see [`Recovered::torn`].
+//! called damage. In the window the floor still tells if the caller had applied it, unless a record of
+//! the same rank or a higher one, and one as high, were there before; and a changed bit is always
+//! told, because of 2. A torn tail is never silent: see [`Recovered::torn`].
 //!
 //! Where this is finer than "no valid record may follow": in a group of several records the first
 //! may be torn and the second intact. Condition 3 tells that crash from damage; without it an

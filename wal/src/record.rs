@@ -43,8 +43,8 @@ impl fmt::Display for Lsn {
     }
 }
 
-/// The caller's two numbers on a record. The log compares heights when it prunes and when it
-/// checks the floor; it never looks at terms.
+/// The caller's two numbers on a record; their order, term first, is the *rank*. The log compares
+/// heights when it prunes, and heights and ranks when it checks the floor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag {
     /// The term.
@@ -61,6 +61,36 @@ impl Tag {
 impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "(term {}, height {})", self.term, self.height)
+    }
+}
+
+/// How far a log has ever got, whatever was pruned or written over since.
+///
+/// Both, because neither says the other: the same height can be written again in a later term, and
+/// a record of a later term can stand at a lower height, or at none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Peak {
+    /// The highest height.
+    pub(crate) height: u64,
+    /// The highest rank.
+    pub(crate) rank: Tag,
+}
+
+impl Peak {
+    /// The peak of two logs, one after the other.
+    pub(crate) fn max(self, other: Peak) -> Peak {
+        Peak { height: self.height.max(other.height), rank: self.rank.max(other.rank) }
+    }
+
+    /// Whether a log that got this far may have had a record with this tag.
+    pub(crate) fn reaches(self, floor: Tag) -> bool {
+        self.height >= floor.height && self.rank >= floor
+    }
+}
+
+impl From<Tag> for Peak {
+    fn from(tag: Tag) -> Peak {
+        Peak { height: tag.height, rank: tag }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::group::PageBuffer;
 use crate::layout::Layout;
 use crate::options::Options;
 use crate::reader::{Buffers, Reader};
-use crate::record::{Entry, Lsn, Record, Tag};
+use crate::record::{Entry, Lsn, Peak, Record, Tag};
 use crate::scan::{Event, Scan, Summary};
 use crate::segment::{Role, SegmentName};
 use crate::space::Spares;
@@ -74,8 +74,11 @@ impl<D: Disk> Wal<D> {
     /// Opens the log on `disk`, or starts one.
     ///
     /// `visit` is given every record in order. If the answer is an error, forget what it was given.
-    /// `floor` is a tag that the log has had in an earlier life (the height up to which the
-    /// caller's store has applied); a log that no longer reaches it is damaged, not torn.
+    /// `floor` is a tag that the log has had in an earlier life (that of the last record which the
+    /// caller's store has applied); a log that never reached its height or its rank is damaged, not
+    /// torn. With term zero it is a height alone. The rank says nothing where a record of a higher
+    /// one came before that of the floor, so tags should rise as blocks do: give other records
+    /// [`Tag::ZERO`], or the tag of the block they are about.
     pub fn open(
         mut disk: D,
         identity: &[u8],
@@ -103,7 +106,7 @@ impl<D: Disk> Wal<D> {
                     preamble: scan.preamble.clone(),
                     durable: scan.next.before(),
                     last: scan.last.map(|(_, tag)| tag),
-                    highest: scan.highest,
+                    highest: scan.peak.height,
                     records: scan.records,
                     torn: scan.torn.clone(),
                 };
@@ -155,14 +158,15 @@ pub fn salvage<D: Disk>(
 
 /// Damage, also below the floor, is an error.
 pub(crate) fn judge(mut scan: Scan, floor: Tag) -> Result<Scan, Error> {
-    if scan.damages.is_empty() && scan.highest < floor.height {
+    let Peak { height, rank } = scan.peak;
+    if scan.damages.is_empty() && !scan.peak.reaches(floor) {
         let last = scan.segments.last();
         let torn = scan.torn.as_ref();
         scan.damages.push(Damage {
             file: last.map(|segment| segment.name.format()).unwrap_or_default(),
             offset: last.map_or(0, |segment| segment.end),
             bytes: torn.map_or(0, |torn| torn.bytes),
-            fault: Fault::BelowFloor { floor: floor.height, highest: scan.highest },
+            fault: Fault::BelowFloor { floor, rank, height },
             before: scan.last,
             first: scan.next,
             tag: None,
@@ -237,7 +241,7 @@ fn continue_log<D: Disk>(
         next: scan.next,
         chain: scan.chain.unwrap_or(0),
         last: scan.last.map_or(Tag::ZERO, |(_, tag)| tag),
-        highest: scan.highest,
+        peak: scan.peak,
         oldest: scan.oldest,
         preamble: scan.preamble,
     };
@@ -263,7 +267,7 @@ fn continue_log<D: Disk>(
         file: live(last).format(),
         header: last.header.clone(),
         end: last.end,
-        highest: last.highest,
+        highest: last.peak.height,
     };
     let mut wal = Wal::assemble(disk, identity, options, active, ledger);
     wal.spares = spares;
@@ -271,7 +275,7 @@ fn continue_log<D: Disk>(
         .segments
         .iter()
         .take(scan.segments.len() - 1)
-        .map(|segment| Closed { name: live(segment), highest: segment.highest })
+        .map(|segment| Closed { name: live(segment), highest: segment.peak.height })
         .collect::<VecDeque<Closed>>();
     wal.covered = last.covered;
     match wal.seal_and_mark(&scan.segments) {

@@ -2,18 +2,19 @@
 //!
 //! ```text
 //!  offset size field                          offset size field
-//!       0    8 magic "QUORWAL1"                    80    8 oldest segment
-//!       8    4 version                             88    4 chain: CRC of the last record before
-//!      12    4 reserved, zero                      92    4 most bytes of a group
-//!      16    8 generation                          96    4 alignment of groups
-//!      24    8 number                             100    4 preamble length
-//!      32    8 salt                               104    1 identity length
-//!      40    8 bytes of the file                  105    1 1 if there is a preamble
-//!      48    8 first LSN                          106    6 reserved, zero
-//!      56    8 term    \ tag of the last          112   64 identity, padded with zeros
-//!      64    8 height  / record before            176    4 CRC32C of the preamble
-//!      72    8 highest height before              180    4 CRC32C of bytes 0..180
-//!                                                 184    … preamble, then zeros to the alignment
+//!       0    8 magic "QUORWAL1"                    88    8 height  / before, term first
+//!       8    4 version                             96    8 oldest segment
+//!      12    4 reserved, zero                     104    4 chain: CRC of the last record before
+//!      16    8 generation                         108    4 most bytes of a group
+//!      24    8 number                             112    4 alignment of groups
+//!      32    8 salt                               116    4 preamble length
+//!      40    8 bytes of the file                  120    1 identity length
+//!      48    8 first LSN                          121    1 1 if there is a preamble
+//!      56    8 term    \ tag of the last          122    6 reserved, zero
+//!      64    8 height  / record before            128   64 identity, padded with zeros
+//!      72    8 highest height before              192    4 CRC32C of the preamble
+//!      80    8 term    \ highest rank             196    4 CRC32C of bytes 0..196
+//!                                                 200    … preamble, then zeros to the alignment
 //! ```
 //!
 //! The copy is repeated right behind the first one: without the salt no record of the segment could
@@ -27,11 +28,11 @@
 //! Left out: a table of contents at the end. A segment is read once, from front to back.
 
 use crate::frame::{Place, crc32c, is_blank, u32_at, u64_at};
-use crate::record::{Lsn, Tag};
+use crate::record::{Lsn, Peak, Tag};
 
 const MAGIC: [u8; 8] = *b"QUORWAL1";
 pub(crate) const VERSION: u32 = 1;
-const FIXED: usize = 184;
+const FIXED: usize = 200;
 pub(crate) const MAX_IDENTITY: usize = 64;
 /// No preamble is longer than this.
 pub(crate) const MAX_PREAMBLE: usize = 64 << 10;
@@ -48,7 +49,7 @@ pub(crate) struct SegmentHeader {
     pub(crate) size: u64,
     pub(crate) first: Lsn,
     pub(crate) before: Tag,
-    pub(crate) highest: u64,
+    pub(crate) peak: Peak,
     pub(crate) oldest: u64,
     pub(crate) chain: u32,
     pub(crate) max_group: u32,
@@ -97,22 +98,24 @@ impl SegmentHeader {
             self.first.get(),
             self.before.term,
             self.before.height,
-            self.highest,
+            self.peak.height,
+            self.peak.rank.term,
+            self.peak.rank.height,
             self.oldest,
         ];
         for (at, word) in (16..).step_by(8).zip(words) {
             out[at..at + 8].copy_from_slice(&word.to_le_bytes());
         }
-        out[88..92].copy_from_slice(&self.chain.to_le_bytes());
-        out[92..96].copy_from_slice(&self.max_group.to_le_bytes());
-        out[96..100].copy_from_slice(&self.align.to_le_bytes());
-        out[100..104].copy_from_slice(&(preamble.len() as u32).to_le_bytes());
-        out[104] = self.identity.len() as u8;
-        out[105] = u8::from(self.preamble.is_some());
-        out[112..112 + self.identity.len()].copy_from_slice(&self.identity);
-        out[176..180].copy_from_slice(&crc32c(preamble).to_le_bytes());
-        let crc = crc32c(&out[..180]);
-        out[180..184].copy_from_slice(&crc.to_le_bytes());
+        out[104..108].copy_from_slice(&self.chain.to_le_bytes());
+        out[108..112].copy_from_slice(&self.max_group.to_le_bytes());
+        out[112..116].copy_from_slice(&self.align.to_le_bytes());
+        out[116..120].copy_from_slice(&(preamble.len() as u32).to_le_bytes());
+        out[120] = self.identity.len() as u8;
+        out[121] = u8::from(self.preamble.is_some());
+        out[128..128 + self.identity.len()].copy_from_slice(&self.identity);
+        out[192..196].copy_from_slice(&crc32c(preamble).to_le_bytes());
+        let crc = crc32c(&out[..196]);
+        out[196..200].copy_from_slice(&crc.to_le_bytes());
         out[FIXED..FIXED + preamble.len()].copy_from_slice(preamble);
         out
     }
@@ -123,15 +126,15 @@ impl SegmentHeader {
             return Err(HeaderFault::Bad { expected: 0, found: 0 });
         }
         let version = u32_at(bytes, 8);
-        let (expected, found) = (crc32c(&bytes[..180]), u32_at(bytes, 180));
+        let (expected, found) = (crc32c(&bytes[..196]), u32_at(bytes, 196));
         if bytes[..8] != MAGIC {
             return Err(HeaderFault::Bad { expected, found });
         }
         if version != VERSION {
             // Another version may keep its checksum elsewhere; ours failing with one bit changed
             // in the version is told apart by trying our own version.
-            let mut ours = [0; 180];
-            ours.copy_from_slice(&bytes[..180]);
+            let mut ours = [0; 196];
+            ours.copy_from_slice(&bytes[..196]);
             ours[8..12].copy_from_slice(&VERSION.to_le_bytes());
             return Err(if crc32c(&ours) == found {
                 HeaderFault::Bad { expected, found }
@@ -143,23 +146,23 @@ impl SegmentHeader {
         if expected != found {
             return Err(bad);
         }
-        let preamble_length = u32_at(bytes, 100) as usize;
-        let identity_length = usize::from(bytes[104]);
-        let align = u32_at(bytes, 96);
+        let preamble_length = u32_at(bytes, 116) as usize;
+        let identity_length = usize::from(bytes[120]);
+        let align = u32_at(bytes, 112);
         let sane = preamble_length <= MAX_PREAMBLE
             && identity_length <= MAX_IDENTITY
             && is_alignment(align as usize)
-            && bytes[105] <= 1
-            && (bytes[105] == 1 || preamble_length == 0)
+            && bytes[121] <= 1
+            && (bytes[121] == 1 || preamble_length == 0)
             && is_blank(&bytes[12..16])
-            && is_blank(&bytes[106..112])
-            && is_blank(&bytes[112 + identity_length..176]);
+            && is_blank(&bytes[122..128])
+            && is_blank(&bytes[128 + identity_length..192]);
         let copy = (FIXED + preamble_length).next_multiple_of((align as usize).max(1));
         if !sane || bytes.len() < copy || !is_blank(&bytes[FIXED + preamble_length..copy]) {
             return Err(bad);
         }
         let preamble = &bytes[FIXED..FIXED + preamble_length];
-        let (expected, found) = (crc32c(preamble), u32_at(bytes, 176));
+        let (expected, found) = (crc32c(preamble), u32_at(bytes, 192));
         if expected != found {
             return Err(HeaderFault::Bad { expected, found });
         }
@@ -170,13 +173,16 @@ impl SegmentHeader {
             size: u64_at(bytes, 40),
             first: Lsn::new(u64_at(bytes, 48)),
             before: Tag { term: u64_at(bytes, 56), height: u64_at(bytes, 64) },
-            highest: u64_at(bytes, 72),
-            oldest: u64_at(bytes, 80),
-            chain: u32_at(bytes, 88),
-            max_group: u32_at(bytes, 92),
+            peak: Peak {
+                height: u64_at(bytes, 72),
+                rank: Tag { term: u64_at(bytes, 80), height: u64_at(bytes, 88) },
+            },
+            oldest: u64_at(bytes, 96),
+            chain: u32_at(bytes, 104),
+            max_group: u32_at(bytes, 108),
             align,
-            identity: bytes[112..112 + identity_length].to_vec(),
-            preamble: (bytes[105] == 1).then(|| preamble.to_vec()),
+            identity: bytes[128..128 + identity_length].to_vec(),
+            preamble: (bytes[121] == 1).then(|| preamble.to_vec()),
         })
     }
 }

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::frame::Origin;
 use crate::group::Group;
 use crate::options::Options;
-use crate::record::{Completion, Entry, Lsn, Tag};
+use crate::record::{Completion, Entry, Lsn, Peak, Tag};
 use crate::scan::Summary;
 use crate::segment::{Role, SegmentHeader, SegmentName};
 use crate::space::{Space, Spares};
@@ -85,7 +85,7 @@ pub(crate) struct Ledger {
     pub(crate) next: Lsn,
     pub(crate) chain: u32,
     pub(crate) last: Tag,
-    pub(crate) highest: u64,
+    pub(crate) peak: Peak,
     pub(crate) oldest: u64,
     pub(crate) preamble: Option<Vec<u8>>,
 }
@@ -186,6 +186,9 @@ impl<D: Disk> Wal<D> {
     }
 
     /// Drops the segments at the front whose records are all below a height; returns how many.
+    ///
+    /// Terms do not matter: of a height that was written twice both records stay or may go. How far
+    /// the log ever got, height and rank, stands in the header of the next segment and is not lost.
     ///
     /// The last segment always stays, and with it the preamble.
     pub fn prune(&mut self, below: u64) -> Result<usize, Error> {
@@ -340,7 +343,7 @@ impl<D: Disk> Wal<D> {
         self.ledger.chain = chain;
         for frame in group.frames() {
             self.active.highest = self.active.highest.max(frame.tag.height);
-            self.ledger.highest = self.ledger.highest.max(frame.tag.height);
+            self.ledger.peak = self.ledger.peak.max(frame.tag.into());
             self.ledger.next = frame.lsn.next();
             self.ledger.last = frame.tag;
             self.covered = !frame.origin.is_numbered();
@@ -408,7 +411,7 @@ pub(crate) fn start_segment<D: Disk>(
         size: 0,
         first: ledger.next,
         before: ledger.last,
-        highest: ledger.highest,
+        peak: ledger.peak,
         oldest: ledger.oldest,
         chain: ledger.chain,
         max_group: options.max_group as u32,

@@ -17,7 +17,7 @@ use crate::disk::Disk;
 use crate::error::{Error, Fault};
 use crate::frame::{Frame, FrameFault, HEADER, Origin, apply_mask, is_blank};
 use crate::reader::{Buffers, Reader};
-use crate::record::Lsn;
+use crate::record::{Lsn, Peak};
 use crate::segment::{SegmentHeader, SegmentName};
 use crate::tail::{TornTail, check_payload, decode, is_torn, not_blank, search};
 
@@ -52,7 +52,7 @@ impl Scan {
         self.segments.push(Summary {
             name,
             end: at,
-            highest: 0,
+            peak: Peak::default(),
             group: None,
             covered: true,
             sealed: false,
@@ -225,7 +225,7 @@ impl Scan {
             };
             let payload = &payload[..frame.length as usize];
             match frame.origin {
-                Origin::Record => self.highest = self.highest.max(frame.tag.height),
+                Origin::Record => self.peak = self.peak.max(frame.tag.into()),
                 Origin::Preamble => self.preamble = Some(payload.to_vec()),
                 Origin::Mark | Origin::Seal => {
                     let oldest = payload.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
@@ -251,8 +251,8 @@ impl Scan {
         let Some(segment) = self.segments.last_mut() else { return };
         let place = segment.header.place(*at);
         let (_, crc) = last.encode(&place);
-        let highest = held.iter().map(|(_, frame)| frame.tag.height).max();
-        segment.highest = segment.highest.max(highest.unwrap_or(0));
+        segment.peak =
+            held.iter().fold(segment.peak, |peak, (_, frame)| peak.max(frame.tag.into()));
         segment.last = last.lsn;
         segment.end = at + last.extent() as u64;
         segment.sealed = last.origin == Origin::Seal;

@@ -18,7 +18,7 @@ use crate::frame::{Frame, HEADER};
 use crate::head::read_header;
 use crate::layout::Layout;
 use crate::reader::{Buffers, Reader};
-use crate::record::{Lsn, Tag};
+use crate::record::{Lsn, Peak, Tag};
 use crate::segment::{SegmentHeader, SegmentName};
 use crate::tail::TornTail;
 
@@ -39,8 +39,8 @@ pub(crate) struct Summary {
     pub(crate) header: SegmentHeader,
     /// Where the next group would go.
     pub(crate) end: u64,
-    /// Highest height in it.
-    pub(crate) highest: u64,
+    /// How far it gets.
+    pub(crate) peak: Peak,
     /// The last group, be it a mark: offset and bytes.
     pub(crate) group: Option<(u64, usize)>,
     /// Whether no record stands behind the last mark or seal.
@@ -59,7 +59,7 @@ pub(crate) struct Scan {
     /// The checksum it must name; `None` behind damage.
     pub(crate) chain: Option<u32>,
     pub(crate) last: Option<(Lsn, Tag)>,
-    pub(crate) highest: u64,
+    pub(crate) peak: Peak,
     pub(crate) oldest: u64,
     pub(crate) preamble: Option<Vec<u8>>,
     pub(crate) records: u64,
@@ -212,7 +212,7 @@ impl Scan {
         self.settle(header.first, None);
         self.next = header.first;
         self.chain = Some(header.chain);
-        self.highest = self.highest.max(header.highest);
+        self.peak = self.peak.max(header.peak);
         self.oldest = self.oldest.max(header.oldest);
         if header.preamble.is_some() {
             self.preamble.clone_from(&header.preamble);
