@@ -25,7 +25,7 @@ usage() {
 # in `src/` begins with its modules.
 harnesses() {
     local file package folder modules
-    local call='^ *(bolero::)?check!\('
+    local call='^ *(bolero::)?check![(]'
     while read -r file; do
         folder=${file%/tests/*}
         modules=''
@@ -37,7 +37,7 @@ harnesses() {
             modules=${modules//\//::}::
         fi
         package=$(sed -n 's/^name = "\(.*\)"$/\1/p' "$folder/Cargo.toml" | head -n 1)
-        awk -v before="$package $(basename "$file" .rs) $modules" -v after="$file" -v call="${call/\\(/[(]}" '
+        awk -v before="$package $(basename "$file" .rs) $modules" -v after="$file" -v call="$call" '
             /^#\[test\]/ { test = 1 }
             test && match($0, /^fn [a-z0-9_]+/) { name = substr($0, 4, RLENGTH - 3); test = 0 }
             name && $0 ~ call { print before name, after; name = "" }
