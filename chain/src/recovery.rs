@@ -9,6 +9,10 @@
 //! └──────────────────── what every approving admin signs ┘
 //! ```
 //!
+//! While a change is under way the admins of both parts must agree, each by their threshold. A joint
+//! roster names the admins that it takes out of office, and a light client believes it until the next
+//! change: on their word alone, one who is no admin any more could take every client along.
+//!
 //! It is a way to go on, not a proof that nothing was lost: what only the lost disks held is lost,
 //! and whoever verifies the chain sees the order, its signers and its place.
 //!
@@ -16,7 +20,7 @@
 
 use crate::codec::{Decode, DecodeError, Encode, Reader, put_list};
 use crate::crypto::{SecretKey, Verifier};
-use crate::ids::{BlockRef, ChainId, NodeId, RosterHash, Term};
+use crate::ids::{AccountKey, BlockRef, ChainId, NodeId, RosterHash, Term};
 use crate::roster::{ChangeError, Member, Part, Roster, verify_approvals};
 use crate::transaction::{Approval, decode_approvals};
 
@@ -83,8 +87,8 @@ impl SignedRecovery {
         &self.recovery
     }
 
-    /// Checks that enough admins of the roster that it replaces have signed it, and that the roster
-    /// that goes on can; returns the latter.
+    /// Checks that enough admins of every part of the roster that it replaces have signed it, and
+    /// that the roster that goes on can; returns the latter.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -119,9 +123,25 @@ impl SignedRecovery {
         if part.changes <= made {
             return Err(RecoveryError::NotNew { made, found: part.changes });
         }
-        let message = self.recovery.message();
-        verify_approvals(&message, &self.approvals, &roster.current().admins, verifier)?;
+        self.check_approvals(roster, verifier)?;
         Ok(Roster::single(part.clone()).map_err(ChangeError::from)?)
+    }
+
+    /// Checks that it has the approvals that each part asks for, and that each one is by an admin of
+    /// some part.
+    fn check_approvals(&self, roster: &Roster, verifier: &dyn Verifier) -> Result<(), ChangeError> {
+        let is_admin = |part: &Part, key: &AccountKey| part.admins.keys.binary_search(key).is_ok();
+        let known = |key: &AccountKey| roster.parts().any(|part| is_admin(part, key));
+        if let Some(Approval { admin, .. }) = self.approvals.iter().find(|it| !known(&it.admin)) {
+            return Err(ChangeError::BadApproval { admin: *admin });
+        }
+        let message = self.recovery.message();
+        for part in roster.parts() {
+            let mut approvals = self.approvals.clone();
+            approvals.retain(|approval| is_admin(part, &approval.admin));
+            verify_approvals(&message, &approvals, &part.admins, verifier)?;
+        }
+        Ok(())
     }
 }
 

@@ -4,14 +4,15 @@
 mod common;
 
 use common::ledger::Ledger;
-use common::{genesis, new_member, node, somewhere, update};
-use quorate_chain::block::{BlockKind, Item};
+use common::{admin, genesis, height, new_member, node, somewhere, term, update, validator};
+use quorate_chain::block::{BlockKind, Body, Item};
 use quorate_chain::certificate::{CertificateError, CertificatePath};
 use quorate_chain::codec::{Decode, Encode};
-use quorate_chain::crypto::Ed25519;
+use quorate_chain::crypto::{Ed25519, SecretKey};
 use quorate_chain::ids::{BlockRef, ChainId, Height, TimeUs};
 use quorate_chain::proof::{RosterStep, Trust, TrustError};
-use quorate_chain::roster::{Change, Roster};
+use quorate_chain::recovery::{Recovery, RecoveryError};
+use quorate_chain::roster::{Admins, Change, ChangeError, Member, Roster};
 use quorate_chain::statement::Statement;
 use quorate_chain::well_formed::Malformed;
 
@@ -300,6 +301,68 @@ fn a_recovery_is_a_step() {
     let enter = RosterStep { path: path(&ledger, 4, 4, 1, BOTH), ..ledger.step(4, &[0, 1]) };
     trust.cross(&enter, &Ed25519).unwrap();
     trust.cross(&ledger.step(5, &[0, 1]), &Ed25519).unwrap();
+    assert_eq!(trust.roster(), ledger.world.roster());
+}
+
+/// The chain as whoever once was its only admin would like it to go on: on a parent that nobody
+/// sealed, under the joint roster by which it was replaced, a recovery to a key of its own.
+fn coup(ledger: &Ledger, at: u64, approvals: &[SecretKey]) -> RosterStep {
+    let mut parent = ledger.header(at);
+    parent.height = height(ledger.tip() + 5);
+    let joint = ledger.world.rosters.iter().find(|roster| roster.hash() == parent.roster_hash);
+    let mut part = joint.unwrap().parts().last().unwrap().clone();
+    let id = part.next_id;
+    let own = Member {
+        id,
+        name: "own".to_owned(),
+        key: validator(id.get()).validator_key(),
+        ..part.members[0].clone()
+    };
+    (part.members, part.next_id) = (vec![own], id.next().unwrap());
+    part.changes += 1;
+    let roster = Roster::single(part.clone()).unwrap();
+    let order = Recovery {
+        chain_id: ledger.world.chain_id,
+        roster_hash: parent.roster_hash,
+        tip: parent.block_ref(),
+        term: term(9),
+        proposer: id,
+        part,
+    };
+    let approvals = approvals.iter().map(|key| order.approve(key)).collect();
+    let item = Item::Recovery(order.assemble(approvals));
+    let body = Body { item: Some(item.clone()), transactions: Vec::new() };
+    let mut draft = ledger.world.draft(BlockKind::Recovery, body);
+    draft.parent = parent.block_ref();
+    (draft.term, draft.proposer, draft.roster_hash) = (term(9), id, roster.hash());
+    let header = ledger.world.seal(draft).header().clone();
+    let ack = Statement::Ack { block: header.block_ref() };
+    let certificate = ledger.world.certificate_by(ack, &roster, &[id.get()]);
+    RosterStep { parent, header, item, path: CertificatePath { headers: Vec::new(), certificate } }
+}
+
+#[test]
+fn admins_that_were_replaced_take_nobody_along() {
+    let mut ledger = Ledger::new(&genesis(5));
+    ledger.open(1, 0, QUORUM, Vec::new());
+    let admins = Admins { threshold: 1, keys: vec![admin(2).account_key()] };
+    ledger.enter(vec![Change::SetAdmins(admins)], QUORUM);
+    ledger.leave(QUORUM);
+    ledger.empty();
+    let mut trust = genesis_trust(&ledger);
+    let step = RosterStep { path: path(&ledger, 2, 2, 1, QUORUM), ..ledger.step(2, QUORUM) };
+    trust.cross(&step, &Ed25519).unwrap();
+    trust.check_path(block(&ledger, 4), &path(&ledger, 4, 4, 2, QUORUM), &Ed25519).unwrap();
+    // Under the roster that is in force their word counts for nothing, nor under the joint one that
+    // the verifier still believes, because it does not know where that was left.
+    let found = trust.cross(&coup(&ledger, 4, &[admin(0)]), &Ed25519);
+    let bad = ChangeError::BadApproval { admin: admin(0).account_key() };
+    let recovery =
+        |error| Err(TrustError::Malformed(Malformed::Recovery(RecoveryError::Change(error))));
+    assert_eq!(found, recovery(bad));
+    let found = trust.cross(&coup(&ledger, 2, &[admin(0), admin(1)]), &Ed25519);
+    let few = ChangeError::Unapproved { approvals: 0, threshold: 1 };
+    assert_eq!(found, recovery(few));
     assert_eq!(trust.roster(), ledger.world.roster());
 }
 
