@@ -12,8 +12,9 @@
 //! - [`Receipt::check`] and [`StateReceipt::check`]: this transaction had this outcome, this key had
 //!   this value, in a block that is committed.
 //!
-//! A certificate proves its block, all ancestors, and the state at the height its header names as
-//! executed, unless a majority's intersection lied. It does not prove that nothing newer exists, nor
+//! A certificate proves its block, all ancestors, and the states that the headers of its block's own
+//! term name, up to that block, unless a majority's intersection lied. What a header of an older term
+//! says of a state nobody need have compared. A certificate does not prove that nothing newer exists, nor
 //! that nothing was kept out of the chain. Old keys can sign an old fork: a roster is therefore
 //! believed only below the height at which it was left, and whoever comes back later should remember
 //! the newest certified block it has seen.

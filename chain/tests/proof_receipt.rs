@@ -5,14 +5,15 @@ mod common;
 
 use bytes::Bytes;
 use common::ledger::Ledger;
-use common::{account, client, genesis, height, node, somewhere, transaction, update};
+use common::{account, client, genesis, height, node, somewhere, term, transaction, update};
+use quorate_chain::block::{BlockKind, Body};
 use quorate_chain::certificate::CertificateError;
 use quorate_chain::codec::{Decode, Encode};
-use quorate_chain::commitment::EntryProofError;
+use quorate_chain::commitment::{EntryProofError, state_root};
 use quorate_chain::crypto::Ed25519;
 use quorate_chain::ids::{Hash, Height, StateRoot};
 use quorate_chain::merkle;
-use quorate_chain::outcome::{Failure, Status, Void};
+use quorate_chain::outcome::{self, Failure, Status, Void};
 use quorate_chain::proof::{OutcomeProof, Receipt, ReceiptError, StateReceipt, Trust, TrustError};
 use quorate_chain::roster::Change;
 use quorate_chain::state::{StateEntry, StateKey};
@@ -317,4 +318,58 @@ fn a_tampered_state_receipt_is_refused() {
     let ack = Statement::Ack { block: somewhere(1, 6, 9) };
     uncertified.path.certificate = ledger.world.certificate(ack, QUORUM);
     assert!(matches!(check_state(&ledger, &uncertified), Err(ReceiptError::Trust(_))));
+}
+
+/// One transaction; then the leader of term 1 seals a last block that names a false state, which
+/// nobody acks, and another leader is elected on it, who names the state `lag` heights below its own.
+fn lie(state: StateRoot, lag: u64) -> Ledger {
+    let mut ledger = Ledger::new(&genesis(5));
+    ledger.lag = lag;
+    ledger.open(1, 0, QUORUM, vec![update(ledger.world.chain_id, 0, 0, "a", "1")]);
+    let mut draft = ledger.world.draft(BlockKind::Transactions, Body::default());
+    (draft.executed, draft.state_root) = (height(1), state);
+    ledger.push_as_is(draft);
+    ledger.open(2, 1, QUORUM, Vec::new());
+    ledger
+}
+
+#[test]
+fn one_liar_proves_no_state() {
+    // The state it would like: the same key with another value.
+    let mut dream = Ledger::new(&genesis(5));
+    dream.open(1, 0, QUORUM, vec![update(dream.world.chain_id, 0, 0, "a", "a million")]);
+    dream.empty();
+    let ledger = lie(dream.root(1), 1);
+    let key = StateKey::Value(Bytes::from_static(b"a"));
+    let dreamt = dream.state_receipt(2, key.clone(), QUORUM);
+    let path = ledger.world.path(2, QUORUM);
+    let receipt = StateReceipt { header: ledger.header(2), path, ..dreamt };
+    let certified = ledger.world.tip();
+    let not_compared = ReceiptError::NotCompared { height: height(2), term: term(1), certified };
+    assert_eq!(check_state(&ledger, &receipt), Err(not_compared));
+
+    // The new leader has applied that height and names its state in its own term.
+    let good = ledger.state_receipt(3, key, QUORUM);
+    assert_eq!(check_state(&ledger, &good), Ok(height(2)));
+}
+
+#[test]
+fn one_liar_proves_no_outcome() {
+    // The transaction expired, it says.
+    let honest = lie(StateRoot::ZERO, 1);
+    let mut receipt = honest.receipt(1, 0, Some(1), QUORUM);
+    let proof = receipt.outcome.as_mut().unwrap();
+    proof.outcome.status = Status::Void(Void::Expired);
+    let link = outcome::link(proof.below, proof.outcome.leaf());
+    let ledger = lie(state_root(proof.entries, link), 1);
+    receipt.path = ledger.world.path(1, QUORUM);
+    let certified = ledger.world.tip();
+    let not_compared = ReceiptError::NotCompared { height: height(2), term: term(1), certified };
+    assert_eq!(check(&ledger, &receipt), Err(not_compared));
+    // The truth is found in the header of the certified term, whatever the liar's says.
+    assert_eq!(check(&ledger, &ledger.receipt(1, 0, Some(2), QUORUM)), Ok(()));
+    // Also if both name the same height.
+    let ledger = lie(StateRoot::ZERO, 2);
+    assert_eq!((ledger.executed(2), ledger.executed(3)), (height(1), height(1)));
+    assert_eq!(check(&ledger, &ledger.receipt(1, 0, Some(1), QUORUM)), Ok(()));
 }

@@ -5,7 +5,7 @@ use crate::certificate::CertificatePath;
 use crate::codec::{Decode, DecodeError, Encode, Reader, put_list, put_option};
 use crate::commitment::{EntryProof, EntryProofError, state_root};
 use crate::crypto::Verifier;
-use crate::ids::{Hash, Height, StateRoot};
+use crate::ids::{BlockRef, Hash, Height, StateRoot, Term};
 use crate::limits;
 use crate::merkle::{InclusionError, InclusionProof};
 use crate::outcome::{self, Outcome};
@@ -80,16 +80,21 @@ impl Receipt {
     }
 }
 
-/// Finds a header, from `first` up to the certified one, that names this state.
+/// Finds a header, from `first` up to the certified one, that names this state and whose word for it
+/// counts.
 fn find_root(
     first: &Header,
     path: &CertificatePath,
     height: Height,
     root: StateRoot,
 ) -> Result<(), ReceiptError> {
-    let mut headers = std::iter::once(first).chain(&path.headers);
-    match headers.find(|header| header.executed == height) {
-        None => Err(ReceiptError::NotNamed { height }),
+    let headers = || std::iter::once(first).chain(&path.headers);
+    let mut naming = headers().filter(|header| header.executed == height);
+    let Some(oldest) = naming.clone().next() else {
+        return Err(ReceiptError::NotNamed { height });
+    };
+    match naming.find(|header| check_compared(header, path).is_ok()) {
+        None => check_compared(oldest, path),
         Some(header) if header.state_root != root => {
             Err(ReceiptError::Root { height, named: header.state_root, found: root })
         }
@@ -97,7 +102,22 @@ fn find_root(
     }
 }
 
-/// Proof of what a key had at the height that a committed header names.
+/// Checks that the quorum that certified the path has compared the state that this header names.
+///
+/// A validator compares it before it acks the header's block, and it acks the blocks of a term in
+/// order. A block of an older term it may have taken from whoever led, covered by the first of its
+/// own term that it acks: what that one says of the state is the word of its proposer alone.
+fn check_compared(header: &Header, path: &CertificatePath) -> Result<(), ReceiptError> {
+    let certified = path.certificate.block();
+    if header.term == certified.term {
+        return Ok(());
+    }
+    let Header { height, term, .. } = *header;
+    Err(ReceiptError::NotCompared { height, term, certified })
+}
+
+/// Proof of what a key had at the height that a committed header names. The certified block must be
+/// of that header's term.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateReceipt {
     /// The key.
@@ -123,6 +143,7 @@ impl StateReceipt {
         verifier: &dyn Verifier,
     ) -> Result<Height, ReceiptError> {
         trust.check_path(self.header.block_ref(), &self.path, verifier)?;
+        check_compared(&self.header, &self.path)?;
         self.proof.check(self.header.state_root, &self.key, self.entry.as_ref())?;
         Ok(self.header.executed)
     }
@@ -149,6 +170,19 @@ pub enum ReceiptError {
     NotNamed {
         /// The height.
         height: Height,
+    },
+    /// The header that names the state is of an older term than the certified block: nobody who
+    /// certified that one need have compared it.
+    #[error(
+        "the header at height {height} names the state in term {term}, certified is {certified}"
+    )]
+    NotCompared {
+        /// The height of the header.
+        height: Height,
+        /// Its term.
+        term: Term,
+        /// The certified block.
+        certified: BlockRef,
     },
     /// The header names another state.
     #[error("the state at height {height} is {named:.16}, the receipt leads to {found:.16}")]
