@@ -379,3 +379,42 @@ fn trust_may_begin_anywhere() {
     assert!(matches!(below, Err(TrustError::NotInForce { .. })));
     assert_ne!(trust.newest(), somewhere(0, 0, 0));
 }
+
+#[test]
+fn certified_history_is_not_undone_and_no_term_counts_for_the_newest() {
+    // The roster would change at block 3, though block 5 is certified without that.
+    let begin = || {
+        let mut ledger = Ledger::new(&genesis(5));
+        ledger.open(1, 0, QUORUM, Vec::new());
+        ledger
+    };
+    let (mut ledger, mut fork) = (begin(), begin());
+    for _ in 0..4 {
+        ledger.empty();
+    }
+    let mut trust = genesis_trust(&ledger);
+    trust.check_path(block(&ledger, 5), &path(&ledger, 5, 5, 0, QUORUM), &Ed25519).unwrap();
+    let newest = block(&ledger, 5);
+    assert_eq!(trust.newest(), newest);
+
+    fork.empty();
+    let steps = vec![Change::Add(new_member(5, false))];
+    fork.enter(steps, QUORUM);
+    let undoing = RosterStep {
+        parent: fork.header(2).clone(),
+        header: fork.header(3).clone(),
+        item: fork.world.blocks[2].body().item.clone().unwrap(),
+        path: path(&fork, 3, 3, 1, QUORUM),
+    };
+    let expected = TrustError::BelowCertified { height: height(3), newest };
+    assert_eq!(trust.cross(&undoing, &Ed25519), Err(expected));
+
+    // A certificate for a low block in a term of the forger's choice is not the newest.
+    let mut low = ledger.header(1).clone();
+    low.term = term(u64::MAX);
+    let ack = Statement::Ack { block: low.block_ref() };
+    let certificate = ledger.world.certificate_by(ack, &ledger.world.rosters[0], QUORUM);
+    let poison = CertificatePath { headers: Vec::new(), certificate };
+    trust.check_path(low.block_ref(), &poison, &Ed25519).unwrap();
+    assert_eq!(trust.newest(), newest);
+}
