@@ -13,7 +13,11 @@
 //!
 //! Two certified blocks that exclude each other always yield some of the first four: see [`accuse()`].
 //!
-//! Left out: what is done about it. Evidence convicts a key; people decide.
+//! Evidence names an id and convicts a key. An id is unique on one branch only: a change that was
+//! abandoned may have given it to somebody else. So everything in a piece of evidence must be signed
+//! by one key that some roster has under the id, and the [`Conviction`] says which.
+//!
+//! Left out: what is done about it. People decide.
 
 mod accuse;
 
@@ -23,7 +27,7 @@ use crate::block::{Header, Item, SignedHeader};
 use crate::checked::Checked;
 use crate::codec::{Decode, DecodeError, Encode, Reader, put_option};
 use crate::crypto::{ValidatorKey, Verifier};
-use crate::ids::{ChainId, NodeId, RosterHash};
+use crate::ids::{ChainId, NodeId, RosterHash, Signature};
 use crate::merkle::{InclusionError, InclusionProof};
 use crate::roster::Roster;
 use crate::statement::{SignedStatement, Statement};
@@ -106,8 +110,10 @@ pub trait Rosters {
     /// The roster with this hash.
     fn roster(&self, hash: RosterHash) -> Option<&Roster>;
 
-    /// The key of whoever has or had this id. Ids are never given twice, and no key changes.
-    fn key(&self, id: NodeId) -> Option<&ValidatorKey>;
+    /// Every key that any of them has under this id, each once. On one chain an id is given once, and
+    /// its key does not change; but a change that was entered on a branch and abandoned may have given
+    /// an id that the chain gave to somebody else later.
+    fn keys(&self, id: NodeId) -> Vec<&ValidatorKey>;
 }
 
 impl Rosters for [Roster] {
@@ -115,13 +121,42 @@ impl Rosters for [Roster] {
         self.iter().find(|roster| roster.hash() == hash)
     }
 
-    fn key(&self, id: NodeId) -> Option<&ValidatorKey> {
-        self.iter().find_map(|roster| roster.member(id)).map(|member| &member.key)
+    fn keys(&self, id: NodeId) -> Vec<&ValidatorKey> {
+        let mut keys = Vec::new();
+        let members = self.iter().flat_map(Roster::parts).filter_map(|part| part.member(id));
+        for key in members.map(|member| &member.key) {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        keys
+    }
+}
+
+/// Evidence that was verified, and the key that it convicts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conviction {
+    evidence: Checked<Evidence>,
+    key: ValidatorKey,
+}
+
+impl Conviction {
+    /// What convicts it.
+    #[must_use]
+    pub const fn evidence(&self) -> &Checked<Evidence> {
+        &self.evidence
+    }
+
+    /// The key that made every signature in it.
+    #[must_use]
+    pub const fn key(&self) -> &ValidatorKey {
+        &self.key
     }
 }
 
 impl Evidence {
-    /// Whom it accuses.
+    /// The id under which it was signed: a hint at whom it accuses. Who is convicted is the key in the
+    /// [`Conviction`]: on another branch the same id may be somebody else's.
     #[must_use]
     pub const fn accused(&self) -> NodeId {
         match self {
@@ -143,7 +178,7 @@ impl Evidence {
         }
     }
 
-    /// Checks that it convicts.
+    /// Checks that it convicts a key that some roster has under the id it names.
     ///
     /// # Errors
     /// Why it does not.
@@ -152,35 +187,46 @@ impl Evidence {
         chain_id: ChainId,
         rosters: &(impl Rosters + ?Sized),
         verifier: &dyn Verifier,
-    ) -> Result<Checked<Self>, EvidenceError> {
-        let accused = self.accused();
-        let key = rosters.key(accused).ok_or(EvidenceError::UnknownSigner { id: accused })?;
-        match &self {
-            Self::TwoBlocks { a, b } => {
-                let place = |signed: &SignedHeader| {
-                    let header = &signed.header;
-                    (header.chain_id, header.proposer, header.term, header.height)
-                };
-                let ours = a.header.chain_id == chain_id;
-                if !ours || place(a) != place(b) || a.header == b.header {
-                    return Err(EvidenceError::NoConflict);
-                }
-                check_headers([a, b], key, verifier)?;
+    ) -> Result<Conviction, EvidenceError> {
+        let id = self.accused();
+        let keys = rosters.keys(id);
+        if keys.is_empty() {
+            return Err(EvidenceError::UnknownSigner { id });
+        }
+        let conflict = match &self {
+            Self::TwoBlocks { a, b } => are_twins(a, b, chain_id),
+            Self::TwoVotes { .. } | Self::TwoAcks { .. } | Self::VoteBelowAck { .. } => {
+                self.is_conflict()
             }
+            Self::Malformed(_) => true,
+        };
+        if !conflict {
+            return Err(EvidenceError::NoConflict);
+        }
+        // One key for all of it: two members that were given one id have signed one each.
+        let signed = self.signed(chain_id);
+        let all = |key: &&ValidatorKey| {
+            signed.iter().all(|(message, by)| verifier.validator(key, message, by).is_ok())
+        };
+        let key = keys.into_iter().find(all).ok_or(EvidenceError::BadSignature { id })?.clone();
+        if let Self::Malformed(block) = &self {
+            block.check(chain_id, rosters, verifier)?;
+        }
+        Ok(Conviction { evidence: Checked::verified(self), key })
+    }
+
+    /// The messages in it, with the signatures under them.
+    fn signed(&self, chain_id: ChainId) -> Vec<(Vec<u8>, Signature)> {
+        let header = |it: &SignedHeader| (it.header.message(), it.signature);
+        let statement =
+            |it: &SignedStatement| (it.statement.message(chain_id, it.roster_hash), it.signature);
+        match self {
+            Self::TwoBlocks { a, b } => vec![header(a), header(b)],
             Self::TwoVotes { a, b }
             | Self::TwoAcks { a, b }
-            | Self::VoteBelowAck { ack: a, vote: b } => {
-                if !self.is_conflict() {
-                    return Err(EvidenceError::NoConflict);
-                }
-                check_statements([a, b], chain_id, key, verifier)?;
-            }
-            Self::Malformed(block) => {
-                check_headers([&block.child], key, verifier)?;
-                block.check(chain_id, rosters, verifier)?;
-            }
+            | Self::VoteBelowAck { ack: a, vote: b } => vec![statement(a), statement(b)],
+            Self::Malformed(block) => vec![header(&block.child)],
         }
-        Ok(Checked::verified(self))
     }
 
     /// Whether two statements conflict in the way that this evidence claims, if it claims that.
@@ -209,30 +255,13 @@ impl Evidence {
     }
 }
 
-fn check_headers<const N: usize>(
-    headers: [&SignedHeader; N],
-    key: &ValidatorKey,
-    verifier: &dyn Verifier,
-) -> Result<(), EvidenceError> {
-    for signed in headers {
-        let bad = EvidenceError::BadSignature { id: signed.header.proposer };
-        signed.check(key, verifier).map_err(|_| bad)?;
-    }
-    Ok(())
-}
-
-fn check_statements(
-    statements: [&SignedStatement; 2],
-    chain_id: ChainId,
-    key: &ValidatorKey,
-    verifier: &dyn Verifier,
-) -> Result<(), EvidenceError> {
-    for signed in statements {
-        let message = signed.statement.message(chain_id, signed.roster_hash);
-        let bad = EvidenceError::BadSignature { id: signed.signer };
-        verifier.validator(key, &message, &signed.signature).map_err(|_| bad)?;
-    }
-    Ok(())
+/// Whether these are two blocks of this chain by one proposer in one place.
+fn are_twins(a: &SignedHeader, b: &SignedHeader, chain_id: ChainId) -> bool {
+    let place = |signed: &SignedHeader| {
+        let header = &signed.header;
+        (header.chain_id, header.proposer, header.term, header.height)
+    };
+    a.header.chain_id == chain_id && place(a) == place(b) && a.header != b.header
 }
 
 impl MalformedBlock {
@@ -279,10 +308,10 @@ pub enum EvidenceError {
     /// An honest validator could have signed both.
     #[error("an honest validator could have signed this")]
     NoConflict,
-    /// A signature does not fit.
-    #[error("the signature of {id} does not fit")]
+    /// No key that was ever under this id has made every signature in it.
+    #[error("no key of {id} fits every signature")]
     BadSignature {
-        /// Whose signature it should be.
+        /// Under whose id it was signed.
         id: NodeId,
     },
     /// The item is not the one in the block.

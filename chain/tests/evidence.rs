@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{World, new_member, node, somewhere, term, update};
+use common::{World, new_member, node, somewhere, term, update, validator};
 use quorate_chain::block::{Block, BlockKind, Body, Header, Item, SignedHeader};
 use quorate_chain::codec::{Decode, Encode};
 use quorate_chain::crypto::Ed25519;
@@ -27,8 +27,11 @@ fn verify(world: &World, evidence: Evidence) -> Result<NodeId, EvidenceError> {
     // What convicts here convicts wherever its bytes are read.
     assert_eq!(Evidence::from_bytes(&evidence.to_bytes()), Ok(evidence.clone()));
     let rosters: &[Roster] = &world.rosters;
-    let checked = evidence.verify(world.chain_id, rosters, &Ed25519)?;
-    Ok(checked.accused())
+    let conviction = evidence.clone().verify(world.chain_id, rosters, &Ed25519)?;
+    assert_eq!(**conviction.evidence(), evidence);
+    let id = evidence.accused();
+    assert_eq!(*conviction.key(), validator(id.get()).validator_key());
+    Ok(id)
 }
 
 const NO_CONFLICT: Result<NodeId, EvidenceError> = Err(EvidenceError::NoConflict);
@@ -234,8 +237,9 @@ fn evidence_from_another_chain_convicts_nobody() {
     let world = world();
     let other = ChainId::new([9; 32]);
     let rosters: &[Roster] = &world.rosters;
-    let judge =
-        |evidence: Evidence| evidence.verify(other, rosters, &Ed25519).map(|good| good.accused());
+    let judge = |evidence: Evidence| {
+        evidence.verify(other, rosters, &Ed25519).map(|good| good.evidence().accused())
+    };
     let (a, b) = (signed(&world, 0), signed(&world, 1));
     assert_eq!(judge(Evidence::TwoBlocks { a, b: b.clone() }), NO_CONFLICT);
     let (a, vote) =
@@ -258,6 +262,61 @@ fn one_who_has_left_the_roster_is_still_accused() {
     world.leave(&[0, 1, 2]);
     assert!(world.roster().member(node(4)).is_none());
     assert_eq!(verify(&world, Evidence::TwoVotes { a, b }), Ok(node(4)));
+}
+
+/// Validators 7 and 8 are added on two branches, both with the id 5.
+#[test]
+fn of_two_that_were_given_one_id_the_one_who_signed_is_convicted() {
+    let world = world();
+    let branch = |who: u32| {
+        let mut world = world.clone();
+        let add = Change::Add(new_member(who, false));
+        world.enter(vec![add, Change::Promote { id: node(5) }], &[0, 1, 2]);
+        world.roster().clone()
+    };
+    let (abandoned, chain) = (branch(7), branch(8));
+    assert_ne!(abandoned.member(node(5)).unwrap().key, chain.member(node(5)).unwrap().key);
+    let sign = |who: u32, roster: &Roster, statement: Statement| SignedStatement {
+        signature: validator(who).sign(&statement.message(world.chain_id, roster.hash())),
+        signer: node(5),
+        roster_hash: roster.hash(),
+        statement,
+    };
+    let (one, two) = (vote(2, 1, world.tip()), vote(2, 2, world.tip()));
+    let block = |who: u32, later: u64| {
+        let mut draft = world.draft(BlockKind::Transactions, Body::default());
+        (draft.proposer, draft.time) = (node(5), TimeUs::new(draft.time.get() + later));
+        Block::seal(draft, &validator(who)).unwrap().into_inner().signed_header().clone()
+    };
+    let [genesis] = &world.rosters[..] else { unreachable!() };
+    for rosters in [
+        [genesis.clone(), abandoned.clone(), chain.clone()],
+        [chain.clone(), genesis.clone(), abandoned.clone()],
+    ] {
+        let convicts = |evidence: Evidence| {
+            let found = evidence.verify(world.chain_id, &rosters[..], &Ed25519);
+            found.map(|conviction| conviction.key().clone())
+        };
+        for (who, roster) in [(7, &abandoned), (8, &chain)] {
+            let key = Ok(validator(who).validator_key());
+            let votes = [one, two].map(|statement| sign(who, roster, statement));
+            let [a, b] = votes;
+            assert_eq!(convicts(Evidence::TwoVotes { a, b }), key);
+            let (a, b) = (block(who, 0), block(who, 1));
+            assert_eq!(convicts(Evidence::TwoBlocks { a, b }), key);
+            let malformed = MalformedBlock {
+                parent: world.header(2).clone(),
+                child: block(who, 0),
+                item: None,
+            };
+            assert_eq!(convicts(Evidence::Malformed(Box::new(malformed))), key);
+        }
+        // What each of them signed once convicts neither.
+        let mixed = Evidence::TwoVotes { a: sign(7, &abandoned, one), b: sign(8, &chain, two) };
+        assert_eq!(convicts(mixed), Err(EvidenceError::BadSignature { id: node(5) }));
+        let mixed = Evidence::TwoBlocks { a: block(7, 0), b: block(8, 1) };
+        assert_eq!(convicts(mixed), Err(EvidenceError::BadSignature { id: node(5) }));
+    }
 }
 
 /// Proof that a block holds its item.

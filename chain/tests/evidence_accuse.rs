@@ -347,8 +347,8 @@ fn found(world: &World, a: &Branch, b: &Branch) -> Vec<(u8, u32)> {
             Evidence::VoteBelowAck { .. } => 4,
             Evidence::Malformed(_) => 5,
         };
-        let checked = evidence.verify(world.chain_id, rosters, &Ed25519).unwrap();
-        (number, checked.accused().get())
+        let conviction = evidence.verify(world.chain_id, rosters, &Ed25519).unwrap();
+        (number, conviction.evidence().accused().get())
     };
     let mut both: Vec<_> = accuse(a, b).into_iter().map(show).collect();
     let mut swapped: Vec<_> = accuse(b, a).into_iter().map(show).collect();
