@@ -76,7 +76,7 @@ impl Trust {
         &self.reigns.last().expect("a trust begins with a roster and never loses one").roster
     }
 
-    /// The highest certified block that it has seen, by height.
+    /// The certified block of the highest rank that it has seen.
     #[must_use]
     pub const fn newest(&self) -> BlockRef {
         self.newest
@@ -95,15 +95,8 @@ impl Trust {
         let certified = path.certificate.block();
         let roster = self.believed(path.certificate.roster_hash(), certified.height)?;
         path.check(covered, self.chain_id, roster, verifier)?;
-        self.remember(certified);
+        self.newest = self.newest.max(certified);
         Ok(())
-    }
-
-    /// A term counts for nothing here: old keys could certify an old block under any.
-    fn remember(&mut self, certified: BlockRef) {
-        if certified.height > self.newest.height {
-            self.newest = certified;
-        }
     }
 
     /// The roster with this hash, if a certificate by it counts at this height.
@@ -143,11 +136,8 @@ impl Trust {
         if height <= self.reigns.last().map_or(Height::ZERO, |reign| reign.from) {
             return Err(TrustError::NoChange { height });
         }
-        if height <= self.newest.height {
-            return Err(TrustError::BelowCertified { height, newest: self.newest });
-        }
         step.path.check(step.header.block_ref(), self.chain_id, &brought, verifier)?;
-        self.remember(step.path.certificate.block());
+        self.newest = self.newest.max(step.path.certificate.block());
         self.believe(brought, height);
         Ok(())
     }
@@ -186,14 +176,6 @@ pub enum TrustError {
     Item {
         /// The block's height.
         height: Height,
-    },
-    /// The roster would change at or below a block that is certified without the change.
-    #[error("the roster would change at height {height}, but {newest} is certified without it")]
-    BelowCertified {
-        /// Where it would change.
-        height: Height,
-        /// The highest certified block seen.
-        newest: BlockRef,
     },
     /// The block does not change the roster that is trusted.
     #[error("the block at height {height} enters no change of the roster that I trust")]
