@@ -367,6 +367,69 @@ fn admins_that_were_replaced_take_nobody_along() {
 }
 
 #[test]
+fn no_step_undoes_what_was_certified() {
+    let mut ledger = Ledger::new(&genesis(5));
+    ledger.open(1, 0, QUORUM, Vec::new());
+    ledger.empty();
+    let fork = |change: &dyn Fn(&mut Ledger)| {
+        let mut fork = Ledger::new(&genesis(5));
+        fork.open(1, 0, QUORUM, Vec::new());
+        fork.empty();
+        change(&mut fork);
+        fork
+    };
+    ledger.empty();
+    ledger.empty();
+    let mut trust = genesis_trust(&ledger);
+    trust.check_path(block(&ledger, 3), &path(&ledger, 3, 4, 0, QUORUM), &Ed25519).unwrap();
+    let newest = block(&ledger, 4);
+
+    // The admins, or the quorum itself, go on from below.
+    let recovered = fork(&|fork| fork.recover(2, &[0, 1]));
+    let entered = fork(&|fork| fork.enter(vec![Change::Remove { id: node(4) }], QUORUM));
+    for (other, signers) in [(&recovered, &[0, 1][..]), (&entered, QUORUM)] {
+        let parent = block(other, 2);
+        let found = trust.cross(&other.step(3, signers), &Ed25519);
+        assert_eq!(found, Err(TrustError::Undoes { parent, newest }));
+    }
+    // From another block at the same height.
+    let beside = fork(&|fork| {
+        fork.empty();
+        fork.open(2, 1, QUORUM, Vec::new());
+        fork.recover(3, &[0, 1]);
+    });
+    let found = trust.cross(&beside.step(5, &[0, 1]), &Ed25519);
+    assert_eq!(found, Err(TrustError::Undoes { parent: block(&beside, 4), newest }));
+    assert_eq!((trust.newest(), trust.roster()), (newest, &ledger.world.rosters[0]));
+
+    // From the block itself, and from one above it.
+    ledger.recover(2, &[0, 1]);
+    trust.cross(&ledger.step(5, &[0, 1]), &Ed25519).unwrap();
+    ledger.empty();
+    ledger.recover(3, &[0, 1]);
+    trust.cross(&ledger.step(7, &[0, 1]), &Ed25519).unwrap();
+    assert_eq!(trust.newest(), ledger.world.tip());
+}
+
+#[test]
+fn old_keys_do_not_hold_the_newest_block_back() {
+    let ledger = ledger();
+    let mut trust = crossed(&ledger);
+    let newest = trust.newest();
+    // They agree on a block that never was, in a term that never comes, where they still count.
+    let wild = BlockRef { term: term(u64::MAX), ..somewhere(0, 1, 9) };
+    let ack = Statement::Ack { block: wild };
+    let certificate = ledger.world.certificate_by(ack, &ledger.world.rosters[0], QUORUM);
+    let path = CertificatePath { headers: Vec::new(), certificate };
+    assert_eq!(trust.check_path(wild, &path, &Ed25519), Ok(()));
+    assert_eq!(trust.newest(), newest);
+    // Time goes on.
+    let next = self::path(&ledger, 9, 9, 2, NEW);
+    trust.check_path(block(&ledger, 9), &next, &Ed25519).unwrap();
+    assert_eq!(trust.newest(), block(&ledger, 9));
+}
+
+#[test]
 fn trust_may_begin_anywhere() {
     let ledger = ledger();
     let rosters: &[Roster] = &ledger.world.rosters;

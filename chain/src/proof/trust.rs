@@ -76,10 +76,19 @@ impl Trust {
         &self.reigns.last().expect("a trust begins with a roster and never loses one").roster
     }
 
-    /// The certified block of the highest rank that it has seen.
+    /// The certified block of the greatest height that it has seen; of two at one height the first.
+    ///
+    /// The height counts and not the rank: keys of a roster that was left still certify blocks below
+    /// the height at which it was, in whatever term they like.
     #[must_use]
     pub const fn newest(&self) -> BlockRef {
         self.newest
+    }
+
+    fn see(&mut self, certified: BlockRef) {
+        if certified.height > self.newest.height {
+            self.newest = certified;
+        }
     }
 
     /// Checks that a block is committed.
@@ -95,7 +104,7 @@ impl Trust {
         let certified = path.certificate.block();
         let roster = self.believed(path.certificate.roster_hash(), certified.height)?;
         path.check(covered, self.chain_id, roster, verifier)?;
-        self.newest = self.newest.max(certified);
+        self.see(certified);
         Ok(())
     }
 
@@ -118,6 +127,11 @@ impl Trust {
 
     /// Crosses a roster change: checks it and trusts the roster that it leads to.
     ///
+    /// The parent must not be below [`Trust::newest`], nor another block at its height: no honest
+    /// quorum enters a change there. Admins may order a recovery there, over a tip that lacks what
+    /// others have seen certified. To follow them in that is for people: they begin with a new trust.
+    /// That a parent above the newest block descends from it, a step does not show.
+    ///
     /// # Errors
     /// Why it does not lead there. Trust is as before then.
     pub fn cross(&mut self, step: &RosterStep, verifier: &dyn Verifier) -> Result<(), TrustError> {
@@ -136,8 +150,12 @@ impl Trust {
         if height <= self.reigns.last().map_or(Height::ZERO, |reign| reign.from) {
             return Err(TrustError::NoChange { height });
         }
+        let (parent, newest) = (parent.block, self.newest);
+        if parent.height < newest.height || parent.height == newest.height && parent != newest {
+            return Err(TrustError::Undoes { parent, newest });
+        }
         step.path.check(step.header.block_ref(), self.chain_id, &brought, verifier)?;
-        self.newest = self.newest.max(step.path.certificate.block());
+        self.see(step.path.certificate.block());
         self.believe(brought, height);
         Ok(())
     }
@@ -176,6 +194,14 @@ pub enum TrustError {
     Item {
         /// The block's height.
         height: Height,
+    },
+    /// It would undo a block that was certified.
+    #[error("the roster change stands on {parent}, I have seen {newest} certified")]
+    Undoes {
+        /// The block on which the change was entered.
+        parent: BlockRef,
+        /// The newest certified block seen.
+        newest: BlockRef,
     },
     /// The block does not change the roster that is trusted.
     #[error("the block at height {height} enters no change of the roster that I trust")]
