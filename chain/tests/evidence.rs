@@ -4,7 +4,7 @@
 mod common;
 
 use common::{World, new_member, node, somewhere, term, update, validator};
-use quorate_chain::block::{Block, BlockKind, Body, Header, Item, SignedHeader};
+use quorate_chain::block::{Block, BlockKind, Body, EnterChange, Header, Item, SignedHeader};
 use quorate_chain::codec::{Decode, Encode};
 use quorate_chain::crypto::Ed25519;
 use quorate_chain::evidence::{Evidence, EvidenceError, MalformedBlock, ProvenItem};
@@ -12,8 +12,9 @@ use quorate_chain::ids::{
     BlockHash, BlockRef, ChainId, Hash, Height, NodeId, RosterHash, Signature, StateRoot, TimeUs,
 };
 use quorate_chain::merkle;
-use quorate_chain::roster::{Change, Roster};
+use quorate_chain::roster::{Change, ChangeError, Roster};
 use quorate_chain::statement::{SignedStatement, Statement};
+use quorate_chain::well_formed::Malformed;
 
 /// A chain of five validators, led by 0 in term 1, two blocks high.
 fn world() -> World {
@@ -355,11 +356,20 @@ fn a_block_that_may_not_stand_on_its_parent_convicts() {
     // Elected by too few, shown with the certificate.
     let few = world.seal(world.opening_draft(2, 1, &[1, 2]));
     assert_eq!(verify(&world, malformed(parent, &few, Some(proven(&few)))), Ok(node(1)));
+    // A roster block whose certificate is by too few.
+    let mut few = world.enter_draft(vec![Change::Remove { id: node(4) }], &[0, 1, 2]);
+    let Some(Item::Enter { certificate, .. }) = &mut few.body.item else { unreachable!() };
+    *certificate = world.certificate(ack(world.tip()), &[0]);
+    let few = world.seal(few);
+    assert_eq!(verify(&world, malformed(parent, &few, Some(proven(&few)))), Ok(node(0)));
     // A change that no admin approved.
     let mut forged = world.enter_draft(vec![Change::Remove { id: node(4) }], &[0, 1, 2]);
-    let Some(Item::Enter { certificate, .. }) = &mut forged.body.item else { unreachable!() };
-    *certificate = world.certificate(ack(world.tip()), &[0]);
+    let Some(Item::Enter { change, .. }) = &mut forged.body.item else { unreachable!() };
+    let order = world.change(vec![Change::Remove { id: node(4) }]).change().clone();
+    *change = EnterChange::Ordered(order.assemble(Vec::new()));
     let forged = world.seal(forged);
+    let unapproved = ChangeError::Unapproved { approvals: 0, threshold: 1 };
+    assert_eq!(world.check(&forged), Err(Malformed::Change(unapproved)));
     assert_eq!(verify(&world, malformed(parent, &forged, Some(proven(&forged)))), Ok(node(0)));
 }
 

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{World, admin, node, term};
+use common::{World, admin, new_member, node, term};
 use quorate_chain::crypto::{Ed25519, SecretKey};
 use quorate_chain::recovery::{Recovery, RecoveryError, SignedRecovery};
 use quorate_chain::roster::{Admins, Change, ChangeError, Roster};
@@ -90,4 +90,39 @@ fn after_the_change_the_new_admins_alone_decide() {
     assert!(check(&world, &by(&order, &[admin(2), admin(3)])).is_ok());
     let bad = ChangeError::BadApproval { admin: admin(0).account_key() };
     assert_eq!(check(&world, &by(&order, &[admin(0)])), Err(RecoveryError::Change(bad)));
+}
+
+#[test]
+fn who_leads_must_vote_in_the_roster_that_goes_on() {
+    let mut world = world();
+    world.enter(vec![Change::Add(new_member(5, false))], &[0, 1, 2]);
+    world.leave(&[0, 1, 2]);
+    // Not in it any more, only a learner in it, never in any.
+    for other in [0, 5, 9] {
+        let order = order(&world, |order| order.proposer = node(other));
+        let expected = RecoveryError::Proposer { proposer: node(other) };
+        assert_eq!(check(&world, &by(&order, &[admin(0)])), Err(expected));
+    }
+    for voter in [3, 4] {
+        let order = order(&world, |order| order.proposer = node(voter));
+        assert!(check(&world, &by(&order, &[admin(0)])).is_ok());
+    }
+}
+
+#[test]
+fn no_id_is_given_again() {
+    // The next part of the joint roster has given the id 5, the current one has not.
+    let mut world = world();
+    world.enter(vec![Change::Add(new_member(5, false))], &[0, 1, 2]);
+    let with = |next: u32| {
+        let order = order(&world, |order| {
+            order.part.members.retain(|member| member.id < node(5));
+            order.part.next_id = node(next);
+        });
+        check(&world, &by(&order, &[admin(0)]))
+    };
+    let expected = RecoveryError::IdsReused { given: node(6), next: node(5) };
+    assert_eq!(with(5), Err(expected));
+    assert!(with(6).is_ok());
+    assert!(with(60).is_ok());
 }

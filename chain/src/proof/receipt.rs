@@ -15,6 +15,8 @@ use crate::transaction::SignedTransaction;
 
 /// Proof that a transaction stands in a committed block and, as soon as a committed header names the
 /// state of that block or a later one, of its outcome.
+///
+/// A void outcome speaks of this place alone: the same transaction may have been applied at another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// The transaction.
