@@ -6,7 +6,8 @@
 //! 2. two votes of one validator in one term that differ in candidate or tip;
 //! 3. two acks of one validator, of the same term and height, for different blocks;
 //! 4. an ack for a block and a vote in a later term for a tip of lower rank than that block;
-//! 5. a signed block that is not well formed on its parent, with that parent.
+//! 5. a signed block that is not well formed on its parent, with that parent, unless it is the
+//!    genesis.
 //!
 //! It is *not* evidence to ack different blocks at one height in different terms, to pre-vote for
 //! two candidates, to vote for others in later terms, or to have signed a block that nobody stored.
@@ -27,7 +28,7 @@ use crate::block::{Header, Item, SignedHeader};
 use crate::checked::Checked;
 use crate::codec::{Decode, DecodeError, Encode, Reader, put_option};
 use crate::crypto::{ValidatorKey, Verifier};
-use crate::ids::{ChainId, NodeId, RosterHash, Signature};
+use crate::ids::{ChainId, NodeId, RosterHash, Signature, TimeUs};
 use crate::merkle::{InclusionError, InclusionProof};
 use crate::roster::Roster;
 use crate::statement::{SignedStatement, Statement};
@@ -97,8 +98,8 @@ pub enum Evidence {
 /// A block that may not stand on its parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MalformedBlock {
-    /// The parent.
-    pub parent: Header,
+    /// The parent; `None` for the genesis, which has no header.
+    pub parent: Option<Header>,
     /// The block.
     pub child: SignedHeader,
     /// The block's item, if its kind asks for one.
@@ -107,6 +108,10 @@ pub struct MalformedBlock {
 
 /// The rosters that a chain has had.
 pub trait Rosters {
+    /// The time of the genesis and its roster, if they are known: against them the first block is
+    /// judged.
+    fn genesis(&self) -> Option<(TimeUs, &Roster)>;
+
     /// The roster with this hash.
     fn roster(&self, hash: RosterHash) -> Option<&Roster>;
 
@@ -116,20 +121,61 @@ pub trait Rosters {
     fn keys(&self, id: NodeId) -> Vec<&ValidatorKey>;
 }
 
+/// Some rosters, without the genesis.
 impl Rosters for [Roster] {
+    fn genesis(&self) -> Option<(TimeUs, &Roster)> {
+        None
+    }
+
     fn roster(&self, hash: RosterHash) -> Option<&Roster> {
         self.iter().find(|roster| roster.hash() == hash)
     }
 
     fn keys(&self, id: NodeId) -> Vec<&ValidatorKey> {
-        let mut keys = Vec::new();
-        let members = self.iter().flat_map(Roster::parts).filter_map(|part| part.member(id));
-        for key in members.map(|member| &member.key) {
-            if !keys.contains(&key) {
-                keys.push(key);
-            }
+        keys_of(self.iter(), id)
+    }
+}
+
+/// Every key that one of these rosters has under an id, each once.
+fn keys_of<'a>(rosters: impl Iterator<Item = &'a Roster>, id: NodeId) -> Vec<&'a ValidatorKey> {
+    let mut keys = Vec::new();
+    let members = rosters.flat_map(Roster::parts).filter_map(|part| part.member(id));
+    for key in members.map(|member| &member.key) {
+        if !keys.contains(&key) {
+            keys.push(key);
         }
-        keys
+    }
+    keys
+}
+
+/// The rosters of a chain from its genesis on.
+#[derive(Clone, Copy, Debug)]
+pub struct RosterHistory<'a> {
+    /// The time of the genesis.
+    pub genesis_time: TimeUs,
+    /// The roster of the genesis.
+    pub genesis: &'a Roster,
+    /// Those that came after it, in any order; also those of branches that were abandoned.
+    pub later: &'a [Roster],
+}
+
+impl RosterHistory<'_> {
+    fn all(&self) -> impl Iterator<Item = &Roster> {
+        std::iter::once(self.genesis).chain(self.later)
+    }
+}
+
+impl Rosters for RosterHistory<'_> {
+    fn genesis(&self) -> Option<(TimeUs, &Roster)> {
+        Some((self.genesis_time, self.genesis))
+    }
+
+    fn roster(&self, hash: RosterHash) -> Option<&Roster> {
+        self.all().find(|roster| roster.hash() == hash)
+    }
+
+    fn keys(&self, id: NodeId) -> Vec<&ValidatorKey> {
+        keys_of(self.all(), id)
     }
 }
 
@@ -271,21 +317,37 @@ impl MalformedBlock {
         rosters: &(impl Rosters + ?Sized),
         verifier: &dyn Verifier,
     ) -> Result<(), EvidenceError> {
-        let (parent, child) = (&self.parent, &self.child.header);
-        if parent.chain_id != chain_id || child.parent != parent.hash() {
+        let child = &self.child.header;
+        let hash = self.parent.as_ref().map_or(chain_id.genesis_ref().hash, Header::hash);
+        let other = self.parent.as_ref().is_some_and(|parent| parent.chain_id != chain_id);
+        if other || child.parent != hash {
             return Err(EvidenceError::NoConflict);
         }
         if let Some(proven) = &self.item {
             proven.check(child)?;
         }
-        let hash = parent.roster_hash;
-        let roster = rosters.roster(hash).ok_or(EvidenceError::UnknownRoster { hash })?;
+        let parent = self.parent(chain_id, rosters)?;
         let item = self.item.as_ref().map(|proven| &proven.item);
-        match well_formed::check(&Parent::of(parent, roster), child, item, chain_id, verifier) {
+        match well_formed::check(&parent, child, item, chain_id, verifier) {
             // Without its item a block proves nothing: the accuser may have kept it back.
             Ok(_) | Err(Malformed::Item { .. }) => Err(EvidenceError::NoConflict),
             Err(_) => Ok(()),
         }
+    }
+
+    /// What must be known of the block below.
+    fn parent<'a>(
+        &self,
+        chain_id: ChainId,
+        rosters: &'a (impl Rosters + ?Sized),
+    ) -> Result<Parent<'a>, EvidenceError> {
+        let Some(parent) = &self.parent else {
+            let (time, roster) = rosters.genesis().ok_or(EvidenceError::UnknownGenesis)?;
+            return Ok(Parent { block: chain_id.genesis_ref(), time, proposer: None, roster });
+        };
+        let hash = parent.roster_hash;
+        let roster = rosters.roster(hash).ok_or(EvidenceError::UnknownRoster { hash })?;
+        Ok(Parent::of(parent, roster))
     }
 }
 
@@ -305,6 +367,9 @@ pub enum EvidenceError {
         /// Its hash.
         hash: RosterHash,
     },
+    /// The first block is judged by the genesis, which is not known.
+    #[error("the genesis is not known")]
+    UnknownGenesis,
     /// An honest validator could have signed both.
     #[error("an honest validator could have signed this")]
     NoConflict,
@@ -344,7 +409,8 @@ impl Encode for Evidence {
             Self::TwoVotes { a, b } | Self::TwoAcks { a, b } => pair(a, b),
             Self::VoteBelowAck { ack, vote } => pair(ack, vote),
             Self::Malformed(block) => {
-                pair(&block.parent, &block.child);
+                put_option(out, block.parent.as_ref());
+                block.child.encode(out);
                 put_option(out, block.item.as_ref());
             }
         }
@@ -360,7 +426,7 @@ impl Decode for Evidence {
             3 => Ok(Self::TwoAcks { a: Decode::decode(from)?, b: Decode::decode(from)? }),
             4 => Ok(Self::VoteBelowAck { ack: Decode::decode(from)?, vote: Decode::decode(from)? }),
             5 => Ok(Self::Malformed(Box::new(MalformedBlock {
-                parent: Header::decode(from)?,
+                parent: from.option("parent")?,
                 child: SignedHeader::decode(from)?,
                 item: from.option("item")?,
             }))),

@@ -7,7 +7,7 @@ use common::{World, new_member, node, somewhere, term, update, validator};
 use quorate_chain::block::{Block, BlockKind, Body, EnterChange, Header, Item, SignedHeader};
 use quorate_chain::codec::{Decode, Encode};
 use quorate_chain::crypto::Ed25519;
-use quorate_chain::evidence::{Evidence, EvidenceError, MalformedBlock, ProvenItem};
+use quorate_chain::evidence::{Evidence, EvidenceError, MalformedBlock, ProvenItem, RosterHistory};
 use quorate_chain::ids::{
     BlockHash, BlockRef, ChainId, Hash, Height, NodeId, RosterHash, Signature, StateRoot, TimeUs,
 };
@@ -24,11 +24,15 @@ fn world() -> World {
     world
 }
 
+fn history(world: &World) -> RosterHistory<'_> {
+    let [genesis, later @ ..] = &world.rosters[..] else { unreachable!() };
+    RosterHistory { genesis_time: world.time, genesis, later }
+}
+
 fn verify(world: &World, evidence: Evidence) -> Result<NodeId, EvidenceError> {
     // What convicts here convicts wherever its bytes are read.
     assert_eq!(Evidence::from_bytes(&evidence.to_bytes()), Ok(evidence.clone()));
-    let rosters: &[Roster] = &world.rosters;
-    let conviction = evidence.clone().verify(world.chain_id, rosters, &Ed25519)?;
+    let conviction = evidence.clone().verify(world.chain_id, &history(world), &Ed25519)?;
     assert_eq!(**conviction.evidence(), evidence);
     let id = evidence.accused();
     assert_eq!(*conviction.key(), validator(id.get()).validator_key());
@@ -250,7 +254,7 @@ fn evidence_from_another_chain_convicts_nobody() {
     let ack = by(&world, 3, ack(somewhere(1, 9, 1)));
     assert_eq!(judge(Evidence::VoteBelowAck { ack, vote }), bad);
     // A block that belongs to another chain is not malformed on this one.
-    let parent = world.header(2).clone();
+    let parent = Some(world.header(2).clone());
     let malformed = MalformedBlock { parent, child: b, item: None };
     assert_eq!(judge(Evidence::Malformed(Box::new(malformed))), NO_CONFLICT);
 }
@@ -306,7 +310,7 @@ fn of_two_that_were_given_one_id_the_one_who_signed_is_convicted() {
             let (a, b) = (block(who, 0), block(who, 1));
             assert_eq!(convicts(Evidence::TwoBlocks { a, b }), key);
             let malformed = MalformedBlock {
-                parent: world.header(2).clone(),
+                parent: Some(world.header(2).clone()),
                 child: block(who, 0),
                 item: None,
             };
@@ -327,7 +331,7 @@ fn proven(block: &Block) -> ProvenItem {
 }
 
 fn malformed(parent: &Header, block: &Block, item: Option<ProvenItem>) -> Evidence {
-    let (parent, child) = (parent.clone(), block.signed_header().clone());
+    let (parent, child) = (Some(parent.clone()), block.signed_header().clone());
     Evidence::Malformed(Box::new(MalformedBlock { parent, child, item }))
 }
 
@@ -409,7 +413,7 @@ fn a_malformed_block_is_judged_by_the_parents_roster_and_signature() {
 
     let mut child = block.signed_header().clone();
     forge(&mut child.signature);
-    let forged = MalformedBlock { parent: parent.clone(), child, item: None };
+    let forged = MalformedBlock { parent: Some(parent.clone()), child, item: None };
     let bad = Err(EvidenceError::BadSignature { id: node(0) });
     assert_eq!(verify(&world, Evidence::Malformed(Box::new(forged))), bad);
 
@@ -422,4 +426,42 @@ fn a_malformed_block_is_judged_by_the_parents_roster_and_signature() {
     assert_ne!(orphan.header().parent, BlockHash::ZERO);
     let expected = Err(EvidenceError::UnknownRoster { hash: RosterHash::new([9; 32]) });
     assert_eq!(verify(&world, malformed(&unknown, &orphan, None)), expected);
+}
+
+#[test]
+fn a_first_block_that_may_not_stand_on_the_genesis_convicts() {
+    let world = World::new(5);
+    let on_genesis = |block: &Block, item: Option<ProvenItem>| {
+        let child = block.signed_header().clone();
+        Evidence::Malformed(Box::new(MalformedBlock { parent: None, child, item }))
+    };
+    let plain = || world.draft(BlockKind::Transactions, Body::default());
+    // Nobody leads before the first term; nor is a term opened by too few.
+    assert_eq!(verify(&world, on_genesis(&world.seal(plain()), None)), Ok(node(0)));
+    let few = world.seal(world.opening_draft(1, 1, &[1, 2]));
+    assert_eq!(verify(&world, on_genesis(&few, Some(proven(&few)))), Ok(node(1)));
+    let mut old = world.opening_draft(1, 1, &[1, 2, 3]);
+    old.time = TimeUs::new(world.time.get() - 1);
+    let old = world.seal(old);
+    assert_eq!(verify(&world, on_genesis(&old, Some(proven(&old)))), Ok(node(1)));
+    let mut high = plain();
+    high.parent.height = Height::new(6);
+    let high = world.seal(high);
+    assert_eq!(verify(&world, on_genesis(&high, None)), Ok(node(0)));
+
+    // A good one, with its item and without; and blocks that stand elsewhere.
+    let good = world.seal(world.opening_draft(1, 1, &[1, 2, 3]));
+    assert_eq!(verify(&world, on_genesis(&good, Some(proven(&good)))), NO_CONFLICT);
+    assert_eq!(verify(&world, on_genesis(&good, None)), NO_CONFLICT);
+    let longer = self::world();
+    let second = longer.seal(longer.draft(BlockKind::Transactions, Body::default()));
+    assert_eq!(verify(&longer, on_genesis(&second, None)), NO_CONFLICT);
+    // On the genesis of another chain.
+    let few = on_genesis(&few, Some(proven(&few)));
+    let elsewhere = few.clone().verify(ChainId::new([9; 32]), &history(&world), &Ed25519);
+    assert_eq!(elsewhere, Err(EvidenceError::NoConflict));
+    // By who does not know the genesis.
+    let rosters: &[Roster] = &world.rosters;
+    let unknown = few.verify(world.chain_id, rosters, &Ed25519);
+    assert_eq!(unknown, Err(EvidenceError::UnknownGenesis));
 }

@@ -254,7 +254,7 @@ fn of_evidence() {
     for (name, evidence) in story.evidence() {
         none_accepted(name, &evidence, |bytes| {
             Evidence::from_bytes(bytes).is_ok_and(|evidence| {
-                evidence.verify(story.chain_id(), &story.world.rosters[..], &Ed25519).is_ok()
+                evidence.verify(story.chain_id(), &story.rosters(), &Ed25519).is_ok()
             })
         });
     }

@@ -319,7 +319,7 @@ pub(crate) fn evidence(s: &mut Sheet<'_>) {
             s.inner(signed_header);
         }
         5 => {
-            s.inner(header);
+            s.option("parent", header);
             s.inner(signed_header);
             s.option("proven item", |s| {
                 item(s);

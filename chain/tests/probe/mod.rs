@@ -184,7 +184,7 @@ pub fn recovery(bytes: &[u8]) -> bool {
 
 pub fn evidence(bytes: &[u8]) -> bool {
     let Some(evidence) = decode::<Evidence>(bytes) else { return false };
-    let _ = evidence.verify(STORY.chain_id(), &STORY.world.rosters[..], &Ed25519);
+    let _ = evidence.verify(STORY.chain_id(), &STORY.rosters(), &Ed25519);
     true
 }
 

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use quorate_chain::block::{Block, BlockKind, Body, Draft, EnterChange, Header, Item};
 use quorate_chain::certificate::CertificatePath;
 use quorate_chain::commitment::{Commitment, EntryProof, leaf_changes};
-use quorate_chain::evidence::{Evidence, MalformedBlock, ProvenItem};
+use quorate_chain::evidence::{Evidence, MalformedBlock, ProvenItem, RosterHistory};
 use quorate_chain::execute::{Execution, Rules, Writers, execute};
 use quorate_chain::genesis::{Genesis, GenesisGrant};
 use quorate_chain::ids::{BlockRef, ChainId, Hash, Nonce, TimeUs};
@@ -303,7 +303,7 @@ impl Story {
         self.world.seal(draft)
     }
 
-    /// One of each, and both forms of the last.
+    /// One of each, and all forms of the last.
     pub fn evidence(&self) -> Vec<(&'static str, Evidence)> {
         let genesis = &self.world.rosters[0];
         let sign = |statement| self.world.sign(statement, genesis, 1);
@@ -316,7 +316,7 @@ impl Story {
         let twin = self.sealed_on(2, |draft| draft.time = TimeUs::new(draft.time.get() + 7));
         let early = self.sealed_on(2, |draft| draft.time = TimeUs::new(7));
         let unelected = self.unelected();
-        let parent = || self.header(2).clone();
+        let parent = || Some(self.header(2).clone());
         let inclusion = merkle::prove(&unelected.body().leaves(), 0).unwrap();
         let item = ProvenItem { item: unelected.body().item.clone().unwrap(), inclusion };
         let malformed = |block: &Block, item| {
@@ -336,7 +336,30 @@ impl Story {
             ("vote-below-ack", Evidence::VoteBelowAck { ack: ack(high), vote: vote(2, 2, low) }),
             ("malformed-without-item", malformed(&early, None)),
             ("malformed-with-item", malformed(&unelected, Some(item))),
+            (
+                "malformed-on-genesis",
+                Evidence::Malformed(Box::new(MalformedBlock {
+                    parent: None,
+                    child: self.unopened().signed_header().clone(),
+                    item: None,
+                })),
+            ),
         ]
+    }
+
+    /// A block on the genesis that opens no term.
+    fn unopened(&self) -> Block {
+        let mut draft = self.draft(BlockKind::Transactions, Body::default(), 0);
+        draft.parent = self.chain_id().genesis_ref();
+        (draft.term, draft.roster_hash) = (term(1), self.world.rosters[0].hash());
+        draft.time = TimeUs::new(self.genesis.time_us.get() + 1_000);
+        self.world.seal(draft)
+    }
+
+    /// The rosters of the chain.
+    pub fn rosters(&self) -> RosterHistory<'_> {
+        let [genesis, later @ ..] = &self.world.rosters[..] else { unreachable!() };
+        RosterHistory { genesis_time: self.genesis.time_us, genesis, later }
     }
 
     /// An empty block on block `at`, by its proposer.
