@@ -32,7 +32,7 @@ pub enum Lead {
 /// A validator or a learner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Its number, never given to another.
+    /// Its number, given once on one chain. (Two branches of which one is abandoned may both give it.)
     pub id: NodeId,
     /// What people call it.
     pub name: String,
