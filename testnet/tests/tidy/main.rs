@@ -11,6 +11,7 @@
 mod code;
 mod dependencies;
 mod glossary;
+mod mutants;
 mod names;
 mod size;
 mod text;
