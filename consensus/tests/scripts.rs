@@ -2,17 +2,40 @@
 //!
 //! A line that begins with `> ` is a command; what follows, up to the next command, is what it printed.
 //! `QUORATE_BLESS=1 cargo test -p quorate-consensus --test scripts` writes the outputs anew.
+//! A block is printed as height@term.
 //!
 //! ```text
-//! nodes N [window W]      a group of N validators                 loud | quiet   print effects or not
-//! timeout I               time passes to I's deadline             run MS         time passes, all is delivered
-//! carry A B | settle      the next message from A to B | all      drop A B       the next message is lost
-//! seal I [N]              I seals its slot, N times               status         a line for each node
-//! disk I hold|go          I's disk answers or not                 apply I hold|go
-//! kill I | start I        what is not durable is gone             cut A B | join A B
-//! isolate I | heal        all links of a node                     sleep MS       time passes unnoticed
-//! lost A B                A is told that its connection to B is closed
-//! agree                   all applied chains are one              count          messages since the last count
+//! The group
+//! nodes N [window W] [message B]   N validators, W blocks in flight, about B bytes in a message
+//! loud | quiet             print effects or not      status         a line for each node
+//! agree                    the applied chains agree  count          messages since the last count
+//! lead I yes|no|prefer     from its next start on
+//!
+//! Time
+//! timeout I                to I's deadline           run MS         it passes, all is delivered
+//! sleep MS                 it passes unnoticed       calendar I MS  I's calendar is ahead (or: max)
+//!
+//! Messages
+//! carry A B [KIND]         the next one is delivered drop A B [KIND]      the next one is lost
+//! settle                   all are delivered         lose                 all on their way are lost
+//! replay A B KIND [N]      a copy of the newest one, or of the N-th one, arrives
+//! cut A B | join A B       a link, both ways         mute A B | hear A B  the way from A to B
+//! isolate I | heal         all links of a node       lost A B             A is told that its link to B is closed
+//!
+//! Nodes
+//! seal I [N]               I seals its slot; N times, and all is delivered after each
+//! kill I [silently]        what is not durable is gone           start I
+//! wipe I                   so is the rest: it gets a new log
+//! disk I hold|go|one       records become durable or not; one more does
+//! apply I hold|go          blocks are applied or not
+//! signer I hold|go         statements are signed or not
+//! store I hold|go          the store finds no blocks
+//! stray I                  I computes another state from now on
+//!
+//! Lies
+//! forge A B KIND T H [by I..]   A lies to B, of term T (or: max) and about height H, with its own
+//!                               signature or with those of others
+//! twin A B                      A sends B another block for the place of the last one
 //! ```
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -23,6 +46,8 @@ use std::fs;
 use std::path::Path;
 
 use common::World;
+use quorate_chain::ids::NodeId;
+use quorate_chain::roster::Lead;
 use quorate_consensus::event::Event;
 use quorate_consensus::time::Span;
 
@@ -37,43 +62,98 @@ fn millis(word: Option<&&str>) -> Span {
 /// Carries out a command; what it printed.
 fn command(world: &mut World, line: &str) -> String {
     let words: Vec<_> = line.split_whitespace().collect();
-    let (first, second) = (words.get(1), words.get(2));
+    let known = group(world, &words)
+        || time(world, &words)
+        || messages(world, &words)
+        || links(world, &words)
+        || nodes(world, &words)
+        || lies(world, &words);
+    assert!(known, "{line}: no such command");
+    std::mem::take(&mut world.out)
+}
+
+fn group(world: &mut World, words: &[&str]) -> bool {
     match words[0] {
         "nodes" => {
-            let window = words.get(3).map_or(64, |word| word.parse().unwrap());
-            *world = World::new(number(first), window);
-            world.loud = true;
+            let option = |name| {
+                let at = words.iter().position(|word| *word == name)?;
+                words[at + 1].parse().ok()
+            };
+            let (window, message) = (option("window"), option("message"));
+            let count = number(words.get(1));
+            *world = World::with(count, window.unwrap_or(64), message.unwrap_or(1 << 16));
+            (world.loud, world.may_halt, world.history) = (true, true, Some(Vec::new()));
         }
         "loud" => world.loud = true,
         "quiet" => world.loud = false,
+        "status" => world.status(),
+        "agree" => world.check_same_chain(),
+        "count" => {
+            let sent = std::mem::take(&mut world.sent);
+            for (name, count) in sent {
+                writeln!(world.out, "{count} {name}").unwrap();
+            }
+        }
+        "lead" => {
+            let lead = match words[2] {
+                "yes" => Lead::Yes,
+                "no" => Lead::No,
+                "prefer" => Lead::Prefer,
+                other => panic!("lead {other}?"),
+            };
+            world.set_lead(number(words.get(1)), lead);
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn time(world: &mut World, words: &[&str]) -> bool {
+    let first = words.get(1);
+    match words[0] {
         "timeout" => world.timeout(number(first)),
         "run" => world.run(millis(first)),
         "sleep" => world.sleep(millis(first)),
+        "calendar" if words[2] == "max" => world.set_calendar(number(first), u64::MAX),
+        "calendar" => world.set_calendar(number(first), millis(words.get(2)).as_micros()),
+        _ => return false,
+    }
+    true
+}
+
+fn messages(world: &mut World, words: &[&str]) -> bool {
+    if !matches!(words[0], "carry" | "drop" | "replay" | "settle" | "lose") {
+        return false;
+    }
+    match words[0] {
         "settle" => world.settle(),
-        "carry" => {
-            let link = (number(first), number(second));
-            assert!(world.carry(Some(link)), "{line}: nothing is on its way");
-        }
-        "drop" => {
-            let link = (number(first), number(second));
-            let at = world.wire.iter().position(|(from, to, _)| (*from, *to) == link);
-            world.wire.remove(at.unwrap_or_else(|| panic!("{line}: nothing is on its way")));
-        }
-        "seal" => {
-            for _ in 0..second.map_or(1, |_| number(second)) {
-                assert!(world.seal(number(first)), "{line}: no slot is on offer");
-                if second.is_some() {
-                    world.settle();
+        "lose" => world.wire.clear(),
+        verb => {
+            let (from, to) = (number(words.get(1)), number(words.get(2)));
+            let name = words.get(3).copied();
+            let message = match verb {
+                "replay" => {
+                    let nth = words.get(4).map(|_| number(words.get(4)));
+                    world.remembered(from, to, name.unwrap(), nth)
                 }
+                _ => world.take(from, to, name),
+            };
+            let message = message.unwrap_or_else(|| panic!("{words:?}: there is no such message"));
+            if verb != "drop" {
+                world.arrive(from, to, message);
             }
         }
-        "disk" => world.hold_disk(number(first), second == Some(&"hold")),
-        "apply" => world.hold_apply(number(first), second == Some(&"hold")),
-        "kill" => world.kill(number(first)),
-        "start" => world.start(number(first)),
-        "cut" | "join" => world.cut(number(first), number(second), words[0] == "cut"),
+    }
+    true
+}
+
+fn links(world: &mut World, words: &[&str]) -> bool {
+    let pair = || (number(words.get(1)), number(words.get(2)));
+    match words[0] {
+        "cut" | "join" => world.cut(pair().0, pair().1, words[0] == "cut"),
+        "mute" | "hear" => world.cut_one_way(pair().0, pair().1, words[0] == "mute"),
         "isolate" => {
-            let id = number(first);
+            let id = number(words.get(1));
             for peer in world.ids().into_iter().filter(|peer| *peer != id) {
                 world.cut(id, peer, true);
             }
@@ -86,21 +166,62 @@ fn command(world: &mut World, line: &str) -> String {
                 }
             }
         }
-        "lost" => {
-            let peer = quorate_chain::ids::NodeId::new(number(second));
-            world.step(number(first), Event::LinkLost { node: peer });
-        }
-        "status" => world.status(),
-        "agree" => world.check_same_chain(),
-        "count" => {
-            let sent = std::mem::take(&mut world.sent);
-            for (name, count) in sent {
-                writeln!(world.out, "{count} {name}").unwrap();
+        "lost" => world.step(pair().0, Event::LinkLost { node: NodeId::new(pair().1) }),
+        _ => return false,
+    }
+    true
+}
+
+fn nodes(world: &mut World, words: &[&str]) -> bool {
+    if !matches!(
+        words[0],
+        "seal" | "kill" | "start" | "wipe" | "disk" | "apply" | "signer" | "store" | "stray"
+    ) {
+        return false;
+    }
+    let (id, how) = (number(words.get(1)), words.get(2).copied());
+    match (words[0], how) {
+        ("seal", how) => {
+            for _ in 0..how.map_or(1, |_| number(words.get(2))) {
+                assert!(world.seal(id), "{words:?}: no slot is on offer");
+                if how.is_some() {
+                    world.settle();
+                }
             }
         }
-        unknown => panic!("{unknown}: no such command"),
+        ("kill", Some("silently")) => world.lose_power(id),
+        ("kill", None) => world.kill(id),
+        ("start", _) => world.start(id),
+        ("wipe", _) => world.wipe(id),
+        ("stray", _) => world.stray(id),
+        ("disk", Some("one")) => world.write_one(id),
+        ("disk", Some("hold" | "go")) => world.hold_disk(id, how == Some("hold")),
+        ("apply", Some("hold" | "go")) => world.hold_apply(id, how == Some("hold")),
+        ("signer", Some("hold" | "go")) => world.hold_signer(id, how == Some("hold")),
+        ("store", Some("hold" | "go")) => world.hold_store(id, how == Some("hold")),
+        _ => panic!("{words:?}: how?"),
     }
-    std::mem::take(&mut world.out)
+    true
+}
+
+fn lies(world: &mut World, words: &[&str]) -> bool {
+    if !matches!(words[0], "forge" | "twin") {
+        return false;
+    }
+    let (liar, victim) = (number(words.get(1)), number(words.get(2)));
+    let lie = if words[0] == "twin" {
+        world.twin(liar, victim).unwrap_or_else(|| panic!("{words:?}: no block was sent"))
+    } else {
+        let term = if words[4] == "max" { u64::MAX } else { u64::from(number(words.get(4))) };
+        let height = u64::from(number(words.get(5)));
+        let signers = match words.get(6) {
+            Some(&"by") => (7..words.len()).map(|at| number(words.get(at))).collect(),
+            _ => vec![liar],
+        };
+        world.forged((liar, victim), words[3], (term, height), &signers)
+    };
+    world.arrive(liar, victim, lie);
+    true
 }
 
 /// Runs a script; the script with the outputs of this run.

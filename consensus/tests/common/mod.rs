@@ -1,134 +1,28 @@
 //! A group of cores with everything around them done by hand: time, disks, links, signatures.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
+mod faults;
+mod forge;
+pub mod keys;
+mod node;
 mod print;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use quorate_chain::block::{Block, Body, Draft};
-use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
-use quorate_chain::crypto::{
-    BadSender, BadSignature, SecretKey, SenderSignature, Signer, ValidatorKey, Verifier,
-};
-use quorate_chain::ids::{ChainId, Hash, Height, NodeId, Signature, StateRoot, TimeUs};
-use quorate_chain::roster::{Admins, Lead, Member, Part, QuorumSize, Role, Roster};
-use quorate_chain::statement::SignedStatement;
-use quorate_consensus::ballot::Ballot;
+use quorate_chain::ids::{Height, NodeId, StateRoot, TimeUs};
 use quorate_consensus::config::{Config, Incarnation};
-use quorate_consensus::effect::{Effect, Record, Slot, Ticket};
+use quorate_consensus::effect::{Effect, Urgency};
 use quorate_consensus::event::Event;
 use quorate_consensus::log::Anchor;
 use quorate_consensus::message::Message;
 use quorate_consensus::raft::{Core, Restored};
 use quorate_consensus::time::{Moment, Now, Span};
 
-pub const CHAIN: ChainId = ChainId::new([7; 32]);
-
-/// Signatures that cost a hash: good for exactly one key and message.
-#[derive(Debug)]
-pub struct StandIn;
-
-fn stand_in(key: &ValidatorKey, message: &[u8]) -> Signature {
-    let hash = Hash::of(&[key.as_bytes(), message]);
-    let mut bytes = [0; 64];
-    bytes[..32].copy_from_slice(hash.as_bytes());
-    Signature::new(bytes)
-}
-
-impl Verifier for StandIn {
-    fn validator(
-        &self,
-        key: &ValidatorKey,
-        message: &[u8],
-        signature: &Signature,
-    ) -> Result<(), BadSignature> {
-        if stand_in(key, message) == *signature { Ok(()) } else { Err(BadSignature) }
-    }
-
-    fn senders(&self, _: &[SenderSignature<'_>]) -> Result<(), BadSender> {
-        Ok(())
-    }
-}
-
-struct Key(ValidatorKey);
-
-impl Signer for Key {
-    fn key(&self) -> ValidatorKey {
-        self.0.clone()
-    }
-
-    fn sign(&self, message: &[u8]) -> Signature {
-        stand_in(&self.0, message)
-    }
-}
-
-pub fn key(id: u32) -> ValidatorKey {
-    SecretKey::from_seed(&[u8::try_from(id).unwrap() + 1; 32]).validator_key()
-}
-
-pub fn roster(voters: u32) -> Roster {
-    let admin = SecretKey::from_seed(&[200; 32]).account_key();
-    let member = |id| Member {
-        id: NodeId::new(id),
-        name: format!("node{id}"),
-        key: key(id),
-        p2p: Vec::new(),
-        api: Vec::new(),
-        role: Role::Voter,
-        lead: Lead::Yes,
-    };
-    Roster::single(Part {
-        members: (0..voters).map(member).collect(),
-        next_id: NodeId::new(voters),
-        changes: 0,
-        vote_quorum: QuorumSize::Majority,
-        finality_quorum: QuorumSize::Majority,
-        admins: Admins { threshold: 1, keys: vec![admin] },
-    })
-    .unwrap()
-}
-
-/// What a node has on its disk, and on the way there.
-#[derive(Default)]
-struct Disk {
-    /// Held back: nothing becomes durable until it is released.
-    held: bool,
-    written: VecDeque<(Ticket, Record)>,
-    ballot: Ballot,
-    /// The chain above the genesis, by height.
-    blocks: Vec<Checked<Block>>,
-}
-
-impl Disk {
-    fn write(&mut self, record: Record) {
-        match record {
-            Record::Ballot(ballot) => self.ballot = ballot,
-            Record::Branch { above, blocks } => {
-                self.blocks.truncate(usize::try_from(above.height.get()).unwrap());
-                self.blocks.extend(blocks);
-            }
-        }
-    }
-}
-
-/// One node: its core, if it lives, and what is around it.
-struct Node {
-    core: Option<Core>,
-    disk: Disk,
-    slot: Option<Slot>,
-    applied: Height,
-    applied_anchor: Anchor,
-    certificate: Option<Checked<Certificate>>,
-    /// The certificates by which blocks were committed, by height.
-    certificates: BTreeMap<Height, Checked<Certificate>>,
-    /// Applied blocks, from height 1.
-    chain: Vec<Checked<Block>>,
-    /// Whether blocks are applied as soon as they are committed.
-    applies: bool,
-    to_apply: VecDeque<Checked<Block>>,
-}
+pub use keys::{CHAIN, StandIn, key, roster};
+use keys::{Key, seal, sign, state_root};
+use node::Node;
 
 /// A group of nodes.
 pub struct World {
@@ -137,24 +31,30 @@ pub struct World {
     genesis: Anchor,
     /// Messages on their way, in order.
     pub wire: VecDeque<(u32, u32, Message)>,
+    /// Every message ever sent, if the world remembers them.
+    pub history: Option<Vec<(u32, u32, Message)>>,
     cut: BTreeSet<(u32, u32)>,
     /// What has happened and is still to be handled, in order.
     events: VecDeque<(u32, Event)>,
     busy: bool,
     window: usize,
+    /// Most bytes of blocks in a message.
+    message_bytes: usize,
     /// What has been printed since the last command.
     pub out: String,
     /// Whether every effect is printed.
     pub loud: bool,
+    /// Whether a node may halt. Where nobody lies and nothing breaks, none does.
+    pub may_halt: bool,
     pub sent: BTreeMap<&'static str, u64>,
-}
-
-fn state_root(height: Height) -> StateRoot {
-    StateRoot::new(*Hash::of(&[b"state", &height.get().to_be_bytes()]).as_bytes())
 }
 
 impl World {
     pub fn new(count: u32, window: usize) -> Self {
+        Self::with(count, window, 1 << 16)
+    }
+
+    pub fn with(count: u32, window: usize, message_bytes: usize) -> Self {
         let genesis = Anchor {
             block: CHAIN.genesis_ref(),
             kind: None,
@@ -163,30 +63,20 @@ impl World {
             roster: Arc::new(roster(count)),
             roster_since: Height::ZERO,
         };
-        let node = || Node {
-            core: None,
-            disk: Disk::default(),
-            slot: None,
-            applied: Height::ZERO,
-            applied_anchor: genesis.clone(),
-            certificate: None,
-            certificates: BTreeMap::new(),
-            chain: Vec::new(),
-            applies: true,
-            to_apply: VecDeque::new(),
-        };
-        let nodes = (0..count).map(|_| node()).collect();
         let mut world = Self {
             moment: Moment::default(),
-            nodes,
+            nodes: (0..count).map(|id| Node::new(id, genesis.clone())).collect(),
             genesis,
             wire: VecDeque::new(),
+            history: None,
             cut: BTreeSet::new(),
             events: VecDeque::new(),
             busy: false,
             window,
+            message_bytes,
             out: String::new(),
             loud: false,
+            may_halt: false,
             sent: BTreeMap::new(),
         };
         for id in 0..count {
@@ -195,8 +85,10 @@ impl World {
         world
     }
 
-    fn now(&self) -> Now {
-        Now { moment: self.moment, time: TimeUs::new(self.moment.as_micros()) }
+    fn now(&self, id: u32) -> Now {
+        let ahead = self.nodes[id as usize].ahead;
+        let time = TimeUs::new(self.moment.as_micros().saturating_add(ahead));
+        Now { moment: self.moment, time }
     }
 
     fn node(&mut self, id: u32) -> &mut Node {
@@ -213,64 +105,29 @@ impl World {
 
     /// Starts a node from what its disk and store have kept.
     pub fn start(&mut self, id: u32) {
+        let (now, window, message_bytes) = (self.now(id), self.window, self.message_bytes);
+        let root = self.root(id, self.nodes[id as usize].applied);
+        let node = self.node(id);
         let config = Config {
             chain_id: CHAIN,
             id: NodeId::new(id),
-            incarnation: Incarnation(u64::from(id)),
-            lead: Lead::Yes,
+            incarnation: Incarnation(node.incarnation),
+            lead: node.lead,
             election_timeout: Span::millis(1_000),
             heartbeat: Span::millis(100),
-            window_blocks: self.window,
+            window_blocks: window,
             window_bytes: 1 << 20,
-            message_bytes: 1 << 16,
+            message_bytes,
             seed: u64::from(id),
         };
-        let now = self.now();
-        let node = self.node(id);
         let restored = Restored {
             ballot: node.disk.ballot.clone(),
             applied: node.applied_anchor.clone(),
-            state_root: state_root(node.applied),
+            state_root: root,
             certificate: node.certificate.clone(),
             blocks: node.disk.blocks[usize::try_from(node.applied.get()).unwrap()..].to_vec(),
         };
         node.core = Some(Core::new(config, Arc::new(StandIn), restored, now).unwrap());
-    }
-
-    /// Kills a node: what is not durable is gone.
-    pub fn kill(&mut self, id: u32) {
-        let node = self.node(id);
-        node.core = None;
-        node.slot = None;
-        node.disk.written.clear();
-        node.to_apply.clear();
-        self.wire.retain(|(from, to, _)| *from != id && *to != id);
-        for peer in self.ids() {
-            if peer != id {
-                self.step(peer, Event::LinkLost { node: NodeId::new(id) });
-            }
-        }
-    }
-
-    /// Cuts or joins the link between two nodes, both ways.
-    pub fn cut(&mut self, a: u32, b: u32, cut: bool) {
-        for link in [(a, b), (b, a)] {
-            if cut {
-                self.cut.insert(link);
-            } else {
-                self.cut.remove(&link);
-            }
-        }
-    }
-
-    pub fn hold_disk(&mut self, id: u32, held: bool) {
-        self.node(id).disk.held = held;
-        self.flush(id);
-    }
-
-    pub fn hold_apply(&mut self, id: u32, held: bool) {
-        self.node(id).applies = !held;
-        self.apply(id);
     }
 
     /// Lets time pass to a node's deadline and ticks it.
@@ -286,13 +143,18 @@ impl World {
         self.moment = self.moment.after(span);
     }
 
+    /// The node that wants a tick first, and when.
+    pub fn due(&self) -> Option<(Moment, u32)> {
+        let ids = self.ids().into_iter();
+        ids.filter_map(|id| Some((self.core(id)?.deadline(), id))).min()
+    }
+
     /// Lets time pass, ticking every node when it is due and delivering what is sent.
     pub fn run(&mut self, span: Span) {
         let end = self.moment.after(span);
         loop {
             self.settle();
-            let due = self.ids().into_iter().filter_map(|id| Some((self.core(id)?.deadline(), id)));
-            match due.min() {
+            match self.due() {
                 Some((moment, id)) if moment <= end => {
                     self.moment = self.moment.max(moment);
                     self.step(id, Event::Tick);
@@ -309,10 +171,15 @@ impl World {
             |(from, to, _): &(u32, u32, Message)| link.is_none_or(|link| link == (*from, *to));
         let Some(at) = self.wire.iter().position(fits) else { return false };
         let (from, to, message) = self.wire.remove(at).unwrap();
+        self.arrive(from, to, message);
+        true
+    }
+
+    /// A message arrives, unless its link is cut or its receiver dead.
+    pub fn arrive(&mut self, from: u32, to: u32, message: Message) {
         if !self.cut.contains(&(from, to)) && self.core(to).is_some() {
             self.step(to, Event::Received { from: NodeId::new(from), message });
         }
-        true
     }
 
     /// Delivers everything until nothing is on its way.
@@ -352,7 +219,7 @@ impl World {
     }
 
     fn one_step(&mut self, id: u32, event: Event) {
-        let now = self.now();
+        let now = self.now(id);
         let Some(core) = &mut self.node(id).core else { return };
         let effects = core.step(now, event);
         for effect in effects {
@@ -371,17 +238,17 @@ impl World {
             }
             Effect::Send { to, message } => {
                 *self.sent.entry(print::name(&message)).or_default() += 1;
+                if let Some(history) = &mut self.history {
+                    history.push((id, to.get(), message.clone()));
+                }
                 self.wire.push_back((id, to.get(), message));
             }
             Effect::Sign { statement, roster_hash } => {
-                let message = statement.message(CHAIN, roster_hash);
-                let signature = stand_in(&key(id), &message);
-                let signer = NodeId::new(id);
-                let said = SignedStatement { statement, roster_hash, signer, signature };
-                self.step(id, Event::Signed(Checked::vouch(said)));
+                self.node(id).to_sign.push_back((statement, roster_hash));
+                self.sign(id);
             }
             Effect::Offer(slot) => {
-                let now = slot.urgency == quorate_consensus::effect::Urgency::Now;
+                let now = slot.urgency == Urgency::Now;
                 self.node(id).slot = Some(*slot);
                 if now {
                     self.seal(id);
@@ -402,36 +269,38 @@ impl World {
             }
             Effect::Fetch { node: to, from, bytes: _ } => {
                 let node = self.node(id);
-                let below = usize::try_from(from.get() - 1).unwrap();
-                let parent = match below {
+                let parent = match usize::try_from(from.get() - 1).unwrap() {
                     0 => CHAIN.genesis_ref(),
                     below => node.chain[below - 1].block_ref(),
                 };
-                // At least eight blocks, and on to the next one that has a certificate.
-                let certified = node.certificates.range(Height::new(from.get() + 7)..);
-                let stored = |(height, _): &(&Height, _)| height.get() <= node.chain.len() as u64;
-                let last = certified
-                    .clone()
-                    .find(stored)
-                    .or_else(|| node.certificates.range(from..).rfind(stored));
-                let (blocks, certificate) = match last {
-                    Some((height, certificate)) => {
-                        let end = usize::try_from(height.get()).unwrap();
-                        (node.chain[below..end].to_vec(), Some(certificate.get().clone()))
-                    }
-                    None => (Vec::new(), None),
-                };
+                let (blocks, certificate) = node.fetch(from);
                 self.step(id, Event::Fetched { node: to, parent, blocks, certificate });
             }
-            Effect::Halt(why) => panic!("node {id} halts: {why}"),
+            Effect::Halt(why) => {
+                assert!(self.may_halt, "node {id} halts: {why}");
+                let node = self.node(id);
+                (node.core, node.halted) = (None, true);
+            }
         }
     }
 
     fn flush(&mut self, id: u32) {
-        while !self.node(id).disk.held {
-            let Some((ticket, record)) = self.node(id).disk.written.pop_front() else { break };
-            self.node(id).disk.write(record);
-            self.step(id, Event::Persisted { ticket });
+        while !self.node(id).disk.held && self.write(id) {}
+    }
+
+    /// The oldest record on its way becomes durable.
+    fn write(&mut self, id: u32) -> bool {
+        let Some((ticket, record)) = self.node(id).disk.written.pop_front() else { return false };
+        self.node(id).disk.write(record);
+        self.step(id, Event::Persisted { ticket });
+        true
+    }
+
+    fn sign(&mut self, id: u32) {
+        while self.node(id).signs {
+            let Some((statement, roster_hash)) = self.node(id).to_sign.pop_front() else { break };
+            let said = sign(id, statement, roster_hash);
+            self.step(id, Event::Signed(Checked::vouch(said)));
         }
     }
 
@@ -439,11 +308,20 @@ impl World {
         while self.node(id).applies && self.core(id).is_some() {
             let Some(block) = self.node(id).to_apply.pop_front() else { break };
             let height = block.block_ref().height;
+            let state_root = self.root(id, height);
             let node = self.node(id);
             let anchor = node.core.as_ref().unwrap().log().anchor(height).unwrap().clone();
             node.chain.push(block);
             (node.applied, node.applied_anchor) = (height, anchor);
-            self.step(id, Event::Applied { height, state_root: state_root(height) });
+            self.step(id, Event::Applied { height, state_root });
+        }
+    }
+
+    /// The state that a node computes.
+    fn root(&self, id: u32, height: Height) -> StateRoot {
+        match self.nodes[id as usize].strays && height > Height::ZERO {
+            true => StateRoot::new([0xbb; 32]),
+            false => state_root(height),
         }
     }
 
@@ -464,24 +342,9 @@ impl World {
     /// One line for each node.
     pub fn status(&mut self) {
         for id in self.ids() {
-            let line = print::status(id, self.core(id), self.nodes[id as usize].applied);
+            let node = &self.nodes[id as usize];
+            let line = print::status(id, self.core(id), node.applied, node.halted);
             self.out.push_str(&line);
         }
     }
-}
-
-fn seal(slot: &Slot, signer: &Key) -> Checked<Block> {
-    let draft = Draft {
-        chain_id: CHAIN,
-        roster_hash: slot.roster_hash,
-        kind: slot.kind,
-        parent: slot.parent,
-        term: slot.term,
-        proposer: slot.proposer,
-        time: slot.time,
-        executed: slot.executed,
-        state_root: slot.state_root,
-        body: Body { item: slot.item.clone(), transactions: Vec::new() },
-    };
-    Block::seal(draft, signer).unwrap()
 }

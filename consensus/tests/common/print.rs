@@ -118,8 +118,11 @@ pub fn effect(id: u32, effect: &Effect) -> String {
     format!("{id}: {text}\n")
 }
 
-pub fn status(id: u32, core: Option<&Core>, applied: Height) -> String {
-    let Some(core) = core else { return format!("{id}: dead, applied {applied}\n") };
+pub fn status(id: u32, core: Option<&Core>, applied: Height, halted: bool) -> String {
+    let Some(core) = core else {
+        let state = if halted { "halted" } else { "dead" };
+        return format!("{id}: {state}, applied {applied}\n");
+    };
     let leader = core.leader().map_or("none".to_owned(), |leader| leader.to_string());
     format!(
         "{id}: {:?} term {} leader {leader} tip {} committed {} applied {applied}\n",

@@ -1,0 +1,194 @@
+//! What a validator that lies may send: every kind of message, signed with its own key, or with the
+//! keys of those who lie together with it.
+
+use quorate_chain::block::{Block, BlockKind, Body, Draft};
+use quorate_chain::certificate::{Certificate, Signed};
+use quorate_chain::checked::Checked;
+use quorate_chain::ids::{BlockHash, BlockRef, Height, NodeId, StateRoot, Term, TimeUs};
+use quorate_chain::roster::Roster;
+use quorate_chain::statement::Statement;
+use quorate_consensus::config::Incarnation;
+use quorate_consensus::message::{Append, Beat, Lap, Message, Proof};
+
+use super::World;
+use super::keys::{CHAIN, Key, key, sign};
+
+/// Every lie that [`World::forged`] knows, by its name.
+pub const LIES: [&str; 12] = [
+    "PreVoteRequest",
+    "VoteRequest",
+    "Vote",
+    "Refuse",
+    "Append",
+    "Stored",
+    "Reject",
+    "Stale",
+    "Committed",
+    "Pull",
+    "Pulled",
+    "Handover",
+];
+
+/// A block that nobody has sealed.
+fn nowhere(term: u64, height: u64) -> BlockRef {
+    let hash = BlockHash::new([0xee; 32]);
+    BlockRef { term: Term::new(term), height: Height::new(height), hash }
+}
+
+fn certificate(statement: Statement, roster: &Roster, signers: &[u32]) -> Certificate {
+    let signed = signers.iter().map(|id| {
+        let said = sign(*id, statement, roster.hash());
+        Signed { signer: said.signer, signature: said.signature }
+    });
+    Certificate::assemble(statement, roster.hash(), signed.collect())
+}
+
+impl World {
+    /// A lie of `liar` to `victim`, of a term and about a height, with the signatures of `signers`.
+    pub fn forged(
+        &self,
+        (liar, victim): (u32, u32),
+        name: &str,
+        (term, height): (u64, u64),
+        signers: &[u32],
+    ) -> Message {
+        let (tip, term) = (nowhere(term, height), Term::new(term));
+        match name {
+            "PreVoteRequest" | "VoteRequest" | "Vote" | "Refuse" | "Stale" | "Handover" => {
+                self.forged_election((liar, victim), name, term, tip, signers)
+            }
+            _ => self.forged_chain((liar, victim), name, term, tip, signers),
+        }
+    }
+
+    fn roster(&self) -> Roster {
+        (*self.genesis.roster).clone()
+    }
+
+    fn forged_election(
+        &self,
+        (liar, victim): (u32, u32),
+        name: &str,
+        term: Term,
+        tip: BlockRef,
+        signers: &[u32],
+    ) -> Message {
+        let (roster, candidate) = (self.roster(), NodeId::new(liar));
+        let (victims, to) = (self.core(victim).unwrap().log().tip().block, NodeId::new(victim));
+        let prove = |statement| {
+            let certificate = certificate(statement, &roster, signers);
+            Proof { certificate, roster: roster.clone() }
+        };
+        let pre_voted = Statement::PreVote { term, candidate, tip };
+        let voted = Statement::Vote { term, candidate, tip };
+        let say = |statement| sign(liar, statement, roster.hash());
+        match name {
+            "PreVoteRequest" => {
+                let (proof, roster) = (Some(prove(pre_voted)), roster.clone());
+                let term = term.next().unwrap_or(term);
+                Message::PreVoteRequest { term, tip, roster, proof, handover: None }
+            }
+            "VoteRequest" => Message::VoteRequest { tip, proof: prove(pre_voted), handover: None },
+            "Vote" => Message::Vote(say(Statement::Vote { term, candidate: to, tip: victims })),
+            "Refuse" => Message::Refuse { proof: Some(prove(voted)), tip, committed: tip },
+            "Stale" => Message::Stale(prove(voted)),
+            "Handover" => Message::Handover(say(Statement::Handover { term, to, tip: victims })),
+            unknown => panic!("{unknown}: no such lie"),
+        }
+    }
+
+    fn forged_chain(
+        &self,
+        (liar, victim): (u32, u32),
+        name: &str,
+        term: Term,
+        tip: BlockRef,
+        signers: &[u32],
+    ) -> Message {
+        let (roster, candidate) = (self.roster(), NodeId::new(liar));
+        let log = self.core(victim).unwrap().log();
+        let parent = log.tip().block;
+        let certify = |block| certificate(Statement::Ack { block }, &roster, signers);
+        match name {
+            "Append" => {
+                let voted = Statement::Vote { term, candidate, tip };
+                let certificate = certificate(voted, &roster, signers);
+                Message::Append(Box::new(Append {
+                    term,
+                    election: Some(Proof { certificate, roster: roster.clone() }),
+                    lap: Lap(0),
+                    beat: Beat(0),
+                    parent,
+                    blocks: vec![self.forged_block(liar, parent, term)],
+                    certificate: Some(certify(tip)),
+                }))
+            }
+            "Stored" => {
+                let held = log.anchor(tip.height).map(|anchor| anchor.block);
+                let block = held.unwrap_or(tip);
+                let ack = |id: &u32| sign(*id, Statement::Ack { block }, roster.hash());
+                Message::Stored {
+                    term,
+                    matched: block,
+                    applied: tip.height,
+                    incarnation: Incarnation(u64::from(liar)),
+                    beat: Beat(tip.height.get()),
+                    acks: signers.iter().map(ack).collect(),
+                }
+            }
+            "Reject" => {
+                let incarnation = Incarnation(tip.height.get());
+                Message::Reject { lap: Lap(0), committed: tip, incarnation, unknown: true }
+            }
+            "Committed" => Message::Committed(certify(tip)),
+            "Pull" => Message::Pull { committed: tip },
+            "Pulled" => {
+                let block = self.forged_block(liar, parent, term);
+                let certificate = Some(certify(block.block_ref()));
+                Message::Pulled { parent, blocks: vec![block], certificate }
+            }
+            unknown => panic!("{unknown}: no such lie"),
+        }
+    }
+
+    /// A block that a validator seals without the right to.
+    fn forged_block(&self, liar: u32, parent: BlockRef, term: Term) -> Checked<Block> {
+        let draft = Draft {
+            chain_id: CHAIN,
+            roster_hash: self.genesis.roster.hash(),
+            kind: BlockKind::Transactions,
+            parent,
+            term,
+            proposer: NodeId::new(liar),
+            time: TimeUs::new(self.moment.as_micros()),
+            executed: Height::ZERO,
+            state_root: StateRoot::ZERO,
+            body: Body { item: None, transactions: Vec::new() },
+        };
+        Block::seal(draft, &Key(key(liar))).unwrap()
+    }
+
+    /// An append that was once sent, but with another last block, sealed for the same place.
+    pub fn twin(&self, from: u32, to: u32) -> Option<Message> {
+        let Some(Message::Append(mut append)) = self.remembered(from, to, "Append", None) else {
+            return None;
+        };
+        let last = append.blocks.pop()?;
+        let (header, body) = (last.header().clone(), last.body().clone());
+        let below = append.blocks.last().map_or(append.parent, |block| block.block_ref());
+        let draft = Draft {
+            chain_id: CHAIN,
+            roster_hash: header.roster_hash,
+            kind: header.kind,
+            parent: below,
+            term: header.term,
+            proposer: header.proposer,
+            time: TimeUs::new(header.time.get() + 1),
+            executed: header.executed,
+            state_root: header.state_root,
+            body,
+        };
+        append.blocks.push(Block::seal(draft, &Key(key(from))).unwrap());
+        Some(Message::Append(append))
+    }
+}

@@ -1,0 +1,112 @@
+//! One node: its core, if it lives, and what is around it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use quorate_chain::block::Block;
+use quorate_chain::certificate::Certificate;
+use quorate_chain::checked::Checked;
+use quorate_chain::ids::{Height, RosterHash};
+use quorate_chain::roster::Lead;
+use quorate_chain::statement::Statement;
+use quorate_consensus::ballot::Ballot;
+use quorate_consensus::effect::{Record, Slot, Ticket};
+use quorate_consensus::log::Anchor;
+use quorate_consensus::raft::Core;
+
+/// What a node has on its disk, and on the way there.
+#[derive(Default)]
+pub struct Disk {
+    /// Held back: nothing becomes durable until it is released.
+    pub held: bool,
+    pub written: VecDeque<(Ticket, Record)>,
+    pub ballot: Ballot,
+    /// The chain above the genesis, by height.
+    pub blocks: Vec<Checked<Block>>,
+}
+
+impl Disk {
+    pub fn write(&mut self, record: Record) {
+        match record {
+            Record::Ballot(ballot) => self.ballot = ballot,
+            Record::Branch { above, blocks } => {
+                self.blocks.truncate(usize::try_from(above.height.get()).unwrap());
+                self.blocks.extend(blocks);
+            }
+        }
+    }
+}
+
+/// One node: its core, if it lives, and what is around it.
+pub struct Node {
+    pub core: Option<Core>,
+    pub disk: Disk,
+    pub slot: Option<Slot>,
+    pub applied: Height,
+    pub applied_anchor: Anchor,
+    pub certificate: Option<Checked<Certificate>>,
+    /// The certificates by which blocks were committed, by height.
+    pub certificates: BTreeMap<Height, Checked<Certificate>>,
+    /// Applied blocks, from height 1.
+    pub chain: Vec<Checked<Block>>,
+    /// Whether blocks are applied as soon as they are committed.
+    pub applies: bool,
+    pub to_apply: VecDeque<Checked<Block>>,
+    /// Whether statements are signed as soon as that is wanted.
+    pub signs: bool,
+    pub to_sign: VecDeque<(Statement, RosterHash)>,
+    /// Whether its store finds blocks for others.
+    pub fetches: bool,
+    /// Whether it computes another state than the others.
+    pub strays: bool,
+    /// By how many microseconds its calendar is ahead.
+    pub ahead: u64,
+    /// Which log it has.
+    pub incarnation: u64,
+    /// Whether it wants to lead.
+    pub lead: Lead,
+    /// Whether it has stopped for good.
+    pub halted: bool,
+}
+
+impl Node {
+    /// A node that has never run.
+    pub fn new(id: u32, genesis: Anchor) -> Self {
+        Self {
+            core: None,
+            disk: Disk::default(),
+            slot: None,
+            applied: Height::ZERO,
+            applied_anchor: genesis,
+            certificate: None,
+            certificates: BTreeMap::new(),
+            chain: Vec::new(),
+            applies: true,
+            to_apply: VecDeque::new(),
+            signs: true,
+            to_sign: VecDeque::new(),
+            fetches: true,
+            strays: false,
+            ahead: 0,
+            incarnation: u64::from(id),
+            lead: Lead::Yes,
+            halted: false,
+        }
+    }
+
+    /// The blocks that its store has from a height on, and a certificate for the last of them: at
+    /// least eight, and on to the next one that has a certificate.
+    pub fn fetch(&self, from: Height) -> (Vec<Checked<Block>>, Option<Certificate>) {
+        if !self.fetches {
+            return (Vec::new(), None);
+        }
+        let below = usize::try_from(from.get() - 1).unwrap();
+        let certified = self.certificates.range(Height::new(from.get() + 7)..);
+        let stored = |(height, _): &(&Height, _)| height.get() <= self.chain.len() as u64;
+        let nearer = || self.certificates.range(from..).rfind(stored);
+        let Some((height, certificate)) = certified.into_iter().find(stored).or_else(nearer) else {
+            return (Vec::new(), None);
+        };
+        let end = usize::try_from(height.get()).unwrap();
+        (self.chain[below..end].to_vec(), Some(certificate.get().clone()))
+    }
+}
