@@ -12,6 +12,7 @@ use quorate_chain::ids::{BlockRef, Height, NodeId};
 
 use crate::ballot::Ballot;
 use crate::effect::{Effect, Halt, Record};
+use crate::event::Fetched;
 use crate::judge::{self, Proven, Verdict};
 use crate::log::{Anchor, Entry, Log};
 use crate::message::Message;
@@ -231,14 +232,12 @@ impl Core {
         newest.map(|certificate| certificate.get().clone())
     }
 
-    /// Blocks were read from the store for a peer.
-    pub(crate) fn fetched(
-        &mut self,
-        node: NodeId,
-        parent: BlockRef,
-        blocks: Vec<Checked<Block>>,
-        certificate: Option<Certificate>,
-    ) {
+    /// The store has been asked for blocks for a peer.
+    pub(crate) fn fetched(&mut self, node: NodeId, found: Fetched) {
+        let (parent, blocks, certificate) = match found {
+            Fetched::Blocks { parent, blocks, certificate } => (parent, blocks, certificate),
+            Fetched::Pruned { snapshot } => return self.offer_snapshot(node, snapshot),
+        };
         if matches!(self.role, Role::Leader(_)) {
             self.fetched_for_follower(node, parent, blocks, certificate);
         } else if !blocks.is_empty() {

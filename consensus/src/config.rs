@@ -30,6 +30,8 @@ pub struct Config {
     pub window_bytes: usize,
     /// Most bytes of blocks in one message.
     pub message_bytes: usize,
+    /// K: the state is certified at every height that is a multiple of it, for snapshots; never if 0.
+    pub snapshot_every: u64,
     /// Where the choice of timeouts begins. Two validators should not share it.
     pub seed: u64,
 }

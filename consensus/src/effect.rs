@@ -11,7 +11,9 @@ use quorate_chain::ids::{BlockRef, Height, NodeId, RosterHash, StateRoot, Term, 
 use quorate_chain::statement::Statement;
 
 use crate::ballot::Ballot;
-use crate::message::Message;
+use crate::event::ChangeId;
+use crate::membership::Refusal;
+use crate::message::{Message, Snapshot};
 
 /// The place of a record in the order of all records of one life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,6 +132,28 @@ pub enum Effect {
         block: BlockRef,
         /// Its certificate, or one for a descendant.
         certificate: Checked<Certificate>,
+    },
+    /// A committed block is final, and so is everything below: as many validators as `finality_quorum`
+    /// asks for have it on disk. Keep this certificate. A `Commit` whose certificate is by so many says the
+    /// same, without this.
+    Final(Checked<Certificate>),
+    /// Answers a roster change that was asked for.
+    Changed {
+        /// The caller's name for it.
+        id: ChangeId,
+        /// The height of the block that enters it; it has taken effect once that block and the one that
+        /// leaves the joint roster are committed. Or why it was not taken.
+        outcome: Result<Height, Refusal>,
+    },
+    /// Get a snapshot from a peer, verify it and install it: into the store first, then into the log, as
+    /// the record that a life begins with, with the ballot that its certificate leads to if that is of
+    /// a higher term than the own. Then `Installed`. One at a time. Until it is over, no block is
+    /// committed.
+    Install {
+        /// Who offers it.
+        from: NodeId,
+        /// What it offers.
+        snapshot: Box<Snapshot>,
     },
     /// Read blocks from the store for a peer; then `Fetched`. The range ends at a block that the store
     /// has a certificate for, even if that takes more bytes: whoever must cut a suffix for it could not

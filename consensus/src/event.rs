@@ -4,10 +4,48 @@ use quorate_chain::block::Block;
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
 use quorate_chain::ids::{BlockRef, Height, NodeId, StateRoot};
+use quorate_chain::recovery::SignedRecovery;
+use quorate_chain::roster::SignedRosterChange;
 use quorate_chain::statement::SignedStatement;
 
 use crate::effect::Ticket;
-use crate::message::Message;
+use crate::judge::Proven;
+use crate::log::Anchor;
+use crate::message::{Message, Snapshot};
+
+/// The caller's name for a roster change that it asks for. The answer carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChangeId(pub u64);
+
+/// What the store has of the blocks from a height on.
+#[derive(Clone, Debug)]
+pub enum Fetched {
+    /// The blocks.
+    Blocks {
+        /// The block that the first one stands on.
+        parent: BlockRef,
+        /// The blocks, in order; none if there is none with a certificate yet.
+        blocks: Vec<Checked<Block>>,
+        /// The certificate for the last of them.
+        certificate: Option<Certificate>,
+    },
+    /// That height was pruned.
+    Pruned {
+        /// The newest snapshot that can be sent instead, if there is one.
+        snapshot: Option<Box<Snapshot>>,
+    },
+}
+
+/// A snapshot that stands in the place of the log: verified, and durable in store and log.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    /// The block at whose state it was made: the applied tip from now on.
+    pub anchor: Anchor,
+    /// The state there.
+    pub state_root: StateRoot,
+    /// The commit certificate that came with it, for the anchor or a descendant, with its roster.
+    pub certificate: Proven,
+}
 
 /// Everything that can happen to a core. A failure of what it has asked for is not among it: if the
 /// disk says no, the node stops.
@@ -43,17 +81,25 @@ pub enum Event {
         /// The state after it.
         state_root: StateRoot,
     },
-    /// Blocks have been read from the store for a peer.
+    /// The store has been asked for blocks for a peer.
     Fetched {
         /// The peer that they are for.
         node: NodeId,
-        /// The block that the first one stands on.
-        parent: BlockRef,
-        /// The blocks, in order; none if the store does not have them.
-        blocks: Vec<Checked<Block>>,
-        /// The certificate for the last of them.
-        certificate: Option<Certificate>,
+        /// What the store has.
+        found: Fetched,
     },
+    /// The snapshot that was asked for has been installed; nothing if its source could not bring it,
+    /// or brought something else.
+    Installed(Option<Box<Installed>>),
+    /// Somebody wants another roster; answered by `Changed`.
+    Change {
+        /// The caller's name for it.
+        id: ChangeId,
+        /// The change.
+        change: Box<SignedRosterChange>,
+    },
+    /// The admins order a recovery, with this validator as its leader.
+    Recover(Box<SignedRecovery>),
     /// The operator wants another leader.
     Transfer {
         /// Who shall lead.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use quorate_chain::block::{Block, BlockKind, Item};
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
-use quorate_chain::ids::{BlockRef, Height, NodeId, StateRoot, TimeUs};
+use quorate_chain::ids::{BlockRef, Height, NodeId, RosterHash, StateRoot, TimeUs};
 use quorate_chain::roster::QuorumKind;
 use quorate_chain::statement::{SignedStatement, Statement};
 
@@ -27,23 +27,23 @@ impl Core {
     /// Leads the own term: a quorum has voted for it with this tip.
     pub(crate) fn lead(&mut self, election: Proven) {
         let tip = self.log.tip();
-        let (own, next) = (self.config.id, after(tip.block.height));
-        let start = self.config.chain_id.genesis_ref();
-        let others = tip.roster.ids().into_iter().filter(|id| *id != own);
-        let others = others.map(|id| (id, Progress::new(next, start, self.now.moment))).collect();
+        let roster_hash = tip.roster.hash();
         let item = Item::Opening(election.certificate.get().clone());
         self.role = Role::Leader(Box::new(Leader {
             election,
-            others,
+            others: BTreeMap::new(),
             tallies: BTreeMap::new(),
             told: Height::ZERO,
             beat: Beat(0),
             heartbeat: self.now.moment.after(self.config.heartbeat),
             checkup: self.now.moment.after(self.config.election_timeout),
+            asked: None,
+            serves: None,
             offered: None,
         }));
         self.acks.asked = self.log.committed().height.max(self.states.height());
-        self.offer(BlockKind::Opening, Some(item), Urgency::Now);
+        self.serve_members();
+        self.offer(BlockKind::Opening, Some(item), roster_hash, Urgency::Now);
     }
 
     /// Does what a leader may do by now: offer a slot, send blocks.
@@ -51,15 +51,24 @@ impl Core {
         if !matches!(self.role, Role::Leader(_)) {
             return;
         }
+        self.serve_members();
         self.offer_next();
         self.replicate();
         self.tell_committed();
+        self.leave_if_removed();
     }
 
     fn offer_next(&mut self) {
         let tip = self.log.tip().block;
         // Until its opening block stands, a leader has nothing else to seal.
-        if tip.term != self.ballot.term || self.is_full() {
+        if tip.term != self.ballot.term || self.is_full() || self.is_removed() {
+            return;
+        }
+        let Role::Leader(leader) = &self.role else { return };
+        if let Some(block) = self.roster_block() {
+            if leader.offered != Some((tip, Urgency::Now)) {
+                self.offer(block.kind, Some(block.item), block.roster_hash, Urgency::Now);
+            }
             return;
         }
         let idle = self.log.committed() == tip;
@@ -71,9 +80,9 @@ impl Core {
             (false, true) => (BlockKind::Transactions, Urgency::Idle),
             (false, false) => (BlockKind::Transactions, Urgency::Busy),
         };
-        let Role::Leader(leader) = &self.role else { return };
         if leader.offered != Some((tip, urgency)) {
-            self.offer(kind, None, urgency);
+            let roster_hash = self.log.tip().roster.hash();
+            self.offer(kind, None, roster_hash, urgency);
         }
     }
 
@@ -82,7 +91,13 @@ impl Core {
         !(room && self.log.bytes() < self.config.window_bytes)
     }
 
-    fn offer(&mut self, kind: BlockKind, item: Option<Item>, urgency: Urgency) {
+    fn offer(
+        &mut self,
+        kind: BlockKind,
+        item: Option<Item>,
+        roster_hash: RosterHash,
+        urgency: Urgency,
+    ) {
         let (executed, state_root) = self.executed();
         let tip = self.log.tip();
         let parent = tip.block;
@@ -91,13 +106,17 @@ impl Core {
             parent,
             term: self.ballot.term,
             proposer: self.config.id,
-            roster_hash: tip.roster.hash(),
+            roster_hash,
             time: TimeUs::new(self.now.time.get().max(tip.time.get())),
             executed,
             state_root,
             item,
             urgency,
-            room: if self.is_full() { 0 } else { self.config.message_bytes },
+            room: if self.is_full() || !kind.may_hold_transactions() {
+                0
+            } else {
+                self.config.message_bytes
+            },
         };
         if let Role::Leader(leader) = &mut self.role {
             leader.offered = Some((parent, urgency));
@@ -140,8 +159,9 @@ impl Core {
         let end = entry.anchor.block;
         self.log.branch(tip.block, vec![entry]);
         let ticket = self.disk.branch(tip.block, end);
-        let record = Record::Branch { above: tip.block, blocks: vec![block] };
+        let record = Record::Branch { above: tip.block, blocks: vec![block.clone()] };
         self.effects.push(Effect::Persist { ticket, record });
+        self.change_sealed(block.body().item.as_ref(), end.height);
     }
 
     /// Sends every peer the blocks that it has not been sent.

@@ -8,6 +8,7 @@ mod adopt;
 mod candidate;
 mod follower;
 mod leader;
+mod snapshots;
 
 pub mod ballot;
 pub mod commits;
@@ -18,6 +19,7 @@ pub mod event;
 pub mod jitter;
 pub mod judge;
 pub mod log;
+pub mod membership;
 pub mod message;
 pub mod progress;
 pub mod raft;

@@ -115,8 +115,19 @@ pub enum Message {
         /// A commit certificate for one of them, if there is one.
         certificate: Option<Certificate>,
     },
+    /// Offers a snapshot to somebody whose next block has been pruned here.
+    Snapshot(Box<Snapshot>),
     /// The leader asks the receiver to campaign (thesis 3.10).
     Handover(SignedStatement),
+}
+
+/// A snapshot that can be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The block at whose state it was made.
+    pub block: BlockRef,
+    /// The commit certificate that comes with it, for that block or a descendant, and its roster.
+    pub proof: Proof,
 }
 
 /// What a leader sends (Raft §5.3). Without blocks it is a heartbeat.

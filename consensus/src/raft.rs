@@ -243,9 +243,10 @@ impl Core {
                 self.log.release(height);
                 self.acks.asked = self.acks.asked.max(height);
             }
-            Event::Fetched { node, parent, blocks, certificate } => {
-                self.fetched(node, parent, blocks, certificate);
-            }
+            Event::Fetched { node, found } => self.fetched(node, found),
+            Event::Installed(installed) => self.installed(installed),
+            Event::Change { id, change } => self.change_asked(id, *change),
+            Event::Recover(_) => {}
             Event::Transfer { to: _ } => {}
         }
         self.advance();
@@ -298,6 +299,7 @@ impl Core {
             Message::Pulled { parent, blocks, certificate } => {
                 self.pulled(parent, blocks, certificate);
             }
+            Message::Snapshot(snapshot) => self.snapshot_offered(from, *snapshot),
             Message::Handover(_) => {}
         }
     }
@@ -367,6 +369,7 @@ impl Core {
     /// Becomes a follower in the own term.
     pub(crate) fn follow(&mut self, leader: Option<NodeId>) {
         if matches!(self.role, Role::Leader(_)) {
+            self.refuse_asked();
             self.effects.push(Effect::Withdraw);
         }
         let timeout = self.jitter.election_timeout(self.config.election_timeout, self.config.lead);

@@ -10,10 +10,11 @@
 use std::collections::BTreeMap;
 
 use quorate_chain::checked::Checked;
-use quorate_chain::ids::{BlockRef, Height, NodeId, Term};
+use quorate_chain::ids::{BlockRef, Height, NodeId, RosterHash, Term};
 use quorate_chain::statement::{SignedStatement, Statement};
 
 use crate::judge::Proven;
+use crate::membership::Asked;
 use crate::message::Beat;
 use crate::progress::Progress;
 use crate::time::Moment;
@@ -99,6 +100,10 @@ pub struct Leader {
     pub heartbeat: Moment,
     /// When to see whether a quorum has been heard.
     pub checkup: Moment,
+    /// The roster change that waits for its block.
+    pub asked: Option<Asked>,
+    /// The rosters at the committed tip and at the tip whose members are served.
+    pub serves: Option<(RosterHash, RosterHash)>,
     /// The parent of the slot that is on offer, and how urgent it was.
     pub offered: Option<(BlockRef, crate::effect::Urgency)>,
 }

@@ -14,7 +14,7 @@ use quorate_chain::checked::Checked;
 use quorate_chain::ids::{Height, NodeId, StateRoot, TimeUs};
 use quorate_consensus::config::{Config, Incarnation};
 use quorate_consensus::effect::{Effect, Urgency};
-use quorate_consensus::event::Event;
+use quorate_consensus::event::{Event, Fetched};
 use quorate_consensus::log::Anchor;
 use quorate_consensus::message::Message;
 use quorate_consensus::raft::{Core, Restored};
@@ -118,6 +118,7 @@ impl World {
             window_blocks: window,
             window_bytes: 1 << 20,
             message_bytes,
+            snapshot_every: 0,
             seed: u64::from(id),
         };
         let restored = Restored {
@@ -274,8 +275,10 @@ impl World {
                     below => node.chain[below - 1].block_ref(),
                 };
                 let (blocks, certificate) = node.fetch(from);
-                self.step(id, Event::Fetched { node: to, parent, blocks, certificate });
+                let found = Fetched::Blocks { parent, blocks, certificate };
+                self.step(id, Event::Fetched { node: to, found });
             }
+            Effect::Final(_) | Effect::Install { .. } | Effect::Changed { .. } => {}
             Effect::Halt(why) => {
                 assert!(self.may_halt, "node {id} halts: {why}");
                 let node = self.node(id);

@@ -26,6 +26,7 @@ pub fn name(message: &Message) -> &'static str {
         Message::Committed(_) => "Committed",
         Message::Pull { .. } => "Pull",
         Message::Pulled { .. } => "Pulled",
+        Message::Snapshot(_) => "Snapshot",
         Message::Handover(_) => "Handover",
     }
 }
@@ -76,6 +77,13 @@ fn message(message: &Message) -> String {
             let unknown = if *unknown { ", unknown leader" } else { "" };
             format!("lap {}, committed {}{unknown}", lap.0, at(*committed))
         }
+        Message::Snapshot(snapshot) => {
+            format!(
+                "at {}, certified {}",
+                at(snapshot.block),
+                at(snapshot.proof.certificate.block())
+            )
+        }
         Message::Stale(proof) => format!("term {}", proof.certificate.term()),
         Message::Committed(certificate) => at(certificate.block()),
         Message::Pull { committed } => format!("above {}", at(*committed)),
@@ -113,6 +121,10 @@ pub fn effect(id: u32, effect: &Effect) -> String {
         Effect::Withdraw => "withdraw the slot".to_owned(),
         Effect::Commit { block, .. } => format!("commit {}", at(*block)),
         Effect::Fetch { node, from, .. } => format!("fetch from {from} for {node}"),
+        Effect::Final(certificate) => format!("final {}", at(certificate.block())),
+        Effect::Changed { outcome: Ok(height), .. } => format!("change enters at {height}"),
+        Effect::Changed { outcome: Err(why), .. } => format!("change refused: {why}"),
+        Effect::Install { from, snapshot } => format!("install {} from {from}", at(snapshot.block)),
         Effect::Halt(why) => format!("halt: {why}"),
     };
     format!("{id}: {text}\n")
