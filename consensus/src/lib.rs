@@ -11,6 +11,7 @@ mod leader;
 mod snapshots;
 
 pub mod ballot;
+pub mod codec;
 pub mod commits;
 pub mod config;
 pub mod durability;

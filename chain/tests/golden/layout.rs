@@ -41,7 +41,7 @@ impl<'a> Sheet<'a> {
         }
     }
 
-    fn plain(&mut self, name: &str, length: usize) {
+    pub(crate) fn plain(&mut self, name: &str, length: usize) {
         let field = self.take(length);
         self.line(name, field);
     }
@@ -57,7 +57,7 @@ impl<'a> Sheet<'a> {
         self.plain(name, length);
     }
 
-    fn list(&mut self, name: &str, item: Layout) {
+    pub(crate) fn list(&mut self, name: &str, item: Layout) {
         self.counted(name, item);
     }
 
@@ -70,20 +70,20 @@ impl<'a> Sheet<'a> {
         count
     }
 
-    fn inner(&mut self, layout: Layout) {
+    pub(crate) fn inner(&mut self, layout: Layout) {
         self.depth += 1;
         layout(self);
         self.depth -= 1;
     }
 
-    fn option(&mut self, name: &str, value: Layout) {
+    pub(crate) fn option(&mut self, name: &str, value: Layout) {
         if self.tag(name, &["absent", "present"], 0) == 1 {
             self.inner(value);
         }
     }
 
     /// A byte that stands for one of several names, the first of which has the number `from`.
-    fn tag(&mut self, name: &str, names: &[&str], from: u8) -> u8 {
+    pub(crate) fn tag(&mut self, name: &str, names: &[&str], from: u8) -> u8 {
         let field = self.take(1);
         let meaning = names[usize::from(field[0] - from)];
         self.line(&format!("{name} = {meaning}"), field);
@@ -216,7 +216,7 @@ pub(crate) fn roster_change(s: &mut Sheet<'_>) {
     approvals(s);
 }
 
-fn block_ref(s: &mut Sheet<'_>) {
+pub(crate) fn block_ref(s: &mut Sheet<'_>) {
     s.plain("term", 8);
     s.plain("height", 8);
     s.plain("block hash", 32);

@@ -1,0 +1,79 @@
+//! What a core keeps and says, as bytes. The conventions are those of [`quorate_chain::codec`]: one
+//! encoding for each value, limits before allocation, nothing after the last field.
+//!
+//! Encoding is of what the core has: [`Record`] and [`Message`]. Decoding gives less, because bytes
+//! prove nothing, and the type says so:
+//!
+//! - [`Written`] is a record as the log has it. Whether what a validator reads back from its own log may
+//!   be taken for verified is for the replica to say, which owns the log.
+//!
+//! ```text
+//! record   1 ballot  term ‖ option of proof ‖ choice
+//!          2 branch  above: block ref ‖ blocks: list of block ≤ 4,096
+//! proof    certificate ‖ roster                     the roster is the one that the certificate names
+//! choice   1 open · 2 for: candidate ‖ tip · 3 spent
+//! ```
+//!
+//! A ballot's proof is of the ballot's term, and absent at term 0 only.
+//!
+//! Left out: a version. What is in a log is read by the program that wrote it or by a later one; the
+//! log's own header has a version.
+
+mod record;
+
+use quorate_chain::certificate::Certificate;
+use quorate_chain::codec::{Decode, DecodeError, Encode, Reader};
+use quorate_chain::roster::Roster;
+
+use crate::config::Incarnation;
+use crate::message::{Beat, Lap, Proof};
+
+pub use record::Written;
+
+#[expect(unused_imports, reason = "for the links above")]
+use crate::{effect::Record, message::Message};
+
+/// Blocks in one record or message, and acks in one message. No window is larger.
+pub const BLOCKS: usize = 4_096;
+
+/// Encodes a newtype as its bare value.
+macro_rules! numbers {
+    ($($number:ident $field:literal),*) => {
+        $(impl Encode for $number {
+            fn encode(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.0.to_be_bytes());
+            }
+        }
+        impl Decode for $number {
+            fn decode(from: &mut Reader) -> Result<Self, DecodeError> {
+                from.u64($field).map(Self)
+            }
+        })*
+    };
+}
+
+numbers! { Lap "lap", Beat "beat", Incarnation "incarnation" }
+
+/// Appends a proof by its parts.
+fn put_proof(out: &mut Vec<u8>, certificate: &Certificate, roster: &Roster) {
+    assert_eq!(certificate.roster_hash(), roster.hash(), "a proof brings the roster it names");
+    certificate.encode(out);
+    roster.encode(out);
+}
+
+impl Encode for Proof {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_proof(out, &self.certificate, &self.roster);
+    }
+}
+
+impl Decode for Proof {
+    fn decode(from: &mut Reader) -> Result<Self, DecodeError> {
+        let certificate = Certificate::decode(from)?;
+        let offset = from.offset();
+        let roster = Roster::decode(from)?;
+        let named = certificate.roster_hash() == roster.hash();
+        Reader::require(named, "roster", offset, "it is the one that the certificate names")?;
+        Ok(Self { certificate, roster })
+    }
+}
