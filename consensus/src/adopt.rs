@@ -69,6 +69,7 @@ impl Core {
         }
         self.log.commit(block);
         self.commits.reach(block.height);
+        self.acks.committed(block.height);
         self.effects.push(Effect::Commit { block, certificate });
     }
 

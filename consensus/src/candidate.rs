@@ -61,7 +61,7 @@ impl Core {
         let timeout = self.jitter.election_timeout(self.config.election_timeout, self.config.lead);
         let deadline = self.now.moment.after(timeout);
         let said = BTreeMap::new();
-        self.acks.signed.clear();
+        self.acks.enter(self.ballot.term);
         let candidate = Candidate { wanted, tip, said, handover: None, deadline };
         self.role = Role::Candidate(Box::new(candidate));
     }
@@ -90,7 +90,7 @@ impl Core {
     }
 
     /// Whether a leader of this term was heard lately.
-    fn hears_leader(&self) -> bool {
+    pub(crate) fn hears_leader(&self) -> bool {
         match &self.role {
             Role::Leader(_) => true,
             Role::Candidate(_) => false,

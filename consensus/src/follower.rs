@@ -45,6 +45,9 @@ impl Core {
         if !below && !self.log.contains(append.parent) {
             return self.reject(from, &append, false);
         }
+        if append.blocks.is_empty() {
+            self.acks.sent = 0;
+        }
         let last = append.blocks.last().map_or(append.parent, |block| block.block_ref());
         let blocks = append.blocks;
         if !self.take_from_leader(append.parent, blocks) {
@@ -93,7 +96,7 @@ impl Core {
             return;
         }
         let stored = follower.confirmed.height <= durable.height;
-        if !(follower.owes_answer && stored) && self.acks.signed.is_empty() {
+        if !(follower.owes_answer && stored) && self.acks.given.len() == self.acks.sent {
             return;
         }
         if stored {
@@ -106,7 +109,7 @@ impl Core {
             applied: self.states.height(),
             incarnation: self.config.incarnation,
             beat: follower.beat,
-            acks: std::mem::take(&mut self.acks.signed),
+            acks: self.acks.unsent(),
         };
         self.send(leader, message);
     }

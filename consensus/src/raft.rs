@@ -19,6 +19,7 @@
 //! Left out, for now: roster changes, reads, handovers, snapshots, recovery from a lost disk and the
 //! collecting of evidence.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use quorate_chain::block::Block;
@@ -115,8 +116,35 @@ pub(crate) struct Acks {
     pub(crate) asked: Height,
     /// How many are being signed.
     pub(crate) signing: usize,
-    /// Those that are to be sent.
-    pub(crate) signed: Vec<SignedStatement>,
+    /// Those given in the own term for blocks that are not known to be committed, in order.
+    pub(crate) given: VecDeque<SignedStatement>,
+    /// How many of these the leader has been sent. Messages are lost, and the last block of a busy
+    /// time has none after it that would commit it: so each heartbeat begins anew.
+    pub(crate) sent: usize,
+}
+
+impl Acks {
+    /// The acks that the leader may not have.
+    pub(crate) fn unsent(&mut self) -> Vec<SignedStatement> {
+        let unsent = self.given.iter().skip(self.sent).cloned().collect();
+        self.sent = self.given.len();
+        unsent
+    }
+
+    /// What was given in an older term counts no more. Who leads now has been sent nothing yet.
+    pub(crate) fn enter(&mut self, term: Term) {
+        self.given.retain(|ack| ack.statement.term() == term);
+        self.sent = 0;
+    }
+
+    /// Nobody waits any more for what was sent and is committed now.
+    pub(crate) fn committed(&mut self, height: Height) {
+        let done = |ack: &SignedStatement| ack.statement.block().height <= height;
+        while self.sent > 0 && self.given.front().is_some_and(done) {
+            self.given.pop_front();
+            self.sent -= 1;
+        }
+    }
 }
 
 impl Core {
@@ -165,7 +193,7 @@ impl Core {
             disk: Durability::new(tip),
             commits: Commits::restored(restored.certificate, applied),
             states: States::new(applied, restored.state_root),
-            acks: Acks { asked: applied, signing: 0, signed: Vec::new() },
+            acks: Acks { asked: applied, signing: 0, given: VecDeque::new(), sent: 0 },
             log,
             role: Role::Follower(follower),
             unsigned: Vec::new(),
@@ -373,7 +401,7 @@ impl Core {
             self.effects.push(Effect::Withdraw);
         }
         let timeout = self.jitter.election_timeout(self.config.election_timeout, self.config.lead);
-        self.acks.signed.clear();
+        self.acks.enter(self.ballot.term);
         self.role = Role::Follower(Follower {
             leader,
             heard: self.now.moment,
@@ -407,7 +435,11 @@ impl Core {
     /// Whether a statement may still be made: term and vote may have moved on since it was wanted.
     pub(crate) fn still_means(&self, statement: &Statement) -> bool {
         match *statement {
-            Statement::PreVote { term, .. } => Some(term) == self.ballot.term.next(),
+            Statement::PreVote { term, candidate, tip } => {
+                let own = candidate == self.config.id;
+                let granted = tip.rank() >= self.log.tip().block.rank() && !self.hears_leader();
+                Some(term) == self.ballot.term.next() && (own || granted)
+            }
             Statement::Vote { term, candidate, tip } => {
                 let choice = crate::ballot::Choice::For { candidate, tip };
                 term == self.ballot.term && self.ballot.choice == choice
@@ -435,8 +467,9 @@ impl Core {
             }
             Statement::Ack { .. } => match &self.role {
                 Role::Leader(_) => self.tally(said),
-                Role::Follower(_) => self.acks.signed.push(said.into_inner()),
-                Role::Candidate(_) => {}
+                Role::Follower(_) | Role::Candidate(_) => {
+                    self.acks.given.push_back(said.into_inner());
+                }
             },
             Statement::Handover { .. } => {}
         }
