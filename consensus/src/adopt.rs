@@ -3,12 +3,14 @@
 //! A tip never falls in rank. What is held is cut only for a range that ends in a block of the current
 //! term sent by its leader, in a block of higher rank that was pulled, or in a certified one. A block of
 //! the current term is never exchanged for another of the same term: then the leader has sealed twice,
-//! and is not listened to any more.
+//! and is not listened to any more. So it is with a leader whose calendar is far ahead: a block with such
+//! a time, once on the disks of a quorum, would be acked by nobody and built upon by everybody. It is
+//! taken only when it is certified.
 
 use quorate_chain::block::Block;
 use quorate_chain::certificate::{Certificate, CertificateKind};
 use quorate_chain::checked::Checked;
-use quorate_chain::ids::{BlockRef, Height, NodeId};
+use quorate_chain::ids::{BlockRef, Height, NodeId, TimeUs};
 
 use crate::ballot::Ballot;
 use crate::effect::{Effect, Halt, Record};
@@ -20,6 +22,9 @@ use crate::raft::Core;
 use crate::role::Role;
 use crate::states::Compared;
 
+/// How far ahead of the own calendar the time of a block may be: an hour.
+const CLOCK_AHEAD: u64 = 3_600_000_000;
+
 impl Core {
     /// Learns a commit certificate from whomever it comes.
     pub(crate) fn learn_commit(&mut self, certificate: &Certificate) {
@@ -28,7 +33,11 @@ impl Core {
         if known || certificate.kind() != CertificateKind::Commit {
             return;
         }
-        if block.height <= self.log.committed().height && block.term <= self.ballot.term {
+        // What is committed here already is worth a look only if it is another block.
+        let ours = self.log.anchor(block.height).map(|anchor| anchor.block);
+        let differs = ours.is_some_and(|ours| ours != block);
+        let committed = block.height <= self.log.committed().height;
+        if committed && !differs && block.term <= self.ballot.term {
             return;
         }
         let (chain_id, verifier) = (self.config.chain_id, &*self.verifier);
@@ -93,9 +102,11 @@ impl Core {
         let Some(last) = new.last().map(|entry| entry.anchor.block) else { return true };
         let cut = self.log.from(crate::progress::after(parent.block.height));
         if cut.take(1).any(|entry| entry.anchor.block.term == self.ballot.term) {
-            if let Role::Follower(follower) = &mut self.role {
-                follower.ignoring = true;
-            }
+            self.ignore_leader();
+            return false;
+        }
+        if self.timely(&parent, &new) < new.len() {
+            self.ignore_leader();
             return false;
         }
         let extends = self.log.tip().block == parent.block;
@@ -105,6 +116,32 @@ impl Core {
         }
         self.adopt(parent.block, new);
         true
+    }
+
+    fn ignore_leader(&mut self) {
+        if let Role::Follower(follower) = &mut self.role {
+            follower.ignoring = true;
+        }
+    }
+
+    /// How many of these blocks come before the first one whose time is too far ahead to take it
+    /// uncertified.
+    fn timely(&self, parent: &Anchor, new: &[Entry]) -> usize {
+        let certified = self.certified_part(new);
+        let mut below = new[..certified].last().map_or(parent.time, |entry| entry.anchor.time);
+        for (at, entry) in new.iter().enumerate().skip(certified) {
+            let time = std::mem::replace(&mut below, entry.anchor.time);
+            if self.is_ahead(entry.anchor.time, time) {
+                return at;
+            }
+        }
+        new.len()
+    }
+
+    /// Whether a time is too far ahead of the own calendar, and the parent's is not as far.
+    pub(crate) fn is_ahead(&self, time: TimeUs, parent: TimeUs) -> bool {
+        let latest = TimeUs::new(self.now.time.get().saturating_add(CLOCK_AHEAD));
+        time > latest && time > parent
     }
 
     /// Whether these blocks would fill more than two windows above the applied tip. Blocks that open a
@@ -119,8 +156,15 @@ impl Core {
 
     /// Whether a kept certificate is for one of these blocks.
     fn is_certified(&self, new: &[Entry]) -> bool {
+        self.certified_part(new) > 0
+    }
+
+    /// How many of these blocks are known to be certified, each by itself or by one above it.
+    fn certified_part(&self, new: &[Entry]) -> usize {
         let among = |block| new.iter().any(|entry| entry.anchor.block == block);
-        self.commits.on_chain(among).is_some()
+        let highest = self.commits.on_chain(among).map(|certificate| certificate.block());
+        let at = new.iter().position(|entry| Some(entry.anchor.block) == highest);
+        at.map_or(0, |last| last + 1)
     }
 
     /// Somebody brings a part of its chain.
@@ -136,7 +180,8 @@ impl Core {
         if matches!(self.role, Role::Leader(_)) {
             return;
         }
-        let Some((parent, new)) = self.judge_new(parent, blocks) else { return };
+        let Some((parent, mut new)) = self.judge_new(parent, blocks) else { return };
+        new.truncate(self.timely(&parent, &new));
         let Some(last) = new.last().map(|entry| entry.anchor.block) else { return };
         let higher = last.rank() > self.log.tip().block.rank();
         if !higher && !self.is_certified(&new) {
@@ -202,7 +247,7 @@ impl Core {
             }
             return;
         }
-        let blocks = self.blocks_from(crate::progress::after(committed.height));
+        let blocks = self.blocks_from(crate::progress::after(committed.height), |_| false);
         if blocks.is_empty() {
             return;
         }
@@ -211,19 +256,31 @@ impl Core {
         self.send(from, Message::Pulled { parent: committed, blocks, certificate });
     }
 
-    /// The blocks held from a height on, as many as fit in a message, at least one.
-    pub(crate) fn blocks_from(&self, from: Height) -> Vec<Checked<Block>> {
+    /// The blocks held from a height on: as many as fit in a message, at least one. Who must cut a
+    /// suffix for them takes no range that ends below it in rank, so it ends in a block for which
+    /// `enough` holds, or with a certificate for one of them, or at the tip, even if it does not fit.
+    pub(crate) fn blocks_from(
+        &self,
+        from: Height,
+        enough: impl Fn(BlockRef) -> bool,
+    ) -> Vec<Checked<Block>> {
         let mut room = self.config.message_bytes;
-        let mut blocks = Vec::new();
+        let mut blocks: Vec<Checked<Block>> = Vec::new();
         for entry in self.log.from(from) {
             let size = entry.block.bytes().len();
-            if size > room && !blocks.is_empty() {
+            let last = blocks.last().map(|block| block.block_ref()).filter(|_| size > room);
+            if last.is_some_and(|last| enough(last) || self.is_certified_within(from, last)) {
                 break;
             }
             room = room.saturating_sub(size);
             blocks.push(entry.block.clone());
         }
         blocks
+    }
+
+    fn is_certified_within(&self, from: Height, last: BlockRef) -> bool {
+        let newest = self.certificate_up_to(last.height).map(|certificate| certificate.block());
+        newest.is_some_and(|block| block.height >= from && block.height <= last.height)
     }
 
     /// The newest certificate for a block of this chain at or below a height. If there is none, the

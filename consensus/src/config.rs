@@ -28,7 +28,8 @@ pub struct Config {
     pub window_blocks: usize,
     /// Most bytes of blocks above the applied tip.
     pub window_bytes: usize,
-    /// Most bytes of blocks in one message.
+    /// About how many bytes of blocks are in one message. A range that is worth nothing cut short takes
+    /// more: at most what a window holds.
     pub message_bytes: usize,
     /// K: the state is certified at every height that is a multiple of it, for snapshots; never if 0.
     pub snapshot_every: u64,

@@ -14,9 +14,6 @@ use crate::raft::Core;
 use crate::role::Role;
 use crate::states::Compared;
 
-/// How far ahead of the own clock a header may be before it is not acked: an hour.
-const CLOCK_AHEAD: u64 = 3_600_000_000;
-
 impl Core {
     pub(crate) fn appended(&mut self, from: NodeId, append: Append) {
         if append.term < self.ballot.term {
@@ -130,9 +127,10 @@ impl Core {
             let (block, header) = (entry.anchor.block, entry.block.header());
             let votes = entry.anchor.roster.is_voter(self.config.id);
             if block.term == self.ballot.term && votes {
-                let latest = TimeUs::new(self.now.time.get().saturating_add(CLOCK_AHEAD));
+                let below = self.log.anchor(self.acks.asked).map_or(TimeUs::ZERO, |it| it.time);
                 // What does not fit yet holds back everything above: acks are given in order.
-                if self.states.compare(header) != Compared::Fits || header.time > latest {
+                let late = self.is_ahead(header.time, below);
+                if late || self.states.compare(header) != Compared::Fits {
                     return;
                 }
                 let (statement, roster_hash) = (Statement::Ack { block }, header.roster_hash);

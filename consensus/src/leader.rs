@@ -190,7 +190,7 @@ impl Core {
         if peer.introduced && ahead >= 2 * self.config.window_blocks as u64 {
             return;
         }
-        let blocks = self.blocks_from(from);
+        let blocks = self.blocks_from(from, |last| last.term == self.ballot.term);
         let below = from.previous().and_then(|below| self.log.anchor(below));
         let Some(parent) = below.map(|anchor| anchor.block) else { return };
         self.send_append(id, parent, blocks, None);

@@ -249,7 +249,10 @@ fn every_script_prints_what_it_printed() {
     let mut differing = Vec::new();
     for path in scripts {
         let stored = fs::read_to_string(&path).unwrap();
-        let played = play(&stored);
+        let played = std::panic::catch_unwind(|| play(&stored)).unwrap_or_else(|why| {
+            eprintln!("in {}", path.display());
+            std::panic::resume_unwind(why)
+        });
         if stored != played {
             if std::env::var_os("QUORATE_BLESS").is_some() {
                 fs::write(&path, &played).unwrap();
