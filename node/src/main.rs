@@ -1,6 +1,5 @@
-//! The `quorate` command. Nothing of it works yet.
+//! The `quorate` command.
 
-fn main() {
-    eprintln!("quorate: the node is not built yet; see README.md for what works today");
-    std::process::exit(1);
+fn main() -> std::process::ExitCode {
+    quorate_node::cli::main()
 }

@@ -1,0 +1,323 @@
+//! The list of settings.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use quorate_chain::roster::Lead;
+
+use super::values::{bytes, duration, show_bytes, show_duration};
+use super::{Config, Storage};
+
+/// A setting.
+#[derive(Clone, Copy)]
+pub struct Key {
+    /// Its name, as the file has it.
+    pub name: &'static str,
+    /// What its value is.
+    pub unit: &'static str,
+    /// What it is for.
+    pub meaning: &'static str,
+    /// A sensible value beside the default.
+    pub example: &'static str,
+    /// Sets it; `None` if the value cannot be read.
+    pub read: fn(&mut Config, &str) -> Option<()>,
+    /// Its value, as it would be written.
+    pub show: fn(&Config) -> String,
+}
+
+impl Key {
+    /// The flag, without the dashes before it.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        self.name.replace(['.', '_'], "-")
+    }
+
+    /// The environment variable.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("QUORATE_{}", self.name.replace('.', "_").to_uppercase())
+    }
+}
+
+const TIME: &str = "a time: 100ms, 2s";
+const SIZE: &str = "a size: 512KiB, 4MiB";
+const COUNT: &str = "a count, at least 1";
+
+fn parsed<T: FromStr>(to: &mut T, text: &str) -> Option<()> {
+    *to = text.parse().ok()?;
+    Some(())
+}
+
+fn count(to: &mut usize, text: &str) -> Option<()> {
+    *to = text.parse().ok().filter(|count| *count > 0)?;
+    Some(())
+}
+
+fn size(to: &mut usize, text: &str) -> Option<()> {
+    *to = usize::try_from(bytes(text)?).ok()?;
+    Some(())
+}
+
+fn multiaddress(text: &str) -> Option<String> {
+    let good = text.starts_with('/') && text.chars().all(|c| c.is_ascii_graphic());
+    good.then(|| text.to_owned())
+}
+
+fn optional(value: Option<impl Display>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
+fn lead(text: &str) -> Option<Option<Lead>> {
+    match text {
+        "roster" => Some(None),
+        "no" => Some(Some(Lead::No)),
+        "yes" => Some(Some(Lead::Yes)),
+        "prefer" => Some(Some(Lead::Prefer)),
+        _ => None,
+    }
+}
+
+const fn show_lead(lead: Option<Lead>) -> &'static str {
+    match lead {
+        None => "roster",
+        Some(Lead::No) => "no",
+        Some(Lead::Yes) => "yes",
+        Some(Lead::Prefer) => "prefer",
+    }
+}
+
+/// All settings.
+pub const KEYS: &[Key] = &[
+    Key {
+        name: "api.listen",
+        unit: "an address: 127.0.0.1:7600",
+        meaning: "where clients reach this node; port 0 takes a free one",
+        example: "0.0.0.0:7600",
+        read: |config, text| parsed(&mut config.api_listen, text),
+        show: |config| config.api_listen.to_string(),
+    },
+    Key {
+        name: "api.url",
+        unit: "a URL, or nothing for the one in the roster",
+        meaning: "what other nodes tell clients about where to find this one",
+        example: "http://node0.example.org:7600",
+        read: |config, text| {
+            let good =
+                text.is_empty() || text.starts_with("http://") || text.starts_with("https://");
+            config.api_url = good.then(|| Some(text.to_owned()).filter(|text| !text.is_empty()))?;
+            Some(())
+        },
+        show: |config| optional(config.api_url.as_ref()),
+    },
+    Key {
+        name: "api.connections",
+        unit: COUNT,
+        meaning: "most connections of clients at a time; more wait",
+        example: "128",
+        read: |config, text| count(&mut config.api_connections, text),
+        show: |config| config.api_connections.to_string(),
+    },
+    Key {
+        name: "api.header_timeout",
+        unit: TIME,
+        meaning: "how long a client may take to send the head of a request",
+        example: "5s",
+        read: |config, text| {
+            config.api_header_timeout = duration(text).filter(|time| !time.is_zero())?;
+            Some(())
+        },
+        show: |config| show_duration(config.api_header_timeout),
+    },
+    Key {
+        name: "p2p.listen",
+        unit: "a multiaddress: /ip4/127.0.0.1/tcp/7700",
+        meaning: "where other nodes reach this node",
+        example: "/ip4/0.0.0.0/tcp/7700",
+        read: |config, text| {
+            config.p2p_listen = multiaddress(text)?;
+            Some(())
+        },
+        show: |config| config.p2p_listen.clone(),
+    },
+    Key {
+        name: "p2p.peers",
+        unit: "multiaddresses that end in /p2p/ and the peer id, separated by commas",
+        meaning: "where to find other nodes, beside the addresses in the roster",
+        example: "/dns4/node1.example.org/tcp/7700/p2p/12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp",
+        read: |config, text| {
+            let items = text.split(',').filter(|item| !item.is_empty());
+            config.p2p_peers = items.map(multiaddress).collect::<Option<_>>()?;
+            Some(())
+        },
+        show: |config| config.p2p_peers.join(","),
+    },
+    Key {
+        name: "storage",
+        unit: "file or memory",
+        meaning: "where blocks and state are kept; in memory only if the genesis says testnet",
+        example: "memory",
+        read: |config, text| {
+            config.storage = match text {
+                "file" => Storage::File,
+                "memory" => Storage::Memory,
+                _ => return None,
+            };
+            Some(())
+        },
+        show: |config| match config.storage {
+            Storage::File => "file".to_owned(),
+            Storage::Memory => "memory".to_owned(),
+        },
+    },
+    Key {
+        name: "lead",
+        unit: "roster, no, yes or prefer",
+        meaning: "whether this validator wants to lead; roster: as the roster says",
+        example: "prefer",
+        read: |config, text| {
+            config.lead = lead(text)?;
+            Some(())
+        },
+        show: |config| show_lead(config.lead).to_owned(),
+    },
+    Key {
+        name: "heartbeat",
+        unit: TIME,
+        meaning: "how often a leader is heard when there is nothing to say",
+        example: "50ms",
+        read: |config, text| {
+            config.heartbeat = duration(text).filter(|time| !time.is_zero())?;
+            Some(())
+        },
+        show: |config| show_duration(config.heartbeat),
+    },
+    Key {
+        name: "election_timeout",
+        unit: TIME,
+        meaning: "the least time without a leader before a campaign; the same on all nodes",
+        example: "500ms",
+        read: |config, text| {
+            config.election_timeout = duration(text).filter(|time| !time.is_zero())?;
+            Some(())
+        },
+        show: |config| show_duration(config.election_timeout),
+    },
+    Key {
+        name: "block.interval",
+        unit: TIME,
+        meaning: "one block in each, empty ones too; 0s makes blocks on demand",
+        example: "100ms",
+        read: |config, text| {
+            config.block_interval = duration(text)?;
+            Some(())
+        },
+        show: |config| show_duration(config.block_interval),
+    },
+    Key {
+        name: "block.transactions",
+        unit: COUNT,
+        meaning: "most transactions that this node puts into a block",
+        example: "1000",
+        read: |config, text| count(&mut config.block_transactions, text),
+        show: |config| config.block_transactions.to_string(),
+    },
+    Key {
+        name: "block.bytes",
+        unit: SIZE,
+        meaning: "most bytes of transactions that this node puts into a block",
+        example: "1MiB",
+        read: |config, text| size(&mut config.block_bytes, text),
+        show: |config| show_bytes(config.block_bytes as u64),
+    },
+    Key {
+        name: "window.blocks",
+        unit: COUNT,
+        meaning: "most blocks in flight",
+        example: "16",
+        read: |config, text| count(&mut config.window_blocks, text),
+        show: |config| config.window_blocks.to_string(),
+    },
+    Key {
+        name: "window.bytes",
+        unit: SIZE,
+        meaning: "most bytes of blocks in flight",
+        example: "64MiB",
+        read: |config, text| size(&mut config.window_bytes, text),
+        show: |config| show_bytes(config.window_bytes as u64),
+    },
+    Key {
+        name: "message_bytes",
+        unit: SIZE,
+        meaning: "most bytes of blocks in one message to another node",
+        example: "1MiB",
+        read: |config, text| size(&mut config.message_bytes, text),
+        show: |config| show_bytes(config.message_bytes as u64),
+    },
+    Key {
+        name: "mempool.transactions",
+        unit: COUNT,
+        meaning: "most transactions that wait for a block; more are refused with 429",
+        example: "10000",
+        read: |config, text| count(&mut config.mempool_transactions, text),
+        show: |config| config.mempool_transactions.to_string(),
+    },
+    Key {
+        name: "mempool.bytes",
+        unit: SIZE,
+        meaning: "most bytes of transactions that wait for a block",
+        example: "16MiB",
+        read: |config, text| size(&mut config.mempool_bytes, text),
+        show: |config| show_bytes(config.mempool_bytes as u64),
+    },
+    Key {
+        name: "mempool.sender",
+        unit: COUNT,
+        meaning: "most transactions of one sender that wait for a block",
+        example: "256",
+        read: |config, text| count(&mut config.mempool_sender, text),
+        show: |config| config.mempool_sender.to_string(),
+    },
+    Key {
+        name: "wal.segment",
+        unit: SIZE,
+        meaning: "size of a file of the log; three of them are kept at least",
+        example: "4MiB",
+        read: |config, text| {
+            config.wal_segment = bytes(text)?;
+            Some(())
+        },
+        show: |config| show_bytes(config.wal_segment),
+    },
+    Key {
+        name: "verify_threads",
+        unit: COUNT,
+        meaning: "threads that check signatures of what comes in",
+        example: "4",
+        read: |config, text| count(&mut config.verify_threads, text),
+        show: |config| config.verify_threads.to_string(),
+    },
+    Key {
+        name: "read_threads",
+        unit: COUNT,
+        meaning: "threads that read blocks for nodes that lag behind",
+        example: "1",
+        read: |config, text| count(&mut config.read_threads, text),
+        show: |config| config.read_threads.to_string(),
+    },
+    Key {
+        name: "seed",
+        unit: "a number",
+        meaning: "where the choice of election timeouts begins; 0 takes a random one",
+        example: "7",
+        read: |config, text| parsed(&mut config.seed, text),
+        show: |config| config.seed.to_string(),
+    },
+    Key {
+        name: "log",
+        unit: "error, warn, info, debug or trace",
+        meaning: "how much is told on standard error",
+        example: "debug",
+        read: |config, text| parsed(&mut config.log, text),
+        show: |config| config.log.to_string().to_lowercase(),
+    },
+];

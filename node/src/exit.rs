@@ -1,0 +1,62 @@
+//! How a process ends: the one list of exit codes, for scripts.
+
+use std::process::ExitCode;
+
+/// Why a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Exit {
+    /// All is well.
+    Success = 0,
+    /// We are wrong.
+    Bug = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// Configuration, keys or genesis are wrong.
+    Configuration = 3,
+    /// No node answered.
+    NoNode = 4,
+    /// There is no such thing.
+    NotFound = 5,
+    /// No leader or no quorum, a time-out, or an outcome that nobody knows yet.
+    NoQuorum = 6,
+    /// A node has said no.
+    Rejected = 7,
+    /// A proof or a state is not what it should be.
+    Verification = 8,
+    /// What is stored is locked, damaged or full, or the disk failed.
+    Storage = 9,
+    /// Refused, because going on would not be safe.
+    Unsafe = 10,
+}
+
+impl Exit {
+    /// The number that the shell sees.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// Why a command or a node ended early: a sentence, and the exit code that goes with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{sentence}")]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// What a person needs to know.
+    pub sentence: String,
+}
+
+impl Failure {
+    /// A failure.
+    pub fn new(exit: Exit, why: impl std::fmt::Display) -> Self {
+        Self { exit, sentence: why.to_string() }
+    }
+}
