@@ -1,0 +1,430 @@
+//! The driver: it owns the core and the mempool, and turns what happens into what is to be done.
+//!
+//! One input is handled at a time. The core's effects are carried out in order: statements are signed
+//! and blocks sealed at once, and what was signed goes back into the core before [`Driver::handle`]
+//! returns; everything that takes time becomes an output. The driver reads the store for three things: the
+//! nonces of a sender whose transactions begin to wait, where a transaction with a used nonce stands, and
+//! nothing else.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use quorate_chain::checked::Checked;
+use quorate_chain::crypto::Signer;
+use quorate_chain::ids::{ChainId, Height, NodeId, Term};
+use quorate_chain::state::StateRead;
+use quorate_chain::statement::SignedStatement;
+use quorate_chain::transaction::SignedTransaction;
+use quorate_consensus::effect::{Effect, Record};
+use quorate_consensus::event::Event;
+use quorate_consensus::raft::{Core, Standing};
+use quorate_consensus::time::{Moment, Now};
+use quorate_wal::Space;
+
+use crate::forward::Forwarder;
+use crate::io::{
+    Answer, Applied, ApplyJob, FetchJob, Fetched, Input, JournalJob, Notice, Output, Placed,
+    Refusal, Stop, Submission, Unreadable, Written,
+};
+use crate::mempool::{Gone, Load, Mempool, Room};
+use crate::seal::{self, Sealer};
+use crate::setup::Setup;
+use crate::store::{Store, StoreReader};
+
+/// What the outside may know of a driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// What it is.
+    pub standing: Standing,
+    /// The term.
+    pub term: Term,
+    /// Who leads it, as far as is known.
+    pub leader: Option<NodeId>,
+    /// The last block held.
+    pub tip: quorate_chain::ids::BlockRef,
+    /// The committed tip.
+    pub committed: quorate_chain::ids::BlockRef,
+    /// The applied tip.
+    pub applied: quorate_chain::ids::BlockRef,
+    /// The height up to which the store survives a power cut.
+    pub checkpointed: Height,
+    /// How much waits in the mempool.
+    pub mempool: Load,
+    /// How much room the disk has.
+    pub space: Space,
+}
+
+/// The owner of the core and the mempool.
+pub struct Driver<S: Store> {
+    chain_id: ChainId,
+    id: NodeId,
+    signer: Arc<dyn Signer>,
+    core: Core,
+    reader: S::Reader,
+    mempool: Mempool,
+    sealer: Sealer,
+    forwarder: Forwarder,
+    /// The height up to which blocks were given to the applier.
+    handed: Height,
+    checkpointed: Height,
+    space: Space,
+    /// The leader that was last told of.
+    told: (Term, Option<NodeId>),
+    stopping: bool,
+    stopped: bool,
+}
+
+impl<S: Store> Driver<S> {
+    pub(crate) fn new(setup: &Setup, core: Core, reader: S::Reader, space: Space) -> Self {
+        let limits = &setup.limits;
+        let room = Room {
+            transactions: limits.mempool_transactions,
+            bytes: limits.mempool_bytes,
+            sender: limits.mempool_sender,
+        };
+        let mut mempool = Mempool::new(room);
+        let applied = core.log().applied().block.height;
+        mempool.branch(applied, core.log().from(applied).map(|entry| &entry.block));
+        Self {
+            chain_id: setup.chain_id,
+            id: setup.id,
+            signer: Arc::clone(&setup.signer),
+            told: (core.term(), None),
+            core,
+            reader,
+            mempool,
+            sealer: Sealer::new(
+                limits.block_interval,
+                limits.block_transactions,
+                limits.block_bytes,
+            ),
+            forwarder: Forwarder::new(limits.forward_again, limits.forward_bytes),
+            handed: applied,
+            checkpointed: applied,
+            space,
+            stopping: false,
+            stopped: false,
+        }
+    }
+
+    /// When it wants a tick, if nothing happens before.
+    #[must_use]
+    pub fn deadline(&self) -> Moment {
+        let others = [self.sealer.deadline(), self.forwarder.deadline()];
+        others.into_iter().flatten().fold(self.core.deadline(), Moment::min)
+    }
+
+    /// What the outside may know.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let log = self.core.log();
+        Status {
+            standing: self.core.standing(),
+            term: self.core.term(),
+            leader: self.core.leader(),
+            tip: log.tip().block,
+            committed: log.committed(),
+            applied: log.applied().block,
+            checkpointed: self.checkpointed,
+            mempool: self.mempool.load(),
+            space: self.space,
+        }
+    }
+
+    /// The core, to look at.
+    #[must_use]
+    pub const fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// Handles one input. What is to be done is appended to `out`, in order.
+    pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        if self.stopped {
+            return;
+        }
+        match input {
+            Input::Tick => self.step(now, Event::Tick, out),
+            Input::Received { from, message } => {
+                self.step(now, Event::Received { from, message }, out);
+            }
+            Input::LinkLost { node } => self.step(now, Event::LinkLost { node }, out),
+            Input::Submit { submission, transaction } => {
+                self.submitted(submission, transaction, out);
+            }
+            Input::Forwarded { from, transactions } => self.forwarded(from, transactions, out),
+            Input::Transfer { to } => self.step(now, Event::Transfer { to }, out),
+            Input::Written(Written { ticket, space }) => {
+                self.space = space;
+                if let Some(ticket) = ticket {
+                    self.step(now, Event::Persisted { ticket }, out);
+                }
+            }
+            Input::Applied(applied) => self.applied(now, applied, out),
+            Input::Fetched(Fetched { node, found }) => {
+                self.step(now, Event::Fetched { node, found }, out);
+            }
+            Input::Installed(installed) => self.step(now, Event::Installed(installed), out),
+            Input::Change { id, change } => self.step(now, Event::Change { id, change }, out),
+            Input::Recover(order) => self.step(now, Event::Recover(order), out),
+            Input::Shutdown => self.shutdown(out),
+        }
+        self.seal_due(now, out);
+        self.forward_due(now, out);
+        self.tell_leader(out);
+    }
+
+    /// Gives the core an event and does what it wants done, and then what follows from that.
+    fn step(&mut self, now: Now, event: Event, out: &mut Vec<Output>) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for effect in self.core.step(now, event) {
+                self.carry_out(effect, &mut events, out);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect, events: &mut VecDeque<Event>, out: &mut Vec<Output>) {
+        match effect {
+            Effect::Persist { ticket, record } => {
+                if let Record::Branch { above, blocks } = &record {
+                    self.branched(above.height, blocks, out);
+                }
+                out.push(Output::Write(JournalJob { ticket, record }));
+            }
+            Effect::Send { to, message } => out.push(Output::Send { to, message }),
+            Effect::Sign { statement, roster_hash } => {
+                let message = statement.message(self.chain_id, roster_hash);
+                let (signer, signature) = (self.id, self.signer.sign(&message));
+                let said = SignedStatement { statement, roster_hash, signer, signature };
+                events.push_back(Event::Signed(Checked::vouch(said)));
+            }
+            Effect::Offer(slot) => self.sealer.offer(*slot),
+            Effect::Withdraw => self.sealer.withdraw(),
+            Effect::Commit { block, certificate } => {
+                let first = Height::new(self.handed.get() + 1);
+                let log = self.core.log();
+                let new =
+                    log.from(first).take_while(|entry| entry.anchor.block.height <= block.height);
+                let blocks = new.map(|entry| (entry.block.clone(), entry.anchor.clone()));
+                let blocks = blocks.collect();
+                self.handed = block.height;
+                out.push(Output::Apply(ApplyJob { blocks, certificate }));
+                out.push(Output::Notice(Notice::Committed { block }));
+            }
+            Effect::Fetch { node, from, bytes } => {
+                out.push(Output::Fetch(FetchJob { node, from, bytes }));
+            }
+            Effect::Final(certificate) => out.push(Output::Keep(certificate)),
+            Effect::Changed { id, outcome } => out.push(Output::Changed { id, outcome }),
+            Effect::Install { from, snapshot } => out.push(Output::Install { from, snapshot }),
+            Effect::Halt(halt) => self.stop(halt.into(), out),
+        }
+    }
+
+    fn stop(&mut self, why: Stop, out: &mut Vec<Output>) {
+        self.stopped = true;
+        self.answer_unknown(out);
+        out.push(Output::Stop(why));
+    }
+
+    fn branched(
+        &mut self,
+        above: Height,
+        blocks: &[Checked<quorate_chain::block::Block>],
+        out: &mut Vec<Output>,
+    ) {
+        let cut = self.mempool.branch(above, blocks);
+        for transaction in cut {
+            // It was verified with its block. If there is no room, whoever wants it sends it again.
+            if self.take(Checked::vouch(transaction), None, out).is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Takes a transaction that is not there yet; `None` if the store cannot be read.
+    fn take(
+        &mut self,
+        transaction: Checked<SignedTransaction>,
+        submission: Option<Submission>,
+        out: &mut Vec<Output>,
+    ) -> Option<Result<(), Refusal>> {
+        let (id, sender) = (transaction.id(), transaction.content().sender);
+        let nonces = match self.mempool.nonces(sender) {
+            Some(nonces) => nonces,
+            None => self.read(|reader| reader.nonces(sender), out)?,
+        };
+        let applied = self.core.log().applied().block.height;
+        let taken = self.mempool.take(transaction, nonces, applied, submission);
+        if taken.is_ok() {
+            self.forwarder.add(id);
+        }
+        Some(taken)
+    }
+
+    /// Reads the store; a store that cannot be read stops the node.
+    fn read<T>(
+        &mut self,
+        what: impl FnOnce(&S::Reader) -> Result<T, S::Error>,
+        out: &mut Vec<Output>,
+    ) -> Option<T> {
+        match what(&self.reader) {
+            Ok(found) => Some(found),
+            Err(error) => {
+                self.stop(Stop::Store(Unreadable(Arc::new(error))), out);
+                None
+            }
+        }
+    }
+
+    fn submitted(
+        &mut self,
+        submission: Submission,
+        transaction: Checked<SignedTransaction>,
+        out: &mut Vec<Output>,
+    ) {
+        let id = transaction.id();
+        let refused = if self.stopping {
+            Err(Refusal::Stopping)
+        } else if self.mempool.contains(id) {
+            self.mempool.wait(id, submission)
+        } else if self.space > Space::Ok {
+            Err(Refusal::DiskLow)
+        } else {
+            match self.take(transaction, Some(submission), out) {
+                Some(taken) => taken,
+                // The node stops, and so nobody knows.
+                None => return out.push(Output::Answer { submission, answer: Answer::Unknown }),
+            }
+        };
+        let Err(refusal) = refused else { return };
+        // Only what stands in the chain can have used the nonce.
+        let used = matches!(refusal, Refusal::NonceUsed | Refusal::Expired);
+        let place = if used { self.read(|reader| reader.place(id), out) } else { Some(None) };
+        let answer = match place {
+            Some(Some(place)) => {
+                let (block, index, status) = (place.block, place.index, place.outcome.status);
+                Answer::Placed(Placed { block, index, status, duplicate: true })
+            }
+            Some(None) => Answer::Refused(refusal),
+            None => Answer::Unknown,
+        };
+        out.push(Output::Answer { submission, answer });
+    }
+
+    fn forwarded(
+        &mut self,
+        from: NodeId,
+        transactions: Vec<Checked<SignedTransaction>>,
+        out: &mut Vec<Output>,
+    ) {
+        // Whoever forwards to another than the leader will learn who leads, and forward again.
+        if self.core.standing() != Standing::Leader || self.stopping {
+            return;
+        }
+        for transaction in transactions {
+            if self.mempool.contains(transaction.id()) {
+                continue;
+            }
+            let taken = match self.space {
+                Space::Ok => self.take(transaction, None, out),
+                Space::Low | Space::Reserve => Some(Err(Refusal::DiskLow)),
+            };
+            match taken {
+                Some(Ok(())) => {}
+                Some(Err(refusal)) => {
+                    out.push(Output::Notice(Notice::NotTaken { from, refusal }));
+                }
+                None => return,
+            }
+        }
+    }
+
+    fn applied(&mut self, now: Now, applied: Applied, out: &mut Vec<Output>) {
+        for block in applied.blocks {
+            let (at, state_root) = (block.block, block.state_root);
+            for gone in self.mempool.applied(at, &block.outcomes) {
+                match gone {
+                    Gone::Answers(submissions, answer) => {
+                        out.extend(submissions.into_iter().map(|submission| Output::Answer {
+                            submission,
+                            answer: answer.clone(),
+                        }));
+                    }
+                    Gone::Silent(reason) => out.push(Output::Notice(Notice::Dropped { reason })),
+                }
+            }
+            self.step(now, Event::Applied { height: at.height, state_root }, out);
+            if self.stopped {
+                return;
+            }
+        }
+        if applied.checkpointed > self.checkpointed {
+            self.checkpointed = applied.checkpointed;
+            let below = Height::new(self.checkpointed.get() + 1);
+            out.push(Output::Prune { below });
+        }
+    }
+
+    fn shutdown(&mut self, out: &mut Vec<Output>) {
+        self.stopping = true;
+        self.answer_unknown(out);
+    }
+
+    fn answer_unknown(&mut self, out: &mut Vec<Output>) {
+        let waiting = self.mempool.abandon();
+        let unknown = |submission| Output::Answer { submission, answer: Answer::Unknown };
+        out.extend(waiting.into_iter().map(unknown));
+    }
+
+    /// Seals blocks as long as one is due.
+    fn seal_due(&mut self, now: Now, out: &mut Vec<Output>) {
+        while let Some(slot) = self.sealer.due(now.moment, self.mempool.free()) {
+            let Some(height) = slot.parent.height.next() else { return };
+            let (count, bytes) = self.sealer.caps(slot);
+            let empty = self.sealer.may_be_empty(slot);
+            let batch = self.mempool.batch(height, count, bytes);
+            if batch.is_empty() && !empty {
+                return;
+            }
+            let transactions = batch.len();
+            let Some(slot) = self.sealer.take(now.moment) else { return };
+            let sealed = seal::seal(slot, batch, now, self.chain_id, &*self.signer);
+            let block = sealed.expect("a block within the caps is one that the format allows");
+            let notice = Notice::Sealed { block: block.block_ref(), transactions };
+            out.push(Output::Notice(notice));
+            self.step(now, Event::Sealed(block), out);
+            if self.stopped {
+                return;
+            }
+        }
+    }
+
+    fn forward_due(&mut self, now: Now, out: &mut Vec<Output>) {
+        let leader = self.core.leader().filter(|leader| *leader != self.id);
+        let transactions = self.forwarder.next(now.moment, leader, &self.mempool);
+        if let Some(to) = leader
+            && !transactions.is_empty()
+        {
+            out.push(Output::Forward { to, transactions });
+        }
+    }
+
+    fn tell_leader(&mut self, out: &mut Vec<Output>) {
+        let (term, leader) = (self.core.term(), self.core.leader());
+        if self.told != (term, leader) {
+            self.told = (term, leader);
+            out.push(Output::Notice(Notice::Leader { term, leader }));
+        }
+    }
+
+    /// Checks the invariants of what it owns.
+    ///
+    /// # Panics
+    /// If one does not hold.
+    pub fn check(&self) {
+        self.core.check();
+        self.mempool.check();
+        self.forwarder.check(&self.mempool);
+    }
+}

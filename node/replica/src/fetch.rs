@@ -1,0 +1,35 @@
+//! Reading blocks for another node that lacks them.
+
+use quorate_chain::checked::Checked;
+use quorate_chain::state::StateRead;
+use quorate_consensus::event::Fetched as Found;
+
+use crate::io::{FetchJob, Fetched};
+use crate::store::StoreReader;
+
+/// Reads blocks from the store. The range ends at a block with a certificate: whoever must cut a suffix
+/// for it could not take less.
+///
+/// # Errors
+/// If the store cannot be read: then the node must stop.
+pub fn fetch<R: StoreReader>(
+    reader: &R,
+    job: FetchJob,
+) -> Result<Fetched, <R as StateRead>::Error> {
+    let FetchJob { node, from, bytes } = job;
+    if let Some(range) = reader.range(from, bytes)? {
+        // What is in the store was verified before it was stored.
+        let blocks = range.blocks.into_iter().map(Checked::vouch).collect();
+        let (parent, certificate) = (range.parent, Some(range.certificate));
+        return Ok(Fetched { node, found: Found::Blocks { parent, blocks, certificate } });
+    }
+    let kept = reader.oldest()?.is_none_or(|oldest| oldest <= from);
+    let found = match reader.standing()? {
+        Some(standing) if kept => {
+            let parent = standing.applied.block;
+            Found::Blocks { parent, blocks: Vec::new(), certificate: None }
+        }
+        Some(_) | None => Found::Pruned { snapshot: None },
+    };
+    Ok(Fetched { node, found })
+}

@@ -1,0 +1,158 @@
+//! The journal: it owns the log, and makes records durable.
+//!
+//! One call of [`Journal::write`] takes all jobs that wait and makes them durable with one sync, as far
+//! as they fit into one group. The newest ballot is the preamble of the log, so that no pruning can
+//! forget a vote. Records become durable in the order in which they were given.
+//!
+//! A full disk is not an error: what could not be written waits, [`Written::space`] says how much
+//! room is left, and the next call tries again. Everything else that the disk refuses is final.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use quorate_chain::codec::Encode;
+use quorate_chain::ids::Height;
+use quorate_consensus::effect::{Record, Ticket};
+use quorate_wal::{Disk, Entry, Error, Options, Space, Tag, Wal};
+
+use crate::io::{JournalJob, Written};
+use crate::record::{self, BRANCH, Life};
+
+/// A record on its way into the log.
+#[derive(Clone, Debug)]
+struct Piece {
+    /// The tag of a record; the preamble has none.
+    tag: Option<Tag>,
+    payload: Bytes,
+    /// The job that is done with it.
+    ends: Option<Ticket>,
+}
+
+/// The owner of the log.
+#[derive(Debug)]
+pub struct Journal<D> {
+    wal: Wal<D>,
+    life: Life,
+    max_record: usize,
+    waiting: VecDeque<Piece>,
+    /// The last job in the staged group.
+    staged: Option<Ticket>,
+    /// The last job that is durable.
+    done: Option<Ticket>,
+}
+
+impl<D: Disk> Journal<D> {
+    pub(crate) fn new(wal: Wal<D>, life: Life, options: &Options) -> Self {
+        let max_record = options.max_record;
+        Self { wal, life, max_record, waiting: VecDeque::new(), staged: None, done: None }
+    }
+
+    /// Writes down that a life begins.
+    pub(crate) fn begin(&mut self) -> Result<(), Error> {
+        let payload = self.life.to_bytes();
+        self.waiting.push_back(Piece { tag: None, payload, ends: None });
+        self.write_waiting()
+    }
+
+    /// Makes these jobs durable, and what waits from before.
+    ///
+    /// # Errors
+    /// If the disk failed: then the node must stop.
+    pub fn write(&mut self, jobs: impl IntoIterator<Item = JournalJob>) -> Result<Written, Error> {
+        for JournalJob { ticket, record } in jobs {
+            self.stage(ticket, record);
+        }
+        let written = self.write_waiting();
+        match written {
+            Ok(()) | Err(Error::NoSpace { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Written { ticket: self.done, space: self.space() })
+    }
+
+    fn stage(&mut self, ticket: Ticket, record: Record) {
+        match record {
+            Record::Ballot(ballot) => {
+                self.life.ballot = ballot;
+                let payload = self.life.to_bytes();
+                self.waiting.push_back(Piece { tag: None, payload, ends: Some(ticket) });
+            }
+            Record::Branch { above, blocks } => {
+                let parts = record::parts(above, &blocks, self.max_record);
+                let piece = |(tag, payload)| Piece { tag: Some(tag), payload, ends: None };
+                self.waiting.extend(parts.into_iter().map(piece));
+                if let Some(last) = self.waiting.back_mut() {
+                    last.ends = Some(ticket);
+                }
+            }
+        }
+    }
+
+    fn write_waiting(&mut self) -> Result<(), Error> {
+        while let Some(piece) = self.waiting.front() {
+            if !self.wal.fits(piece.payload.len()) {
+                self.commit()?;
+            }
+            let Some(piece) = self.waiting.front() else { break };
+            let payload = &piece.payload[..];
+            let entry = match piece.tag {
+                Some(tag) => Entry::Record { kind: BRANCH, tag, payload },
+                None => Entry::Preamble(payload),
+            };
+            self.wal.push(entry)?;
+            self.staged = piece.ends.or(self.staged);
+            self.waiting.pop_front();
+        }
+        self.commit()
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        self.wal.commit()?;
+        self.done = self.staged.or(self.done);
+        Ok(())
+    }
+
+    /// Whether something waits for room on the disk.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty() || self.staged > self.done
+    }
+
+    /// Lets go of what is below a height. Returns how many segments are gone.
+    ///
+    /// # Errors
+    /// If the disk failed: then the node must stop.
+    pub fn prune(&mut self, below: Height) -> Result<usize, Error> {
+        match self.wal.prune(below.get()) {
+            // The note that must come first does not fit; there will be another time.
+            Err(Error::NoSpace { .. }) => Ok(0),
+            pruned => pruned,
+        }
+    }
+
+    /// One bounded step of what is better done while nothing waits; true if there is more to do.
+    ///
+    /// # Errors
+    /// If the disk failed: then the node must stop.
+    pub fn idle_work(&mut self) -> Result<bool, Error> {
+        self.wal.idle_work()
+    }
+
+    /// How much room there is.
+    #[must_use]
+    pub fn space(&self) -> Space {
+        if self.is_waiting() { Space::Reserve } else { self.wal.space() }
+    }
+
+    /// The log, to look at.
+    #[must_use]
+    pub const fn wal(&self) -> &Wal<D> {
+        &self.wal
+    }
+
+    /// Gives the disk back.
+    #[must_use]
+    pub fn into_disk(self) -> D {
+        self.wal.into_disk()
+    }
+}

@@ -1,0 +1,422 @@
+//! Transactions that wait for their place in the chain.
+//!
+//! A transaction is kept from when it is taken until it has been applied or never can be. While it
+//! stands in a block that is not applied it is *in flight* and not offered; if that block is cut, it is
+//! offered again, and so is what others had put into it.
+//!
+//! - Each id is there once, each nonce of a sender too: the first one wins.
+//! - Room is bounded by count and bytes, and by count for each sender. What does not fit is refused;
+//!   nothing that was taken is pushed out.
+//! - A batch takes one transaction of each sender in turn, each sender's in the order of nonces, and
+//!   the next batch goes on with the sender after the last one.
+//! - A batch holds nothing that would be void: nonces are judged by the applied state and by what is in
+//!   flight.
+//!
+//! Left out: priorities and replacement. There are no fees.
+
+mod flight;
+
+use std::collections::btree_map::Values;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound::{Excluded, Included, Unbounded};
+
+use quorate_chain::block::Block;
+use quorate_chain::checked::Checked;
+use quorate_chain::ids::{AccountKey, BlockRef, Height, Nonce, TxId};
+use quorate_chain::outcome::{Outcome, Status};
+use quorate_chain::state::{NonceError, Nonces};
+use quorate_chain::transaction::SignedTransaction;
+
+use crate::io::{Answer, Dropped, Placed, Refusal, Submission};
+use flight::Flight;
+
+/// Most submissions of one transaction that wait.
+const WAITERS: usize = 64;
+
+/// How much there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Most transactions.
+    pub(crate) transactions: usize,
+    /// Most bytes.
+    pub(crate) bytes: usize,
+    /// Most transactions of one sender.
+    pub(crate) sender: usize,
+}
+
+/// A transaction that waits.
+#[derive(Debug)]
+struct Waiting {
+    transaction: Checked<SignedTransaction>,
+    submissions: Vec<Submission>,
+}
+
+/// A sender some of whose transactions wait.
+#[derive(Debug)]
+struct Sender {
+    /// Its nonces in the applied state.
+    nonces: Nonces,
+    waiting: BTreeMap<Nonce, Waiting>,
+}
+
+/// A sender whose turn comes while a batch is made.
+struct Line<'a> {
+    account: AccountKey,
+    /// Its nonces after what is in flight and in the batch.
+    nonces: Nonces,
+    waiting: Values<'a, Nonce, Waiting>,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Transactions.
+    pub transactions: usize,
+    /// Bytes.
+    pub bytes: usize,
+}
+
+impl Load {
+    fn add(&mut self, bytes: usize) {
+        self.transactions += 1;
+        self.bytes += bytes;
+    }
+
+    fn remove(&mut self, bytes: usize) {
+        self.transactions -= 1;
+        self.bytes -= bytes;
+    }
+}
+
+/// What is to be said of a transaction that is gone.
+pub(crate) enum Gone {
+    /// Answers for all who wait.
+    Answers(Vec<Submission>, Answer),
+    /// Nobody waits for it.
+    Silent(Dropped),
+}
+
+/// Transactions that wait.
+///
+/// Invariants, checked by [`Mempool::check`]: an id is known exactly if its transaction is there; the
+/// loads are those of the transactions; no sender is there without a transaction.
+#[derive(Debug)]
+pub(crate) struct Mempool {
+    room: Room,
+    senders: BTreeMap<AccountKey, Sender>,
+    ids: BTreeMap<TxId, (AccountKey, Nonce)>,
+    expiries: BTreeSet<(Height, TxId)>,
+    flight: Flight,
+    /// All of it.
+    all: Load,
+    /// What is not in flight.
+    free: Load,
+    /// The sender that was served last.
+    served: Option<AccountKey>,
+}
+
+impl Mempool {
+    pub(crate) fn new(room: Room) -> Self {
+        Self {
+            room,
+            senders: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            expiries: BTreeSet::new(),
+            flight: Flight::default(),
+            all: Load::default(),
+            free: Load::default(),
+            served: None,
+        }
+    }
+
+    /// How much there is.
+    pub(crate) const fn load(&self) -> Load {
+        self.all
+    }
+
+    /// How much of it is not in flight.
+    pub(crate) const fn free(&self) -> Load {
+        self.free
+    }
+
+    /// Whether this transaction is there.
+    pub(crate) fn contains(&self, id: TxId) -> bool {
+        self.ids.contains_key(&id)
+    }
+
+    /// One more submission waits for a transaction that is there.
+    pub(crate) fn wait(&mut self, id: TxId, submission: Submission) -> Result<(), Refusal> {
+        let Some(waiting) = self.waiting_mut(id) else { return Err(Refusal::Full) };
+        if waiting.submissions.len() >= WAITERS {
+            return Err(Refusal::WaitersFull);
+        }
+        waiting.submissions.push(submission);
+        Ok(())
+    }
+
+    fn waiting_mut(&mut self, id: TxId) -> Option<&mut Waiting> {
+        let (sender, nonce) = self.ids.get(&id)?;
+        self.senders.get_mut(sender)?.waiting.get_mut(nonce)
+    }
+
+    /// The nonces of a sender in the applied state, if they are known here.
+    pub(crate) fn nonces(&self, sender: AccountKey) -> Option<Nonces> {
+        self.senders.get(&sender).map(|sender| sender.nonces)
+    }
+
+    /// Takes a transaction that is not there yet. `nonces` are its sender's in the applied state or a later
+    /// one.
+    pub(crate) fn take(
+        &mut self,
+        transaction: Checked<SignedTransaction>,
+        nonces: Nonces,
+        applied: Height,
+        submission: Option<Submission>,
+    ) -> Result<(), Refusal> {
+        let (id, size) = (transaction.id(), transaction.bytes().len());
+        let content = transaction.content();
+        let (account, nonce, expires) = (content.sender, content.nonce, content.expires);
+        if expires.is_some_and(|last| last <= applied) {
+            return Err(Refusal::Expired);
+        }
+        let known = self.nonces(account).unwrap_or(nonces);
+        match known.check(nonce) {
+            Ok(()) => {}
+            Err(NonceError::Used) => return Err(Refusal::NonceUsed),
+            Err(NonceError::TooFar) => return Err(Refusal::NonceTooFar),
+        }
+        let full = self.all.transactions >= self.room.transactions
+            || self.all.bytes + size > self.room.bytes;
+        if full {
+            return Err(Refusal::Full);
+        }
+        if let Some(sender) = self.senders.get(&account) {
+            if sender.waiting.contains_key(&nonce) {
+                return Err(Refusal::NonceTaken);
+            }
+            if sender.waiting.len() >= self.room.sender {
+                return Err(Refusal::SenderFull);
+            }
+        }
+        let fresh = || Sender { nonces: known, waiting: BTreeMap::new() };
+        let sender = self.senders.entry(account).or_insert_with(fresh);
+        let submissions = submission.into_iter().collect();
+        sender.waiting.insert(nonce, Waiting { transaction, submissions });
+        self.ids.insert(id, (account, nonce));
+        self.expiries.extend(expires.map(|last| (last, id)));
+        self.all.add(size);
+        if !self.flight.contains(id) {
+            self.free.add(size);
+        }
+        Ok(())
+    }
+
+    /// The next transactions for a block at a height, at most so many and so many bytes.
+    pub(crate) fn batch(
+        &mut self,
+        height: Height,
+        count: usize,
+        bytes: usize,
+    ) -> Vec<SignedTransaction> {
+        let mut lines = self.lines();
+        let (mut batch, mut room, mut served) = (Vec::new(), bytes, self.served);
+        while batch.len() < count
+            && let Some(mut line) = lines.pop_front()
+        {
+            let next = line.waiting.find(|waiting| {
+                let content = waiting.transaction.content();
+                content.expires.is_none_or(|last| height <= last)
+                    && !self.flight.contains(waiting.transaction.id())
+                    && line.nonces.check(content.nonce).is_ok()
+            });
+            let Some(next) = next else { continue };
+            let size = next.transaction.bytes().len();
+            if size > room {
+                // Smaller ones of other senders may still fit; this sender keeps its order.
+                continue;
+            }
+            room -= size;
+            let taken = line.nonces.take(next.transaction.content().nonce);
+            assert!(taken.is_ok(), "what was checked can be taken");
+            batch.push(next.transaction.get().clone());
+            served = Some(line.account);
+            lines.push_back(line);
+        }
+        drop(lines);
+        self.served = served;
+        batch
+    }
+
+    /// The senders in the order in which they are served.
+    fn lines(&self) -> VecDeque<Line<'_>> {
+        let (later, sooner) = match self.served {
+            Some(served) => ((Excluded(served), Unbounded), (Unbounded, Included(served))),
+            None => ((Unbounded, Unbounded), (Unbounded, Excluded(AccountKey::ZERO))),
+        };
+        let senders = self.senders.range(later).chain(self.senders.range(sooner));
+        let mut lines = VecDeque::with_capacity(self.senders.len());
+        for (account, sender) in senders {
+            let nonces = self.flight.after(*account, sender.nonces);
+            lines.push_back(Line { account: *account, nonces, waiting: sender.waiting.values() });
+        }
+        lines
+    }
+
+    /// The chain ends with these blocks above that height. What stood above it and is neither among them
+    /// nor kept here is returned: it should be taken again.
+    pub(crate) fn branch<'a>(
+        &mut self,
+        above: Height,
+        blocks: impl IntoIterator<Item = &'a Checked<Block>>,
+    ) -> Vec<SignedTransaction> {
+        let mut cut = self.flight.cut(above);
+        for transaction in &cut {
+            self.landed(transaction.id());
+        }
+        for block in blocks {
+            let height = block.block_ref().height;
+            for transaction in &block.body().transactions {
+                self.lifted(transaction.id());
+            }
+            self.flight.push(height, block.body().transactions.clone());
+        }
+        cut.retain(|cut| !self.contains(cut.id()) && !self.flight.contains(cut.id()));
+        cut
+    }
+
+    /// It stands in one more block in flight.
+    fn lifted(&mut self, id: TxId) {
+        if let Some(size) = self.size(id)
+            && !self.flight.contains(id)
+        {
+            self.free.remove(size);
+        }
+    }
+
+    /// It may stand in no block in flight any more.
+    fn landed(&mut self, id: TxId) {
+        if let Some(size) = self.size(id)
+            && !self.flight.contains(id)
+        {
+            self.free.add(size);
+        }
+    }
+
+    fn size(&self, id: TxId) -> Option<usize> {
+        let (sender, nonce) = self.ids.get(&id)?;
+        let waiting = self.senders.get(sender)?.waiting.get(nonce)?;
+        Some(waiting.transaction.bytes().len())
+    }
+
+    /// A block has been applied: what it decides is answered and let go of.
+    pub(crate) fn applied(&mut self, block: BlockRef, outcomes: &[Outcome]) -> Vec<Gone> {
+        let mut gone = Vec::new();
+        let transactions = self.flight.pop(block.height);
+        assert!(transactions.len() == outcomes.len(), "every transaction has an outcome");
+        for ((index, transaction), outcome) in (0_u32..).zip(&transactions).zip(outcomes) {
+            let (account, nonce) = (transaction.content().sender, transaction.content().nonce);
+            self.landed(outcome.tx);
+            if matches!(outcome.status, Status::Void(_)) {
+                continue;
+            }
+            if let Some(sender) = self.senders.get_mut(&account) {
+                // The reader may have been ahead: then it is used already.
+                let _ = sender.nonces.take(nonce);
+            }
+            let placed = Placed { block, index, status: outcome.status, duplicate: false };
+            gone.extend(self.remove(outcome.tx, Ok(placed)));
+        }
+        let senders: BTreeSet<_> = transactions.iter().map(|tx| tx.content().sender).collect();
+        for account in senders {
+            self.drop_used(account, &mut gone);
+        }
+        while let Some((last, id)) = self.expiries.first().copied() {
+            if last > block.height {
+                break;
+            }
+            self.expiries.remove(&(last, id));
+            gone.extend(self.remove(id, Err(Dropped::Expired)));
+        }
+        gone
+    }
+
+    fn drop_used(&mut self, account: AccountKey, gone: &mut Vec<Gone>) {
+        let Some(sender) = self.senders.get(&account) else { return };
+        let used = sender
+            .waiting
+            .iter()
+            .filter(|(nonce, _)| sender.nonces.check(**nonce) == Err(NonceError::Used));
+        let used: Vec<_> = used.map(|(_, waiting)| waiting.transaction.id()).collect();
+        for id in used {
+            gone.extend(self.remove(id, Err(Dropped::NonceUsed)));
+        }
+    }
+
+    fn remove(&mut self, id: TxId, why: Result<Placed, Dropped>) -> Option<Gone> {
+        let (account, nonce) = self.ids.remove(&id)?;
+        let sender = self.senders.get_mut(&account)?;
+        let waiting = sender.waiting.remove(&nonce)?;
+        if sender.waiting.is_empty() {
+            self.senders.remove(&account);
+        }
+        let size = waiting.transaction.bytes().len();
+        self.all.remove(size);
+        if !self.flight.contains(id) {
+            self.free.remove(size);
+        }
+        if let Some(last) = waiting.transaction.content().expires {
+            self.expiries.remove(&(last, id));
+        }
+        let submissions = waiting.submissions;
+        match why {
+            Ok(_) if submissions.is_empty() => None,
+            Ok(placed) => Some(Gone::Answers(submissions, Answer::Placed(placed))),
+            Err(dropped) if submissions.is_empty() => Some(Gone::Silent(dropped)),
+            Err(dropped) => Some(Gone::Answers(submissions, Answer::Dropped(dropped))),
+        }
+    }
+
+    /// A transaction that is there and not in flight.
+    pub(crate) fn offered(&self, id: TxId) -> Option<&Checked<SignedTransaction>> {
+        let (sender, nonce) = self.ids.get(&id)?;
+        let waiting = self.senders.get(sender)?.waiting.get(nonce)?;
+        (!self.flight.contains(id)).then_some(&waiting.transaction)
+    }
+
+    /// The ids of all that is not in flight.
+    pub(crate) fn offered_ids(&self) -> impl Iterator<Item = TxId> {
+        self.ids.keys().copied().filter(|id| !self.flight.contains(*id))
+    }
+
+    /// Everybody who waits. Nobody does any more.
+    pub(crate) fn abandon(&mut self) -> Vec<Submission> {
+        let waiting = self.senders.values_mut().flat_map(|sender| sender.waiting.values_mut());
+        waiting.flat_map(|waiting| std::mem::take(&mut waiting.submissions)).collect()
+    }
+
+    /// Checks the invariants of the type.
+    ///
+    /// # Panics
+    /// If one does not hold.
+    pub(crate) fn check(&self) {
+        let (mut all, mut free) = (Load::default(), Load::default());
+        for (account, sender) in &self.senders {
+            assert!(!sender.waiting.is_empty(), "a sender has a transaction");
+            assert!(sender.waiting.len() <= self.room.sender, "a sender has its room");
+            for (nonce, waiting) in &sender.waiting {
+                let (id, size) = (waiting.transaction.id(), waiting.transaction.bytes().len());
+                assert!(self.ids.get(&id) == Some(&(*account, *nonce)), "what is there is known");
+                assert!(waiting.submissions.len() <= WAITERS, "those who wait are bounded");
+                all.add(size);
+                if !self.flight.contains(id) {
+                    free.add(size);
+                }
+            }
+        }
+        assert!(self.ids.len() == all.transactions, "what is known is there");
+        assert!(self.all == all && self.free == free, "the loads are right");
+        assert!(all.transactions <= self.room.transactions, "transactions are bounded");
+        assert!(all.bytes <= self.room.bytes, "bytes are bounded");
+        assert!(self.expiries.len() <= self.ids.len(), "expiries are bounded");
+    }
+}

@@ -1,0 +1,82 @@
+//! A state in the store with the changes of blocks that are not in it yet.
+
+use bytes::Bytes;
+use quorate_chain::ids::AccountKey;
+use quorate_chain::state::{Changes, Grants, Nonces, StateEntry, StateKey, StateRead, Value};
+use quorate_chain::state_root::{self, Leaf, Leaves, PathRange};
+
+use crate::store::StoreReader;
+
+/// A state in the store with changes on top.
+#[derive(Debug)]
+pub(crate) struct Overlay<'a, R> {
+    reader: &'a R,
+    changes: Changes,
+    leaves: state_root::Changes,
+}
+
+impl<'a, R> Overlay<'a, R> {
+    /// The state as the store has it.
+    pub(crate) fn new(reader: &'a R) -> Self {
+        Self { reader, changes: Changes::new(), leaves: state_root::Changes::new() }
+    }
+
+    /// Puts what a block has changed on top.
+    pub(crate) fn extend(&mut self, changes: Changes, leaves: state_root::Changes) {
+        self.changes.extend(changes);
+        self.leaves.extend(leaves);
+    }
+
+    /// All that was put on top.
+    pub(crate) fn into_changes(self) -> (Changes, state_root::Changes) {
+        (self.changes, self.leaves)
+    }
+}
+
+impl<R: StoreReader> StateRead for Overlay<'_, R> {
+    type Error = <R as StateRead>::Error;
+
+    fn value(&self, key: &Bytes) -> Result<Option<Value>, Self::Error> {
+        match self.changes.get(&StateKey::Value(key.clone())) {
+            Some(Some(StateEntry::Value(value))) => Ok(Some(value.clone())),
+            Some(_) => Ok(None),
+            None => self.reader.value(key),
+        }
+    }
+
+    fn nonces(&self, account: AccountKey) -> Result<Nonces, Self::Error> {
+        match self.changes.get(&StateKey::Nonces(account)) {
+            Some(Some(StateEntry::Nonces(nonces))) => Ok(*nonces),
+            Some(_) => Ok(Nonces::default()),
+            None => self.reader.nonces(account),
+        }
+    }
+
+    fn grants(&self, account: AccountKey) -> Result<Grants, Self::Error> {
+        match self.changes.get(&StateKey::Grants(account)) {
+            Some(Some(StateEntry::Grants(grants))) => Ok(grants.clone()),
+            Some(_) => Ok(Grants::default()),
+            None => self.reader.grants(account),
+        }
+    }
+}
+
+impl<R: StoreReader> Leaves for Overlay<'_, R> {
+    type Error = <R as StateRead>::Error;
+
+    fn within(&self, range: PathRange) -> Result<Vec<Leaf>, Self::Error> {
+        let mut leaves = self.reader.within(range)?;
+        for (path, digest) in self.leaves.range(*range.first()..=*range.last()) {
+            let at = leaves.binary_search_by(|leaf| leaf.path.cmp(path));
+            match (at, digest) {
+                (Ok(at), Some(digest)) => leaves[at].digest = *digest,
+                (Ok(at), None) => {
+                    leaves.remove(at);
+                }
+                (Err(at), Some(digest)) => leaves.insert(at, Leaf { path: *path, digest: *digest }),
+                (Err(_), None) => {}
+            }
+        }
+        Ok(leaves)
+    }
+}

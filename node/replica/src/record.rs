@@ -1,0 +1,136 @@
+//! What stands in the log: the records of a replica, byte for byte.
+//!
+//! The preamble of the log is the [`Life`]: which log this is, and the newest ballot. A record is a
+//! part of a branch:
+//!
+//! ```text
+//! part u32 ‖ more bool ‖ above (term, height, hash) ‖ blocks: count u32, then each
+//! ```
+//!
+//! A branch that is too long for one record is cut into parts, numbered from 0. Only with its last
+//! part, which says that no more follow, does it count; parts without it are what a crash left of a
+//! branch that nobody was told is durable. The tag of a part is the rank of its last block.
+//!
+//! Left out: compression, and the signatures of what stands here: the log has checksums, and blocks and
+//! certificates have signatures of their own.
+
+use bytes::Bytes;
+use quorate_chain::block::Block;
+use quorate_chain::checked::Checked;
+use quorate_chain::codec::{Decode, DecodeError, Encode, Reader, put_count};
+use quorate_chain::ids::BlockRef;
+use quorate_consensus::ballot::Ballot;
+use quorate_consensus::codec::Written;
+use quorate_consensus::config::Incarnation;
+use quorate_consensus::judge::Proven;
+use quorate_consensus::message::Proof;
+use quorate_wal::Tag;
+
+/// The kind of a record that holds a part of a branch.
+pub(crate) const BRANCH: u8 = 1;
+
+/// Most blocks in one part: the count is read before anything is allocated.
+const BLOCKS: usize = 1 << 20;
+
+/// Bytes of a part besides its blocks.
+const PART: usize = 4 + 1 + 8 + 8 + 32 + 4;
+
+/// What the preamble of the log says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Life {
+    /// Which log this is.
+    pub(crate) incarnation: Incarnation,
+    /// How often it has been opened.
+    pub(crate) boot: u64,
+    /// Whether something that was signed may be forgotten here.
+    pub(crate) recovering: bool,
+    /// The ballot.
+    pub(crate) ballot: Ballot,
+}
+
+impl Encode for Life {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.incarnation.encode(out);
+        out.extend_from_slice(&self.boot.to_be_bytes());
+        out.push(u8::from(self.recovering));
+        self.ballot.encode(out);
+    }
+}
+
+impl Decode for Life {
+    fn decode(from: &mut Reader) -> Result<Self, DecodeError> {
+        let incarnation = Incarnation::decode(from)?;
+        let boot = from.u64("boot")?;
+        let recovering = from.bool("recovering")?;
+        let offset = from.offset();
+        let Written::Ballot { term, proof, choice } = Written::decode(from)? else {
+            let rule = "the preamble has a ballot";
+            return Err(DecodeError::Invalid { field: "record", offset, rule });
+        };
+        // The proof was judged before it was written.
+        let proof = proof.map(|Proof { certificate, roster }| Proven {
+            certificate: Checked::vouch(certificate),
+            roster: roster.into(),
+        });
+        Ok(Self { incarnation, boot, recovering, ballot: Ballot { term, proof, choice } })
+    }
+}
+
+/// A part of a branch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Its number, from 0.
+    pub(crate) number: u32,
+    /// Whether more follow.
+    pub(crate) more: bool,
+    /// The block that the branch stands on.
+    pub(crate) above: BlockRef,
+    /// Its blocks.
+    pub(crate) blocks: Vec<Block>,
+}
+
+impl Decode for Part {
+    fn decode(from: &mut Reader) -> Result<Self, DecodeError> {
+        let number = from.u32("part")?;
+        let more = from.bool("more")?;
+        let above = BlockRef::decode(from)?;
+        let offset = from.offset();
+        let blocks: Vec<Block> = from.list("blocks", BLOCKS)?;
+        Reader::require(!blocks.is_empty(), "blocks", offset, "a part has at least one block")?;
+        Ok(Self { number, more, above, blocks })
+    }
+}
+
+/// The tag of a record about this block.
+pub(crate) fn tag(block: BlockRef) -> Tag {
+    Tag { term: block.term.get(), height: block.height.get() }
+}
+
+/// A branch as records, each of at most `limit` bytes unless a single block needs more.
+pub(crate) fn parts(above: BlockRef, blocks: &[Checked<Block>], limit: usize) -> Vec<(Tag, Bytes)> {
+    let mut groups: Vec<&[Checked<Block>]> = Vec::new();
+    let (mut start, mut length) = (0, PART);
+    for (at, block) in blocks.iter().enumerate() {
+        let size = block.bytes().len();
+        if at > start && length + size > limit {
+            groups.push(&blocks[start..at]);
+            (start, length) = (at, PART);
+        }
+        length += size;
+    }
+    groups.push(&blocks[start..]);
+    let last = groups.len() - 1;
+    let part = |(number, group): (usize, &&[Checked<Block>])| {
+        let size: usize = group.iter().map(|block| block.bytes().len()).sum();
+        let mut out = Vec::with_capacity(PART + size);
+        let number_in_record = u32::try_from(number).unwrap_or(u32::MAX);
+        out.extend_from_slice(&number_in_record.to_be_bytes());
+        out.push(u8::from(number < last));
+        above.encode(&mut out);
+        put_count(&mut out, group.len());
+        group.iter().for_each(|block| out.extend_from_slice(block.bytes()));
+        let end = group.last().map_or(above, |block| block.block_ref());
+        (tag(end), Bytes::from(out))
+    };
+    groups.iter().enumerate().map(part).collect()
+}

@@ -1,0 +1,229 @@
+//! Making a replica of what a disk and a store have kept.
+//!
+//! ```text
+//!   store ▶ where it stands (or begin it at the genesis) ▶ the tree over its state, and that its root is right
+//!   log   ▶ opened with the applied block as its floor    ▶ ballot, and the blocks above the applied one
+//!   core  ▶ judges every block again on the one below it
+//! ```
+//!
+//! Nothing is believed twice: the store says what is applied, the log says what is above.
+
+use std::sync::Arc;
+
+use quorate_chain::commitment;
+use quorate_chain::commitment::Commitment;
+use quorate_chain::genesis::GenesisError;
+use quorate_chain::ids::{Hash, Height, StateRoot, TimeUs};
+use quorate_chain::state::StateRead;
+use quorate_chain::state_root::{Leaf, MemoryLeaves, StateTree, StateTreeError};
+use quorate_consensus::ballot::Ballot;
+use quorate_consensus::config::{Config, Incarnation};
+use quorate_consensus::log::Anchor;
+use quorate_consensus::raft::{Core, RestoreError, Restored};
+use quorate_consensus::time::Now;
+use quorate_wal::{Disk, Tag, Wal};
+
+use crate::apply::Applier;
+use crate::driver::Driver;
+use crate::io::Unreadable;
+use crate::journal::Journal;
+use crate::record::{self, Life};
+use crate::replay::{Replay, ReplayError};
+use crate::setup::{Birth, Setup};
+use crate::store::{Standing, Store, StoreReader};
+
+/// How many leaves are read at a time when the tree is rebuilt.
+const LEAVES: usize = 1_024;
+
+/// Why a replica cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The genesis is none.
+    #[error("the genesis: {0}")]
+    Genesis(#[from] GenesisError),
+    /// The signer is not the one that the roster knows.
+    #[error("the key of this node is not the one that the roster has for node {id}")]
+    OtherKey {
+        /// Which validator this should be.
+        id: quorate_chain::ids::NodeId,
+    },
+    /// The store failed.
+    #[error("the store failed: {0}")]
+    Store(Unreadable),
+    /// The state in the store is not the one that its root names.
+    #[error("the state in the store at height {height} has root {found:.16}, not {expected:.16}")]
+    State {
+        /// The applied height.
+        height: Height,
+        /// The root that the store names.
+        expected: StateRoot,
+        /// The root of what it has.
+        found: StateRoot,
+    },
+    /// The log failed, or is damaged.
+    #[error("the log: {0}")]
+    Log(#[from] quorate_wal::Error),
+    /// A record of the log is not one of a replica.
+    #[error("the log: {0}")]
+    Replay(#[from] ReplayError),
+    /// What was kept does not fit together.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+}
+
+fn store_failed<E: std::error::Error + Send + Sync + 'static>(error: E) -> OpenError {
+    OpenError::Store(Unreadable(Arc::new(error)))
+}
+
+/// One validator: its three parts.
+pub struct Replica<D, S: Store> {
+    /// Decides.
+    pub driver: Driver<S>,
+    /// Makes durable.
+    pub journal: Journal<D>,
+    /// Applies.
+    pub applier: Applier<S>,
+}
+
+/// Makes a replica of what a disk and a store have kept.
+///
+/// # Errors
+/// Why that is not possible. Nothing was changed that the next try would miss.
+pub fn open<D: Disk, S: Store>(
+    setup: &Setup,
+    mut disk: D,
+    mut store: S,
+    now: Now,
+) -> Result<Replica<D, S>, OpenError> {
+    setup.genesis.check()?;
+    let standing = restore_store(setup, &mut store)?;
+    let commitment = rebuild(&store.reader(), &standing)?;
+    let applied = standing.applied.block;
+
+    let salt = disk.salt().map_err(|source| quorate_wal::Error::Disk {
+        operation: quorate_wal::Operation::Salt,
+        file: String::new(),
+        source: Arc::new(source),
+    })?;
+    let mut replay = Replay::new(applied);
+    let floor = if applied.height == Height::ZERO { Tag::ZERO } else { record::tag(applied) };
+    let identity = identity(setup);
+    let opened = Wal::open(disk, &identity, setup.wal, floor, |record| replay.visit(&record));
+    let (wal, found) = opened.map_err(|refused| refused.error)?;
+    let (kept, blocks) = replay.finish()?;
+    let life = live_on(setup, kept, found.records, salt);
+
+    let config = config(setup, &life);
+    let restored = Restored {
+        ballot: life.ballot.clone(),
+        applied: standing.applied.clone(),
+        state_root: standing.state_root,
+        certificate: standing.certificate.clone(),
+        blocks,
+    };
+    let core = Core::new(config, Arc::clone(&setup.verifier), restored, now)?;
+    let (limits, writers) = (&setup.limits, setup.genesis.writers);
+    let mut journal = Journal::new(wal, life, &setup.wal);
+    journal.begin()?;
+    let driver = Driver::new(setup, core, store.reader(), journal.space());
+    let applier = Applier::new(store, commitment, standing, writers, limits.checkpoint_every);
+    Ok(Replica { driver, journal, applier })
+}
+
+/// The log belongs to one key on one chain.
+fn identity(setup: &Setup) -> Vec<u8> {
+    let key = setup.signer.key();
+    [setup.chain_id.as_bytes().as_slice(), key.as_bytes()].concat()
+}
+
+fn config(setup: &Setup, life: &Life) -> Config {
+    let limits = &setup.limits;
+    Config {
+        chain_id: setup.chain_id,
+        id: setup.id,
+        incarnation: life.incarnation,
+        lead: setup.lead,
+        election_timeout: limits.election_timeout,
+        heartbeat: limits.heartbeat,
+        window_blocks: limits.window_blocks,
+        window_bytes: limits.window_bytes,
+        message_bytes: limits.message_bytes,
+        snapshot_every: limits.snapshot_every,
+        seed: setup.seed ^ life.boot,
+    }
+}
+
+/// Where the store stands. One that is empty begins at the genesis.
+fn restore_store<S: Store>(setup: &Setup, store: &mut S) -> Result<Standing, OpenError> {
+    if let Some(standing) = store.reader().standing().map_err(store_failed)? {
+        return Ok(standing);
+    }
+    let changes = setup.genesis.state();
+    let mut tree = StateTree::new();
+    let made = tree.update(&commitment::leaf_changes(&changes), &MemoryLeaves::new());
+    assert!(made.is_ok(), "a tree in memory can be read");
+    let applied = Anchor {
+        block: setup.chain_id.genesis_ref(),
+        kind: None,
+        time: TimeUs::new(setup.genesis.time_us.get()),
+        leader: None,
+        roster: Arc::new(setup.genesis.roster().map_err(GenesisError::from)?),
+        roster_since: Height::ZERO,
+    };
+    let state_root = Commitment::new(tree, Hash::ZERO).root();
+    let standing = Standing { applied, state_root, outcomes: Hash::ZERO, certificate: None };
+    store.begin(standing.clone(), &changes).map_err(store_failed)?;
+    store.checkpoint().map_err(store_failed)?;
+    Ok(standing)
+}
+
+/// The commitment to the state in the store, which must be the one that the store names.
+fn rebuild<R: StoreReader>(reader: &R, standing: &Standing) -> Result<Commitment, OpenError>
+where
+    <R as StateRead>::Error: std::error::Error + Send + Sync + 'static,
+{
+    let mut page: std::vec::IntoIter<Leaf> = Vec::new().into_iter();
+    let mut after = None;
+    let leaves = std::iter::from_fn(|| {
+        if page.len() == 0 {
+            match reader.leaves_after(after, LEAVES) {
+                Ok(leaves) => page = leaves.into_iter(),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        let leaf = page.next()?;
+        after = Some(leaf.path);
+        Some(Ok(leaf))
+    });
+    let height = standing.applied.block.height;
+    let expected = standing.state_root;
+    let tree = StateTree::rebuild(leaves).map_err(|error| match error {
+        StateTreeError::Leaves(error) => store_failed(error),
+        StateTreeError::Mismatch { .. } | StateTreeError::Order { .. } | _ => {
+            OpenError::State { height, expected, found: StateRoot::ZERO }
+        }
+    })?;
+    let commitment = Commitment::new(tree, standing.outcomes);
+    let found = commitment.root();
+    if found != expected {
+        return Err(OpenError::State { height, expected, found });
+    }
+    Ok(commitment)
+}
+
+/// The life that begins now.
+fn live_on(setup: &Setup, kept: Option<Life>, records: u64, salt: u64) -> Life {
+    let fresh = |incarnation, recovering| Life {
+        incarnation,
+        boot: 0,
+        recovering,
+        ballot: Ballot::default(),
+    };
+    let mut life = match (kept, setup.birth) {
+        (Some(life), _) => life,
+        (None, Birth::Fresh(incarnation)) if records == 0 => fresh(incarnation, false),
+        (None, Birth::Fresh(_) | Birth::Used(_)) => fresh(Incarnation(salt), true),
+    };
+    life.boot += 1;
+    life
+}

@@ -1,0 +1,205 @@
+//! The seam between a replica and what it keeps besides its log.
+//!
+//! One writer, many readers. What a store promises:
+//!
+//! 1. [`Store::apply`] is one transaction: after a crash all of a batch is there or nothing of it, and
+//!    of several batches none without those before it.
+//! 2. A reader sees a batch whole or not at all, and as soon as `apply` has returned.
+//! 3. After a power cut at least what the last [`Store::checkpoint`] covered is there. What came after
+//!    it may be gone, newest first: the log has it, because it is pruned only below a checkpoint.
+//!
+//! [`suite`] has the tests that every implementation must pass.
+
+mod memory;
+pub mod suite;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quorate_chain::block::Block;
+use quorate_chain::certificate::Certificate;
+use quorate_chain::checked::Checked;
+use quorate_chain::execute::Write;
+use quorate_chain::ids::{BlockHash, BlockRef, Hash, Height, StateRoot, TxId};
+use quorate_chain::outcome::Outcome;
+use quorate_chain::roster::Roster;
+use quorate_chain::state::{Changes, StateRead, Value};
+use quorate_chain::state_root::{self, Leaf, Leaves};
+use quorate_consensus::log::Anchor;
+
+pub use memory::{MemoryError, MemoryReader, MemoryStore};
+
+/// Where a store stands.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The applied tip; the genesis at first.
+    pub applied: Anchor,
+    /// The state there.
+    pub state_root: StateRoot,
+    /// The newest link of the outcomes.
+    pub outcomes: Hash,
+    /// The newest commit certificate, for the applied tip or a descendant.
+    pub certificate: Option<Checked<Certificate>>,
+}
+
+/// A block that was applied, and what came of it.
+#[derive(Clone, Debug)]
+pub struct Executed {
+    /// The block.
+    pub block: Checked<Block>,
+    /// The roster in force at it, if it is the first under that roster.
+    pub roster: Option<Arc<Roster>>,
+    /// What became of its transactions, in order.
+    pub outcomes: Vec<Outcome>,
+    /// Every value that it wrote, in order.
+    pub writes: Vec<Write>,
+    /// The state after it.
+    pub state_root: StateRoot,
+}
+
+/// Everything that one transaction of the store takes over.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The blocks, in order, the first one right above the applied tip.
+    pub blocks: Vec<Executed>,
+    /// What they make of the entries of the state, all of them together.
+    pub changes: Changes,
+    /// What that means to the leaves of the state.
+    pub leaves: state_root::Changes,
+    /// Where the store stands after them.
+    pub standing: Standing,
+}
+
+/// Where a transaction stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The block.
+    pub block: BlockRef,
+    /// Its place in the block.
+    pub index: u32,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// Blocks in order, up to one that has a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The block that the first one stands on.
+    pub parent: BlockRef,
+    /// The blocks.
+    pub blocks: Vec<Block>,
+    /// The certificate for the last of them.
+    pub certificate: Certificate,
+}
+
+/// A value that a key had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The height of the block that wrote it.
+    pub height: Height,
+    /// The transaction's place in the block.
+    pub index: u32,
+    /// The operation's place in the transaction.
+    pub operation: u8,
+    /// The transaction.
+    pub tx: TxId,
+    /// The value; `None` if it was removed.
+    pub value: Option<Bytes>,
+}
+
+/// What is asked of a store, by any number of readers.
+pub trait StoreReader:
+    Clone + Send + StateRead + Leaves<Error = <Self as StateRead>::Error>
+{
+    /// Where the store stands; `None` before [`Store::begin`].
+    ///
+    /// # Errors
+    /// If the store cannot be read; so with all that follow.
+    fn standing(&self) -> Result<Option<Standing>, <Self as StateRead>::Error>;
+
+    /// The block at a height.
+    fn block(&self, height: Height) -> Result<Option<Block>, <Self as StateRead>::Error>;
+
+    /// The height of the block with this hash.
+    fn height_of(&self, hash: BlockHash) -> Result<Option<Height>, <Self as StateRead>::Error>;
+
+    /// The lowest height whose block is kept; `None` if none is.
+    fn oldest(&self) -> Result<Option<Height>, <Self as StateRead>::Error>;
+
+    /// Blocks from a height on: about so many bytes of them, but on to the first one with a certificate
+    /// if that takes more. `None` if the first one, or a certified one above it, is not kept.
+    fn range(
+        &self,
+        from: Height,
+        bytes: usize,
+    ) -> Result<Option<Range>, <Self as StateRead>::Error>;
+
+    /// The lowest certificate at a height or above it.
+    fn certificate(&self, from: Height) -> Result<Option<Certificate>, <Self as StateRead>::Error>;
+
+    /// Where the transaction with this id stands, to effect or failed. One that was void does not count:
+    /// it may still come to stand elsewhere.
+    fn place(&self, tx: TxId) -> Result<Option<Place>, <Self as StateRead>::Error>;
+
+    /// The outcomes of the block at a height.
+    fn outcomes(&self, height: Height) -> Result<Option<Vec<Outcome>>, <Self as StateRead>::Error>;
+
+    /// The state after the block at a height.
+    fn state_root(&self, height: Height) -> Result<Option<StateRoot>, <Self as StateRead>::Error>;
+
+    /// The roster in force at a height, and its first height.
+    fn roster(
+        &self,
+        height: Height,
+    ) -> Result<Option<(Height, Arc<Roster>)>, <Self as StateRead>::Error>;
+
+    /// The leaves of the state whose paths are above one, ascending, at most so many.
+    fn leaves_after(
+        &self,
+        after: Option<Hash>,
+        limit: usize,
+    ) -> Result<Vec<Leaf>, <Self as StateRead>::Error>;
+
+    /// The values of keys that begin with a prefix and stand after a key, in order, at most so many.
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Value)>, <Self as StateRead>::Error>;
+
+    /// What a key has been, newest first, strictly before a place in the chain if one is given, at most
+    /// so many.
+    fn history(
+        &self,
+        key: &[u8],
+        before: Option<(Height, u32, u8)>,
+        limit: usize,
+    ) -> Result<Vec<Version>, <Self as StateRead>::Error>;
+}
+
+/// The writer of a store.
+pub trait Store {
+    /// Why it could not do what was asked: the disk, never the question.
+    type Error: std::error::Error + Send + Sync + 'static;
+    /// What reads it.
+    type Reader: StoreReader + StateRead<Error = Self::Error> + Leaves<Error = Self::Error>;
+
+    /// A reader.
+    fn reader(&self) -> Self::Reader;
+
+    /// Begins an empty store: at the genesis, with the state there.
+    ///
+    /// # Errors
+    /// If the store cannot be written; so with all that follow.
+    fn begin(&mut self, standing: Standing, changes: &Changes) -> Result<(), Self::Error>;
+
+    /// Takes over a batch, in one transaction.
+    fn apply(&mut self, batch: Batch) -> Result<(), Self::Error>;
+
+    /// Keeps a commit certificate in the place of the one for the same block, or beside the others.
+    fn keep(&mut self, certificate: Certificate) -> Result<(), Self::Error>;
+
+    /// Makes all that was taken over survive a power cut.
+    fn checkpoint(&mut self) -> Result<(), Self::Error>;
+}

@@ -1,0 +1,380 @@
+//! A store in memory, which several hold: the replica, and who breaks it.
+//!
+//! It keeps what it takes to undo each batch since the last checkpoint, so that a power cut can be
+//! played: [`MemoryStore::power_cut`].
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use quorate_chain::block::Block;
+use quorate_chain::certificate::Certificate;
+use quorate_chain::ids::{AccountKey, BlockHash, BlockRef, Hash, Height, StateRoot, TxId};
+use quorate_chain::outcome::{Outcome, Status};
+use quorate_chain::roster::Roster;
+use quorate_chain::state::{Changes, Grants, Nonces, StateEntry, StateKey, StateRead, Value};
+use quorate_chain::state_root::{Leaf, Leaves, PathRange};
+
+use super::{Batch, Place, Range, Standing, Store, StoreReader, Version};
+
+/// A store in memory never fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MemoryError {}
+
+/// The place of a write in the chain.
+type Written = (Height, u32, u8);
+
+#[derive(Clone, Debug)]
+struct Kept {
+    block: Block,
+    outcomes: Vec<Outcome>,
+    state_root: StateRoot,
+}
+
+/// What one batch has replaced.
+#[derive(Clone, Debug)]
+struct Undo {
+    standing: Option<Standing>,
+    entries: Changes,
+    /// The certificate's height, if the batch brought it.
+    certified: Option<Height>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Contents {
+    standing: Option<Standing>,
+    blocks: BTreeMap<Height, Kept>,
+    heights: BTreeMap<BlockHash, Height>,
+    places: BTreeMap<TxId, (Height, u32)>,
+    entries: BTreeMap<StateKey, StateEntry>,
+    leaves: BTreeMap<Hash, Hash>,
+    history: BTreeMap<Bytes, BTreeMap<Written, (TxId, Option<Bytes>)>>,
+    rosters: BTreeMap<Height, Arc<Roster>>,
+    certificates: BTreeMap<Height, Certificate>,
+    undos: Vec<Undo>,
+}
+
+impl Contents {
+    fn change(&mut self, changes: &Changes) -> Changes {
+        let mut before = Changes::new();
+        for (key, entry) in changes {
+            let path = key.path();
+            let was = match entry {
+                Some(entry) => {
+                    self.leaves.insert(path, entry.digest());
+                    self.entries.insert(key.clone(), entry.clone())
+                }
+                None => {
+                    self.leaves.remove(&path);
+                    self.entries.remove(key)
+                }
+            };
+            before.insert(key.clone(), was);
+        }
+        before
+    }
+
+    fn take(&mut self, batch: Batch) {
+        let entries = self.change(&batch.changes);
+        for executed in batch.blocks {
+            let block = executed.block.into_inner();
+            let (height, hash) = (block.block_ref().height, block.hash());
+            for (index, outcome) in (0_u32..).zip(&executed.outcomes) {
+                if !matches!(outcome.status, Status::Void(_)) {
+                    self.places.insert(outcome.tx, (height, index));
+                }
+            }
+            for write in executed.writes {
+                let tx = executed.outcomes[write.index as usize].tx;
+                let versions = self.history.entry(write.key).or_default();
+                versions.insert((height, write.index, write.operation), (tx, write.value));
+            }
+            self.rosters.extend(executed.roster.map(|roster| (height, roster)));
+            self.heights.insert(hash, height);
+            let (outcomes, state_root) = (executed.outcomes, executed.state_root);
+            self.blocks.insert(height, Kept { block, outcomes, state_root });
+        }
+        let brought = batch.standing.certificate.as_ref().map(|checked| checked.get().clone());
+        let certified = brought.and_then(|certificate| {
+            let height = certificate.block().height;
+            self.certificates.insert(height, certificate).is_none().then_some(height)
+        });
+        let standing = self.standing.replace(batch.standing);
+        self.undos.push(Undo { standing, entries, certified });
+    }
+
+    fn undo(&mut self, undo: Undo) {
+        self.standing = undo.standing;
+        let applied = self.applied();
+        self.change(&undo.entries);
+        self.rosters.retain(|height, _| *height <= applied);
+        self.places.retain(|_, (height, _)| *height <= applied);
+        self.heights.retain(|_, height| *height <= applied);
+        self.blocks.retain(|height, _| *height <= applied);
+        for versions in self.history.values_mut() {
+            versions.retain(|(height, _, _), _| *height <= applied);
+        }
+        self.history.retain(|_, versions| !versions.is_empty());
+        if let Some(height) = undo.certified {
+            self.certificates.remove(&height);
+        }
+    }
+
+    fn applied(&self) -> Height {
+        self.standing.as_ref().map_or(Height::ZERO, |standing| standing.applied.block.height)
+    }
+
+    fn parent_of(&self, height: Height) -> Option<BlockRef> {
+        let below = height.previous()?;
+        match self.blocks.get(&below) {
+            Some(kept) => Some(kept.block.block_ref()),
+            None if below == Height::ZERO => {
+                let first = self.blocks.get(&height)?;
+                Some(first.block.header().chain_id.genesis_ref())
+            }
+            None => None,
+        }
+    }
+
+    fn range(&self, from: Height, bytes: usize) -> Option<Range> {
+        let parent = self.parent_of(from)?;
+        let mut room = bytes;
+        let mut blocks = Vec::new();
+        let mut certified = None;
+        for (height, kept) in self.blocks.range(from..) {
+            let full = !blocks.is_empty() && kept.block.bytes().len() > room;
+            if full && certified.is_some() {
+                break;
+            }
+            room = room.saturating_sub(kept.block.bytes().len());
+            blocks.push(kept.block.clone());
+            if let Some(certificate) = self.certificates.get(height) {
+                certified = Some((blocks.len(), certificate.clone()));
+            }
+        }
+        let (count, certificate) = certified?;
+        blocks.truncate(count);
+        Some(Range { parent, blocks, certificate })
+    }
+}
+
+/// A store in memory. A clone is another handle on the same store.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    contents: Arc<Mutex<Contents>>,
+}
+
+/// A reader of a store in memory.
+#[derive(Clone, Debug)]
+pub struct MemoryReader {
+    contents: Arc<Mutex<Contents>>,
+}
+
+fn lock(contents: &Mutex<Contents>) -> MutexGuard<'_, Contents> {
+    contents.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many batches a power cut may take: those since the last checkpoint.
+    #[must_use]
+    pub fn at_risk(&self) -> usize {
+        lock(&self.contents).undos.len()
+    }
+
+    /// The power goes out and comes back: what the last checkpoint covered is there, and the first
+    /// `keep` of the batches after it.
+    pub fn power_cut(&mut self, keep: usize) {
+        let mut contents = lock(&self.contents);
+        while contents.undos.len() > keep {
+            let Some(undo) = contents.undos.pop() else { break };
+            contents.undo(undo);
+        }
+        contents.undos.clear();
+    }
+
+    /// A store with the same contents that shares nothing with this one.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self { contents: Arc::new(Mutex::new(lock(&self.contents).clone())) }
+    }
+}
+
+impl Store for MemoryStore {
+    type Error = MemoryError;
+    type Reader = MemoryReader;
+
+    fn reader(&self) -> MemoryReader {
+        MemoryReader { contents: Arc::clone(&self.contents) }
+    }
+
+    fn begin(&mut self, standing: Standing, changes: &Changes) -> Result<(), MemoryError> {
+        let mut contents = lock(&self.contents);
+        contents.change(changes);
+        let height = standing.applied.roster_since;
+        contents.rosters.insert(height, Arc::clone(&standing.applied.roster));
+        contents.standing = Some(standing);
+        Ok(())
+    }
+
+    fn apply(&mut self, batch: Batch) -> Result<(), MemoryError> {
+        lock(&self.contents).take(batch);
+        Ok(())
+    }
+
+    fn keep(&mut self, certificate: Certificate) -> Result<(), MemoryError> {
+        lock(&self.contents).certificates.insert(certificate.block().height, certificate);
+        Ok(())
+    }
+
+    fn checkpoint(&mut self) -> Result<(), MemoryError> {
+        lock(&self.contents).undos.clear();
+        Ok(())
+    }
+}
+
+impl StateRead for MemoryReader {
+    type Error = MemoryError;
+
+    fn value(&self, key: &Bytes) -> Result<Option<Value>, MemoryError> {
+        Ok(match lock(&self.contents).entries.get(&StateKey::Value(key.clone())) {
+            Some(StateEntry::Value(value)) => Some(value.clone()),
+            Some(StateEntry::Nonces(_) | StateEntry::Grants(_)) | None => None,
+        })
+    }
+
+    fn nonces(&self, account: AccountKey) -> Result<Nonces, MemoryError> {
+        Ok(match lock(&self.contents).entries.get(&StateKey::Nonces(account)) {
+            Some(StateEntry::Nonces(nonces)) => *nonces,
+            Some(StateEntry::Value(_) | StateEntry::Grants(_)) | None => Nonces::default(),
+        })
+    }
+
+    fn grants(&self, account: AccountKey) -> Result<Grants, MemoryError> {
+        Ok(match lock(&self.contents).entries.get(&StateKey::Grants(account)) {
+            Some(StateEntry::Grants(grants)) => grants.clone(),
+            Some(StateEntry::Value(_) | StateEntry::Nonces(_)) | None => Grants::default(),
+        })
+    }
+}
+
+impl Leaves for MemoryReader {
+    type Error = MemoryError;
+
+    fn within(&self, range: PathRange) -> Result<Vec<Leaf>, MemoryError> {
+        let contents = lock(&self.contents);
+        let found = contents.leaves.range(range.first()..=range.last());
+        Ok(found.map(|(path, digest)| Leaf { path: *path, digest: *digest }).collect())
+    }
+}
+
+impl StoreReader for MemoryReader {
+    fn standing(&self) -> Result<Option<Standing>, MemoryError> {
+        Ok(lock(&self.contents).standing.clone())
+    }
+
+    fn block(&self, height: Height) -> Result<Option<Block>, MemoryError> {
+        Ok(lock(&self.contents).blocks.get(&height).map(|kept| kept.block.clone()))
+    }
+
+    fn height_of(&self, hash: BlockHash) -> Result<Option<Height>, MemoryError> {
+        Ok(lock(&self.contents).heights.get(&hash).copied())
+    }
+
+    fn oldest(&self) -> Result<Option<Height>, MemoryError> {
+        Ok(lock(&self.contents).blocks.keys().next().copied())
+    }
+
+    fn range(&self, from: Height, bytes: usize) -> Result<Option<Range>, MemoryError> {
+        Ok(lock(&self.contents).range(from, bytes))
+    }
+
+    fn certificate(&self, from: Height) -> Result<Option<Certificate>, MemoryError> {
+        let contents = lock(&self.contents);
+        Ok(contents.certificates.range(from..).next().map(|(_, certificate)| certificate.clone()))
+    }
+
+    fn place(&self, tx: TxId) -> Result<Option<Place>, MemoryError> {
+        let contents = lock(&self.contents);
+        let Some((height, index)) = contents.places.get(&tx) else { return Ok(None) };
+        Ok(contents.blocks.get(height).map(|kept| Place {
+            block: kept.block.block_ref(),
+            index: *index,
+            outcome: kept.outcomes[*index as usize],
+        }))
+    }
+
+    fn outcomes(&self, height: Height) -> Result<Option<Vec<Outcome>>, MemoryError> {
+        Ok(lock(&self.contents).blocks.get(&height).map(|kept| kept.outcomes.clone()))
+    }
+
+    fn state_root(&self, height: Height) -> Result<Option<StateRoot>, MemoryError> {
+        let contents = lock(&self.contents);
+        let standing = contents.standing.as_ref();
+        let tip = standing.filter(|standing| standing.applied.block.height == height);
+        let kept = contents.blocks.get(&height).map(|kept| kept.state_root);
+        Ok(kept.or(tip.map(|standing| standing.state_root)))
+    }
+
+    fn roster(&self, height: Height) -> Result<Option<(Height, Arc<Roster>)>, MemoryError> {
+        let contents = lock(&self.contents);
+        let found = contents.rosters.range(..=height).next_back();
+        Ok(found.map(|(since, roster)| (*since, Arc::clone(roster))))
+    }
+
+    fn leaves_after(&self, after: Option<Hash>, limit: usize) -> Result<Vec<Leaf>, MemoryError> {
+        let contents = lock(&self.contents);
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let found = contents.leaves.range((from, Bound::Unbounded)).take(limit);
+        Ok(found.map(|(path, digest)| Leaf { path: *path, digest: *digest }).collect())
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Value)>, MemoryError> {
+        let contents = lock(&self.contents);
+        let key = |bytes: &[u8]| StateKey::Value(Bytes::copy_from_slice(bytes));
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(key(after)),
+            Some(_) | None => Bound::Included(key(prefix)),
+        };
+        let mut found = Vec::new();
+        for (key, entry) in contents.entries.range((from, Bound::Unbounded)) {
+            let (StateKey::Value(key), StateEntry::Value(value)) = (key, entry) else { break };
+            if !key.starts_with(prefix) || found.len() == limit {
+                break;
+            }
+            found.push((key.clone(), value.clone()));
+        }
+        Ok(found)
+    }
+
+    fn history(
+        &self,
+        key: &[u8],
+        before: Option<(Height, u32, u8)>,
+        limit: usize,
+    ) -> Result<Vec<Version>, MemoryError> {
+        let contents = lock(&self.contents);
+        let Some(versions) = contents.history.get(key) else { return Ok(Vec::new()) };
+        let end = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let found = versions.range((Bound::Unbounded, end)).rev().take(limit);
+        let version = |(at, (tx, value)): (&Written, &(TxId, Option<Bytes>))| Version {
+            height: at.0,
+            index: at.1,
+            operation: at.2,
+            tx: *tx,
+            value: value.clone(),
+        };
+        Ok(found.map(version).collect())
+    }
+}
