@@ -14,7 +14,8 @@ use bytes::Bytes;
 use fixtures::Fixture;
 use mutate::{Mutations, mutate};
 use quorate_chain::codec::{Decode, Encode};
-use quorate_consensus::codec::Written;
+use quorate_chain::crypto::Ed25519;
+use quorate_consensus::codec::{Incoming, Written};
 
 const TRIES: usize = 1_500;
 
@@ -28,19 +29,32 @@ fn probe<T: Decode + Encode>(bytes: &[u8]) -> bool {
     value.is_ok()
 }
 
-/// Mutates fixtures of one type. Without a mutation they decode.
-fn probe_mutated<T: Decode + Encode>(
-    fixtures: &[Fixture],
-    one: u16,
-    other: u16,
-    mutations: &Mutations,
-) {
-    let take = |number: u16| &fixtures[usize::from(number) % fixtures.len()];
-    let decodes = probe::<T>(&mutate(&take(one).bytes, &take(other).bytes, mutations));
-    assert!(decodes || !mutations.0.is_multiple_of(4), "{}", take(one).name);
+/// Verifies what decodes, too.
+fn probe_message(bytes: &[u8]) -> bool {
+    let decodes = probe::<Incoming>(bytes);
+    if let Ok(incoming) = Incoming::from_bytes(&Bytes::copy_from_slice(bytes)) {
+        let chain_id = incoming.blocks().first().map(|block| block.header().chain_id);
+        let verified = incoming.verify(chain_id.unwrap_or_default(), &Ed25519);
+        if let Ok(message) = verified {
+            assert_eq!(message.to_bytes(), bytes, "a block was lost on the way");
+        }
+    }
+    decodes
 }
 
+/// Mutates fixtures. Without a mutation they decode.
+fn probe_mutated(fixtures: &[Fixture], input: &Input, probe: fn(&[u8]) -> bool) {
+    let (one, other, mutations) = input;
+    let take = |number: u16| &fixtures[usize::from(number) % fixtures.len()];
+    let decodes = probe(&mutate(&take(*one).bytes, &take(*other).bytes, mutations));
+    assert!(decodes || !mutations.0.is_multiple_of(4), "{}", take(*one).name);
+}
+
+/// One fixture, another to splice from, and what is done.
+type Input = (u16, u16, Mutations);
+
 static RECORDS: LazyLock<Vec<Fixture>> = LazyLock::new(|| fixtures::read("record"));
+static MESSAGES: LazyLock<Vec<Fixture>> = LazyLock::new(|| fixtures::read("message"));
 
 #[test]
 fn fuzz_record_bytes() {
@@ -51,8 +65,21 @@ fn fuzz_record_bytes() {
 
 #[test]
 fn fuzz_mutated_records() {
-    type Input = (u16, u16, Mutations);
-    check!().with_iterations(TRIES).with_type::<Input>().for_each(|(one, other, mutations)| {
-        probe_mutated::<Written>(&RECORDS, *one, *other, mutations);
+    check!().with_iterations(TRIES).with_type::<Input>().for_each(|input| {
+        probe_mutated(&RECORDS, input, probe::<Written>);
+    });
+}
+
+#[test]
+fn fuzz_message_bytes() {
+    check!().with_iterations(TRIES).for_each(|bytes: &[u8]| {
+        probe_message(bytes);
+    });
+}
+
+#[test]
+fn fuzz_mutated_messages() {
+    check!().with_iterations(2 * TRIES).with_type::<Input>().for_each(|input| {
+        probe_mutated(&MESSAGES, input, probe_message);
     });
 }

@@ -6,19 +6,39 @@
 //!
 //! - [`Written`] is a record as the log has it. Whether what a validator reads back from its own log may
 //!   be taken for verified is for the replica to say, which owns the log.
+//! - [`Incoming`] is a message as a peer has sent it. Its blocks are verified by
+//!   [`Incoming::verify`], on whatever thread; the rest of it by the core, which knows the rosters.
 //!
 //! ```text
-//! record   1 ballot  term ‖ option of proof ‖ choice
-//!          2 branch  above: block ref ‖ blocks: list of block ≤ 4,096
-//! proof    certificate ‖ roster                     the roster is the one that the certificate names
-//! choice   1 open · 2 for: candidate ‖ tip · 3 spent
+//! message   1 pre-vote request  term ‖ tip ‖ roster ‖ option of proof ‖ option of handover
+//!           2 vote request      tip ‖ proof ‖ option of handover
+//!           3 vote              signed statement
+//!           4 refuse            option of proof ‖ tip ‖ committed
+//!           5 append            term ‖ election: option of proof ‖ lap ‖ beat ‖ parent ‖ blocks
+//!                               ‖ option of certificate
+//!           6 stored            term ‖ matched ‖ applied ‖ incarnation ‖ beat ‖ acks
+//!           7 reject            lap ‖ committed ‖ incarnation ‖ unknown: bool
+//!           8 stale             proof
+//!           9 committed         certificate
+//!          10 pull              committed
+//!          11 pulled            parent ‖ blocks ‖ option of certificate
+//!          12 handover          signed statement
+//!          13 snapshot          block: block ref ‖ proof
+//!
+//! record    1 ballot            term ‖ option of proof ‖ choice
+//!           2 branch            above: block ref ‖ blocks
+//!
+//! proof     certificate ‖ roster            the roster is the one that the certificate names
+//! choice    1 open · 2 for: candidate ‖ tip · 3 spent
+//! blocks    list of block ≤ 4,096
+//! acks      list of signed statement ≤ 4,096
 //! ```
 //!
 //! A ballot's proof is of the ballot's term, and absent at term 0 only.
 //!
-//! Left out: a version. What is in a log is read by the program that wrote it or by a later one; the
-//! log's own header has a version.
+//! Left out: versions. The log's own header has one, and peers agree on one when they connect.
 
+mod message;
 mod record;
 
 use quorate_chain::certificate::Certificate;
@@ -28,6 +48,7 @@ use quorate_chain::roster::Roster;
 use crate::config::Incarnation;
 use crate::message::{Beat, Lap, Proof};
 
+pub use message::Incoming;
 pub use record::Written;
 
 #[expect(unused_imports, reason = "for the links above")]

@@ -27,10 +27,13 @@ use std::{env, fs};
 
 use bytes::Bytes;
 use layout::{Layout, Sheet};
+use quorate_chain::block::BlockError;
 use quorate_chain::codec::{Decode, DecodeError, Encode};
-use quorate_chain::ids::Term;
-use quorate_consensus::codec::Written;
+use quorate_chain::crypto::Ed25519;
+use quorate_chain::ids::{ChainId, Term};
+use quorate_consensus::codec::{Incoming, Written};
 use quorate_consensus::effect::Record;
+use quorate_consensus::message::Message;
 
 /// The fixtures of one type as this program makes them.
 fn text(kind: &str, layout: Layout, made: &[(&str, Bytes)]) -> String {
@@ -99,6 +102,52 @@ fn a_ballot_is_the_record_that_keeps_it() {
             assert_eq!(ballot.to_bytes(), bytes, "{name}");
         }
     }
+}
+
+#[test]
+fn every_message_is_encoded_as_it_was() {
+    let encode = |(name, message): (&'static str, Message)| (name, message.to_bytes());
+    let made: Vec<_> = samples::messages(&samples::world()).into_iter().map(encode).collect();
+    compare("message", shape::message, &made);
+    reread::<Incoming>("message");
+}
+
+#[test]
+fn a_message_whose_blocks_are_good_comes_back_as_what_it_was() {
+    let world = samples::world();
+    for (name, message) in samples::messages(&world) {
+        let incoming = Incoming::from_bytes(&message.to_bytes()).unwrap();
+        assert_eq!(incoming.verify(world.chain_id, &Ed25519), Ok(message), "{name}");
+    }
+}
+
+#[test]
+fn a_message_with_a_bad_block_does_not_get_in() {
+    let world = samples::world();
+    for (name, message) in samples::messages(&world) {
+        let mut bytes = message.to_bytes().to_vec();
+        // The value of the transaction in the second block, which its signature covers.
+        let Some(at) = bytes.windows(5).position(|window| window == b"value") else { continue };
+        bytes[at] ^= 1;
+        let incoming = Incoming::from_bytes(&Bytes::from(bytes)).unwrap();
+        assert_eq!(incoming.blocks().len(), 2, "{name}");
+        let refused = incoming.verify(world.chain_id, &Ed25519);
+        assert!(matches!(refused, Err(BlockError::BodyRoot { .. })), "{name}: {refused:?}");
+    }
+}
+
+#[test]
+fn a_message_with_blocks_of_another_chain_does_not_get_in() {
+    let world = samples::world();
+    let other = ChainId::new([9; 32]);
+    let mut refused = 0;
+    for (name, message) in samples::messages(&world) {
+        let incoming = Incoming::from_bytes(&message.to_bytes()).unwrap();
+        let brings = !incoming.blocks().is_empty();
+        assert_eq!(incoming.verify(other, &Ed25519).is_err(), brings, "{name}");
+        refused += usize::from(brings);
+    }
+    assert_eq!(refused, 2);
 }
 
 /// Overwrites the first place where `old` stands, and decodes.

@@ -3,6 +3,22 @@
 
 use crate::layout::{self, Sheet};
 
+const MESSAGES: &[&str] = &[
+    "pre-vote request",
+    "vote request",
+    "vote",
+    "refuse",
+    "append",
+    "stored",
+    "reject",
+    "stale",
+    "committed",
+    "pull",
+    "pulled",
+    "handover",
+    "snapshot",
+];
+
 fn term(s: &mut Sheet<'_>) {
     s.plain("term", 8);
 }
@@ -25,6 +41,77 @@ pub(crate) fn record(s: &mut Sheet<'_>) {
         _ => {
             s.inner(layout::block_ref);
             s.list("block", layout::block);
+        }
+    }
+}
+
+fn place(s: &mut Sheet<'_>, name: &str) {
+    s.plain(&format!("{name} term"), 8);
+    s.plain(&format!("{name} height"), 8);
+    s.plain(&format!("{name} hash"), 32);
+}
+
+fn handover(s: &mut Sheet<'_>) {
+    s.option("handover", layout::signed_statement);
+}
+
+fn blocks(s: &mut Sheet<'_>) {
+    s.list("block", layout::block);
+    s.option("certificate", layout::certificate);
+}
+
+pub(crate) fn message(s: &mut Sheet<'_>) {
+    match s.tag("message", MESSAGES, 1) {
+        1 => {
+            term(s);
+            place(s, "tip");
+            s.inner(layout::roster);
+            s.option("proof", proof);
+            handover(s);
+        }
+        2 => {
+            place(s, "tip");
+            proof(s);
+            handover(s);
+        }
+        3 | 12 => s.inner(layout::signed_statement),
+        4 => {
+            s.option("proof", proof);
+            place(s, "tip");
+            place(s, "committed");
+        }
+        5 => {
+            term(s);
+            s.option("election", proof);
+            s.plain("lap", 8);
+            s.plain("beat", 8);
+            place(s, "parent");
+            blocks(s);
+        }
+        6 => {
+            term(s);
+            place(s, "matched");
+            s.plain("applied", 8);
+            s.plain("incarnation", 8);
+            s.plain("beat", 8);
+            s.list("ack", layout::signed_statement);
+        }
+        7 => {
+            s.plain("lap", 8);
+            place(s, "committed");
+            s.plain("incarnation", 8);
+            s.tag("unknown", &["no", "yes"], 0);
+        }
+        8 => proof(s),
+        9 => s.inner(layout::certificate),
+        10 => place(s, "committed"),
+        11 => {
+            place(s, "parent");
+            blocks(s);
+        }
+        _ => {
+            place(s, "block");
+            proof(s);
         }
     }
 }

@@ -7,12 +7,14 @@ use quorate_chain::block::Block;
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
 use quorate_chain::crypto::Ed25519;
-use quorate_chain::ids::{NodeId, Term};
+use quorate_chain::ids::{Height, NodeId, Term};
 use quorate_chain::roster::Roster;
-use quorate_chain::statement::Statement;
+use quorate_chain::statement::{SignedStatement, Statement};
 use quorate_consensus::ballot::{Ballot, Choice};
+use quorate_consensus::config::Incarnation;
 use quorate_consensus::effect::Record;
 use quorate_consensus::judge::Proven;
+use quorate_consensus::message::{Append, Beat, Lap, Message, Proof, Snapshot};
 
 use crate::common::{World, update};
 
@@ -45,6 +47,101 @@ pub fn joint(world: &World) -> Roster {
 pub fn proven(world: &World, certificate: Certificate, roster: &Roster) -> Proven {
     let certificate = certificate.verify(world.chain_id, roster, &Ed25519).unwrap();
     Proven { certificate, roster: Arc::new(roster.clone()) }
+}
+
+fn handover(world: &World) -> SignedStatement {
+    let (term, to) = (Term::new(1), NodeId::new(1));
+    world.sign(Statement::Handover { term, to, tip: world.tip() }, world.roster(), 0)
+}
+
+fn proof(world: &World) -> Proof {
+    proven(world, election(world), world.roster()).to_proof()
+}
+
+fn elections(world: &World) -> Vec<(&'static str, Message)> {
+    let (term, tip, committed) = (Term::new(2), world.tip(), world.blocks[0].block_ref());
+    let (roster, handover) = (world.roster().clone(), Some(handover(world)));
+    let vote =
+        world.sign(Statement::Vote { term, candidate: NodeId::new(1), tip }, world.roster(), 2);
+    let (first, proven) = (None, Some(proof(world)));
+    let unproven = Message::PreVoteRequest {
+        term,
+        tip,
+        roster: joint(world),
+        proof: first.clone(),
+        handover: None,
+    };
+    let request = Message::PreVoteRequest {
+        term,
+        tip,
+        roster,
+        proof: proven.clone(),
+        handover: handover.clone(),
+    };
+    vec![
+        ("pre-vote-request-first", unproven),
+        ("pre-vote-request", request),
+        ("vote-request", Message::VoteRequest { tip, proof: proof(world), handover }),
+        ("vote-request-bare", Message::VoteRequest { tip, proof: proof(world), handover: None }),
+        ("vote", Message::Vote(vote)),
+        ("refuse-first", Message::Refuse { proof: first, tip, committed }),
+        ("refuse", Message::Refuse { proof: proven, tip, committed }),
+        ("stale", Message::Stale(proof(world))),
+        ("handover", Message::Handover(self::handover(world))),
+    ]
+}
+
+fn replication(world: &World) -> Vec<(&'static str, Message)> {
+    let (tip, parent) = (world.tip(), world.chain_id.genesis_ref());
+    let (incarnation, certificate) = (Incarnation(0xfeed_face), world.commit(&[0, 1]));
+    let append = Append {
+        term: Term::new(1),
+        election: Some(proof(world)),
+        lap: Lap(3),
+        beat: Beat(77),
+        parent,
+        blocks: blocks(world),
+        certificate: Some(certificate.clone()),
+    };
+    let heartbeat = Append {
+        election: None,
+        parent: tip,
+        blocks: Vec::new(),
+        certificate: None,
+        ..append.clone()
+    };
+    let ack = |block| world.sign(Statement::Ack { block }, world.roster(), 1);
+    let stored = |acks| Message::Stored {
+        term: Term::new(1),
+        matched: tip,
+        applied: Height::new(1),
+        incarnation,
+        beat: Beat(77),
+        acks,
+    };
+    let reject = |unknown| Message::Reject { lap: Lap(3), committed: parent, incarnation, unknown };
+    let pulled = |blocks, certificate| Message::Pulled { parent, blocks, certificate };
+    let snapshot = Snapshot { block: world.blocks[0].block_ref(), proof: proof(world) };
+    vec![
+        ("append", Message::Append(Box::new(append))),
+        ("append-heartbeat", Message::Append(Box::new(heartbeat))),
+        ("stored", stored(world.blocks.iter().map(|block| ack(block.block_ref())).collect())),
+        ("stored-without-acks", stored(Vec::new())),
+        ("reject", reject(false)),
+        ("reject-unknown", reject(true)),
+        ("committed", Message::Committed(certificate.clone())),
+        ("pull", Message::Pull { committed: parent }),
+        ("pulled", pulled(blocks(world), Some(certificate))),
+        ("pulled-nothing", pulled(Vec::new(), None)),
+        ("snapshot", Message::Snapshot(Box::new(snapshot))),
+    ]
+}
+
+/// Messages, each with a name.
+pub fn messages(world: &World) -> Vec<(&'static str, Message)> {
+    let mut all = elections(world);
+    all.extend(replication(world));
+    all
 }
 
 /// Records, each with a name.
