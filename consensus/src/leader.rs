@@ -280,6 +280,8 @@ impl Core {
         let moment = self.now.moment;
         let on_chain = matched.height <= self.log.applied().block.height;
         let on_chain = on_chain || self.log.contains(matched);
+        // Nobody has applied what is not sealed yet, whatever it says.
+        let applied = applied.min(self.log.tip().block.height);
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(peer) = leader.others.get_mut(&from) else { return };
         (peer.heard, peer.introduced) = (moment, true);

@@ -33,8 +33,8 @@
 //! stray I                  I computes another state from now on
 //!
 //! Lies
-//! forge A B KIND T H [by I..]   A lies to B, of term T (or: max) and about height H, with its own
-//!                               signature or with those of others
+//! forge A B KIND T H [by I..]   A lies to B, of term T and about height H (or: max), with its
+//!                               own signature or with those of others
 //! twin A B                      A sends B another block for the place of the last one
 //! ```
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -213,7 +213,7 @@ fn lies(world: &mut World, words: &[&str]) -> bool {
         world.twin(liar, victim).unwrap_or_else(|| panic!("{words:?}: no block was sent"))
     } else {
         let term = if words[4] == "max" { u64::MAX } else { u64::from(number(words.get(4))) };
-        let height = u64::from(number(words.get(5)));
+        let height = if words[5] == "max" { u64::MAX } else { u64::from(number(words.get(5))) };
         let signers = match words.get(6) {
             Some(&"by") => (7..words.len()).map(|at| number(words.get(at))).collect(),
             _ => vec![liar],

@@ -2,8 +2,9 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 mod faults;
-mod forge;
+pub mod forge;
 pub mod keys;
+pub mod net;
 mod node;
 mod print;
 
