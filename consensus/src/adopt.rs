@@ -147,10 +147,8 @@ impl Core {
     /// Whether these blocks would fill more than two windows above the applied tip. Blocks that open a
     /// term do not count: one may be needed for each term without a commit.
     fn overflows(&self, above: Height, new: &[Entry]) -> bool {
-        let counts = |entry: &&Entry| entry.opening.is_none();
-        let kept =
-            self.log.from(Height::ZERO).take_while(|entry| entry.anchor.block.height <= above);
-        let held = kept.filter(counts).count() + new.iter().filter(counts).count();
+        let new = new.iter().filter(|entry| entry.opening.is_none()).count();
+        let held = self.log.plain_up_to(above) + new;
         held > 2 * self.config.window_blocks
     }
 

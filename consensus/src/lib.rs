@@ -4,6 +4,7 @@
 //! are in the module docs: [`candidate`](raft) for campaigns, `follower` for appends and acks, `leader`
 //! for replication and commit, `adopt` for taking blocks over, [`judge`] for whom to believe.
 
+mod acks;
 mod adopt;
 mod candidate;
 mod follower;

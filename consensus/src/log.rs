@@ -1,6 +1,6 @@
 //! The blocks above the applied tip, and what must be known of each to judge the next.
 //!
-//! Invariants, checked by [`Log::check`]:
+//! Invariants, checked by [`Log::check_whole`], and as far as a step can break them by [`Log::check`]:
 //! - each block is well formed on the one before, the first one on the applied tip;
 //! - applied ≤ committed ≤ tip, by height;
 //! - a block at or below the committed tip is never cut.
@@ -19,6 +19,7 @@ use quorate_chain::statement::Statement;
 use quorate_chain::well_formed::{self, Malformed, Parent};
 
 use crate::judge::Proven;
+use crate::progress::after;
 
 /// What must be known of a block to judge its child.
 #[derive(Clone, Debug)]
@@ -80,6 +81,8 @@ pub struct Log {
     entries: VecDeque<Entry>,
     committed: BlockRef,
     bytes: usize,
+    /// The heights of the entries that open a term, in order.
+    openings: VecDeque<Height>,
 }
 
 impl Log {
@@ -87,7 +90,8 @@ impl Log {
     #[must_use]
     pub fn new(applied: Anchor) -> Self {
         let committed = applied.block;
-        Self { applied, entries: VecDeque::new(), committed, bytes: 0 }
+        let (entries, openings) = (VecDeque::new(), VecDeque::new());
+        Self { applied, entries, committed, bytes: 0, openings }
     }
 
     /// The applied tip.
@@ -150,8 +154,9 @@ impl Log {
     /// The rosters in force at the committed tip and above, oldest first.
     pub fn rosters(&self) -> impl Iterator<Item = &Arc<Roster>> {
         let committed = self.anchor(self.committed.height).unwrap_or(&self.applied);
-        let above = self.from(self.committed.height).map(|entry| &entry.anchor);
-        std::iter::once(committed).chain(above).map(|anchor| &anchor.roster)
+        let above = self.from(after(self.committed.height)).map(|entry| &entry.anchor);
+        let brought = above.filter(|anchor| anchor.roster_since == anchor.block.height);
+        std::iter::once(committed).chain(brought).map(|anchor| &anchor.roster)
     }
 
     /// Judges a block as the child of another. The body has been checked; everything that rests on
@@ -204,13 +209,31 @@ impl Log {
     pub fn branch(&mut self, above: BlockRef, entries: Vec<Entry>) {
         assert!(self.contains(above), "a branch stands on a block that is held");
         assert!(above.height >= self.committed.height, "a committed block is never cut");
-        let keep = above.height.get() - self.applied.block.height.get();
-        self.entries.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+        while self.tip().block.height > above.height {
+            let Some(entry) = self.entries.pop_back() else { break };
+            self.bytes -= entry.block.bytes().len();
+        }
+        while self.openings.back().is_some_and(|opening| *opening > above.height) {
+            self.openings.pop_back();
+        }
         for entry in entries {
-            assert!(entry.block.header().parent == self.tip().block.hash, "a branch is one chain");
+            let (here, below) = (entry.anchor.block, self.tip().block);
+            assert!(entry.block.header().parent == below.hash, "a branch is one chain");
+            assert!(Some(here.height) == below.height.next(), "heights follow");
+            assert!(here.rank() > below.rank(), "ranks rise");
+            self.bytes += entry.block.bytes().len();
+            self.openings.extend(entry.opening.as_ref().map(|_| here.height));
             self.entries.push_back(entry);
         }
-        self.bytes = self.entries.iter().map(|entry| entry.block.bytes().len()).sum();
+    }
+
+    /// How many blocks up to a height it holds that open no term.
+    #[must_use]
+    pub fn plain_up_to(&self, height: Height) -> usize {
+        let held = height.min(self.tip().block.height).get();
+        let held = held.saturating_sub(self.applied.block.height.get());
+        let openings = self.openings.partition_point(|opening| *opening <= height);
+        usize::try_from(held).unwrap_or(usize::MAX) - openings
     }
 
     /// Moves the committed tip up.
@@ -232,6 +255,9 @@ impl Log {
         while self.applied.block.height < applied {
             let Some(entry) = self.entries.pop_front() else { break };
             self.bytes -= entry.block.bytes().len();
+            if entry.opening.is_some() {
+                self.openings.pop_front();
+            }
             self.applied = entry.anchor;
         }
     }
@@ -239,15 +265,27 @@ impl Log {
     /// The certificate by which a block of this chain opened its term, if this is what it says.
     #[must_use]
     pub fn opening(&self, election: &Statement) -> Option<&Proven> {
-        let openings = self.entries.iter().filter_map(|entry| entry.opening.as_ref());
-        openings.into_iter().find(|proven| proven.certificate.statement() == election)
+        let entries = self.openings.iter().flat_map(|height| self.from(*height).next());
+        let mut openings = entries.filter_map(|entry| entry.opening.as_ref());
+        openings.find(|proven| proven.certificate.statement() == election)
     }
 
-    /// Checks the invariants of the type.
+    /// Checks those invariants of the type that do not need a walk: [`Log::branch`] has checked every
+    /// block on the one before when it came.
     ///
     /// # Panics
     /// If one does not hold.
     pub fn check(&self) {
+        assert!(self.applied.block.height <= self.committed.height, "applied ≤ committed");
+        assert!(self.contains(self.committed), "the committed tip is held");
+    }
+
+    /// Checks all invariants of the type, and what is counted along.
+    ///
+    /// # Panics
+    /// If one does not hold.
+    pub fn check_whole(&self) {
+        self.check();
         let mut below = self.applied.block;
         for entry in &self.entries {
             assert!(entry.block.header().parent == below.hash, "the chain of hashes is whole");
@@ -255,7 +293,10 @@ impl Log {
             assert!(entry.anchor.block.rank() > below.rank(), "ranks rise");
             below = entry.anchor.block;
         }
-        assert!(self.applied.block.height <= self.committed.height, "applied ≤ committed");
-        assert!(self.contains(self.committed), "the committed tip is held");
+        let bytes: usize = self.entries.iter().map(|entry| entry.block.bytes().len()).sum();
+        assert!(bytes == self.bytes, "bytes are counted");
+        let openings = self.entries.iter().filter(|entry| entry.opening.is_some());
+        let openings = openings.map(|entry| entry.anchor.block.height);
+        assert!(openings.eq(self.openings.iter().copied()), "openings are known");
     }
 }

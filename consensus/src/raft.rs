@@ -19,16 +19,16 @@
 //! Left out, for now: roster changes, reads, handovers, snapshots, recovery from a lost disk and the
 //! collecting of evidence.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use quorate_chain::block::Block;
 use quorate_chain::certificate::{Certificate, CertificateKind};
 use quorate_chain::checked::Checked;
 use quorate_chain::crypto::Verifier;
-use quorate_chain::ids::{BlockRef, Height, NodeId, RosterHash, StateRoot, Term};
+use quorate_chain::ids::{BlockRef, NodeId, RosterHash, StateRoot, Term};
 use quorate_chain::statement::{SignedStatement, Statement};
 
+use crate::acks::Acks;
 use crate::ballot::Ballot;
 use crate::commits::Commits;
 use crate::config::Config;
@@ -109,44 +109,6 @@ pub struct Core {
     halted: bool,
 }
 
-/// The acks of the own validator, on their way to being signed.
-#[derive(Clone, Debug)]
-pub(crate) struct Acks {
-    /// The height up to which acks have been asked for.
-    pub(crate) asked: Height,
-    /// How many are being signed.
-    pub(crate) signing: usize,
-    /// Those given in the own term for blocks that are not known to be committed, in order.
-    pub(crate) given: VecDeque<SignedStatement>,
-    /// How many of these the leader has been sent. Messages are lost, and the last block of a busy
-    /// time has none after it that would commit it: so each heartbeat begins anew.
-    pub(crate) sent: usize,
-}
-
-impl Acks {
-    /// The acks that the leader may not have.
-    pub(crate) fn unsent(&mut self) -> Vec<SignedStatement> {
-        let unsent = self.given.iter().skip(self.sent).cloned().collect();
-        self.sent = self.given.len();
-        unsent
-    }
-
-    /// What was given in an older term counts no more. Who leads now has been sent nothing yet.
-    pub(crate) fn enter(&mut self, term: Term) {
-        self.given.retain(|ack| ack.statement.term() == term);
-        self.sent = 0;
-    }
-
-    /// Nobody waits any more for what was sent and is committed now.
-    pub(crate) fn committed(&mut self, height: Height) {
-        let done = |ack: &SignedStatement| ack.statement.block().height <= height;
-        while self.sent > 0 && self.given.front().is_some_and(done) {
-            self.given.pop_front();
-            self.sent -= 1;
-        }
-    }
-}
-
 impl Core {
     /// A core that goes on from what has been kept, as a follower: candidacy and leadership are not
     /// durable, and a restarted validator never leads its old term again.
@@ -193,7 +155,7 @@ impl Core {
             disk: Durability::new(tip),
             commits: Commits::restored(restored.certificate, applied),
             states: States::new(applied, restored.state_root),
-            acks: Acks { asked: applied, signing: 0, given: VecDeque::new(), sent: 0 },
+            acks: Acks::new(applied),
             log,
             role: Role::Follower(follower),
             unsigned: Vec::new(),
@@ -475,7 +437,7 @@ impl Core {
         }
     }
 
-    /// Checks the invariants of the type.
+    /// Checks the invariants of the type, without walking through the log.
     ///
     /// # Panics
     /// If one does not hold.
@@ -490,5 +452,15 @@ impl Core {
         let proven = self.ballot.proof.as_ref().map(Proven::term);
         assert!(proven.unwrap_or(Term::ZERO) == self.ballot.term, "a ballot has its proof");
         assert!(tip.term <= self.ballot.term, "no block is of a later term than the own");
+    }
+
+    /// Checks all invariants, those of every block that is held too. That takes longer the more there
+    /// are: tests do it after every step.
+    ///
+    /// # Panics
+    /// If one does not hold.
+    pub fn check_whole(&self) {
+        self.check();
+        self.log.check_whole();
     }
 }

@@ -92,6 +92,7 @@ fn live(seed: u64) -> u64 {
     for _ in 0..1_500 {
         happen(&mut world, &mut random);
         check_leaders(&world, &mut leaders);
+        world.check_whole();
         world.check_same_chain();
     }
     heal(&mut world);

@@ -329,6 +329,11 @@ impl World {
         }
     }
 
+    /// Every core is whole.
+    pub fn check_whole(&self) {
+        self.nodes.iter().filter_map(|node| node.core.as_ref()).for_each(Core::check_whole);
+    }
+
     /// The applied chains of all nodes agree as far as they go.
     pub fn check_same_chain(&self) {
         let longest = self.nodes.iter().max_by_key(|node| node.chain.len()).unwrap();
