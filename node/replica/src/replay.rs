@@ -9,7 +9,7 @@ use quorate_chain::codec::{Decode, DecodeError};
 use quorate_chain::ids::{BlockRef, Height};
 use quorate_wal::{Entry, Lsn, Record};
 
-use crate::record::{BRANCH, Life, Part};
+use crate::record::{BRANCH, Part};
 
 /// Why the log is not one of a replica.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +44,6 @@ pub enum ReplayError {
 #[derive(Debug)]
 pub(crate) struct Replay {
     applied: BlockRef,
-    life: Option<Life>,
     /// The chain above the applied tip, as far as it has been read.
     chain: BTreeMap<Height, Block>,
     /// The parts of a branch whose last part has not come yet.
@@ -55,7 +54,7 @@ pub(crate) struct Replay {
 impl Replay {
     pub(crate) fn new(applied: BlockRef) -> Self {
         let (chain, parts) = (BTreeMap::new(), Vec::new());
-        Self { applied, life: None, chain, parts, wrong: None }
+        Self { applied, chain, parts, wrong: None }
     }
 
     /// The next record.
@@ -69,10 +68,8 @@ impl Replay {
         let lsn = record.lsn;
         let wrong = |why| ReplayError::Record { lsn, why };
         match record.entry {
-            Entry::Preamble(payload) => {
-                let life = Life::from_bytes(&Bytes::copy_from_slice(payload));
-                self.life = Some(life.map_err(wrong)?);
-            }
+            // The newest one counts, and the log says which that is.
+            Entry::Preamble(_) => {}
             Entry::Record { kind: BRANCH, payload, .. } => {
                 let part = Part::from_bytes(&Bytes::copy_from_slice(payload));
                 self.part(part.map_err(wrong)?);
@@ -112,8 +109,8 @@ impl Replay {
         }
     }
 
-    /// What has been read: the life that the preamble tells of, and the blocks above the applied tip.
-    pub(crate) fn finish(self) -> Result<(Option<Life>, Vec<Checked<Block>>), ReplayError> {
+    /// The blocks above the applied tip.
+    pub(crate) fn finish(self) -> Result<Vec<Checked<Block>>, ReplayError> {
         if let Some(wrong) = self.wrong {
             return Err(wrong);
         }
@@ -128,6 +125,6 @@ impl Replay {
             // Its body was checked before it was written, and the core judges the rest again.
             blocks.push(Checked::vouch(block));
         }
-        Ok((self.life, blocks))
+        Ok(blocks)
     }
 }

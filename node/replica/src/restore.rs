@@ -10,6 +10,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use quorate_chain::codec::{Decode, DecodeError};
 use quorate_chain::commitment;
 use quorate_chain::commitment::Commitment;
 use quorate_chain::genesis::GenesisError;
@@ -66,6 +68,9 @@ pub enum OpenError {
     /// A record of the log is not one of a replica.
     #[error("the log: {0}")]
     Replay(#[from] ReplayError),
+    /// The preamble of the log is not one of a replica.
+    #[error("the preamble of the log: {0}")]
+    Preamble(DecodeError),
     /// What was kept does not fit together.
     #[error(transparent)]
     Restore(#[from] RestoreError),
@@ -110,7 +115,9 @@ pub fn open<D: Disk, S: Store>(
     let identity = identity(setup);
     let opened = Wal::open(disk, &identity, setup.wal, floor, |record| replay.visit(&record));
     let (wal, found) = opened.map_err(|refused| refused.error)?;
-    let (kept, blocks) = replay.finish()?;
+    let blocks = replay.finish()?;
+    let kept = found.preamble.map(|bytes| Life::from_bytes(&Bytes::from(bytes)));
+    let kept = kept.transpose().map_err(OpenError::Preamble)?;
     let life = live_on(setup, kept, found.records, salt);
 
     let config = config(setup, &life);

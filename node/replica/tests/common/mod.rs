@@ -211,7 +211,7 @@ impl Group {
                 self.give(id, Input::Fetched(fetched));
             }
             Output::Keep(certificate) => {
-                let replica = self.node_mut(id).replica.as_mut().unwrap();
+                let Some(replica) = &mut self.node_mut(id).replica else { return };
                 replica.applier.keep(certificate).unwrap();
             }
             Output::Answer { submission, answer } => {
@@ -219,8 +219,10 @@ impl Group {
                 assert!(before.is_none(), "{submission:?} is answered twice");
             }
             Output::Prune { below } => {
-                let replica = self.node_mut(id).replica.as_mut().unwrap();
-                replica.journal.prune(below).unwrap();
+                let Some(replica) = &mut self.node_mut(id).replica else { return };
+                if replica.journal.prune(below).is_err() {
+                    self.kill(id);
+                }
             }
             Output::Notice(notice) => self.notices.push((id, format!("{notice:?}"))),
             Output::Install { .. } | Output::Changed { .. } => {}
