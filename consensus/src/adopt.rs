@@ -16,7 +16,7 @@ use crate::ballot::Ballot;
 use crate::effect::{Effect, Halt, Record};
 use crate::event::Fetched;
 use crate::judge::{self, Proven, Verdict};
-use crate::log::{Anchor, Entry, Log};
+use crate::log::{Anchor, Entry};
 use crate::message::Message;
 use crate::raft::Core;
 use crate::role::Role;
@@ -26,8 +26,10 @@ use crate::states::Compared;
 const CLOCK_AHEAD: u64 = 3_600_000_000;
 
 impl Core {
-    /// Learns a commit certificate from whomever it comes.
-    pub(crate) fn learn_commit(&mut self, certificate: &Certificate) {
+    /// Learns a commit certificate from whomever it comes. It may also be judged by the rosters of blocks
+    /// that came with it, if those were judged on what is held: each of their rosters but the last is
+    /// proven by the blocks after it, and the last is one step away.
+    pub(crate) fn learn_commit(&mut self, certificate: &Certificate, with: &[Entry]) {
         let known = self.commits.knows(certificate);
         let block = certificate.block();
         if known || certificate.kind() != CertificateKind::Commit {
@@ -41,7 +43,7 @@ impl Core {
             return;
         }
         let (chain_id, verifier) = (self.config.chain_id, &*self.verifier);
-        let verdict = judge::judge(&self.log, certificate, None, chain_id, verifier);
+        let verdict = judge::judge(&self.log, with, certificate, None, chain_id, verifier);
         let Verdict::Good(proven) = verdict else { return };
         self.take_certificate(proven);
     }
@@ -97,15 +99,14 @@ impl Core {
         &mut self,
         parent: BlockRef,
         blocks: Vec<Checked<Block>>,
+        certificate: Option<&Certificate>,
     ) -> bool {
         let Some((parent, new)) = self.judge_new(parent, blocks) else { return false };
-        let Some(last) = new.last().map(|entry| entry.anchor.block) else { return true };
-        let cut = self.log.from(crate::progress::after(parent.block.height));
-        if cut.take(1).any(|entry| entry.anchor.block.term == self.ballot.term) {
-            self.ignore_leader();
-            return false;
+        if let Some(certificate) = certificate {
+            self.learn_commit(certificate, &new);
         }
-        if self.timely(&parent, &new) < new.len() {
+        let Some(last) = new.last().map(|entry| entry.anchor.block) else { return true };
+        if self.cuts_own_term(parent.block) || self.timely(&parent, &new) < new.len() {
             self.ignore_leader();
             return false;
         }
@@ -144,6 +145,12 @@ impl Core {
         time > latest && time > parent
     }
 
+    /// Whether a block of the own term stands above this one.
+    fn cuts_own_term(&self, above: BlockRef) -> bool {
+        let mut cut = self.log.from(crate::progress::after(above.height));
+        cut.any(|entry| entry.anchor.block.term == self.ballot.term)
+    }
+
     /// Whether these blocks would fill more than two windows above the applied tip. Blocks that open a
     /// term do not count: one may be needed for each term without a commit.
     fn overflows(&self, above: Height, new: &[Entry]) -> bool {
@@ -173,16 +180,20 @@ impl Core {
         certificate: Option<Certificate>,
     ) {
         if let Some(certificate) = &certificate {
-            self.learn_commit(certificate);
+            self.learn_commit(certificate, &[]);
         }
         if matches!(self.role, Role::Leader(_)) {
             return;
         }
         let Some((parent, mut new)) = self.judge_new(parent, blocks) else { return };
+        if let Some(certificate) = &certificate {
+            self.learn_commit(certificate, &new);
+        }
         new.truncate(self.timely(&parent, &new));
         let Some(last) = new.last().map(|entry| entry.anchor.block) else { return };
         let higher = last.rank() > self.log.tip().block.rank();
-        if !higher && !self.is_certified(&new) {
+        let twice = last.term == self.ballot.term && self.cuts_own_term(parent.block);
+        if (!higher || twice) && !self.is_certified(&new) {
             return;
         }
         // The opening blocks in it prove their terms.
@@ -216,7 +227,8 @@ impl Core {
             }
             let below = new.last().map(|entry| &entry.anchor).or(at.as_ref())?;
             let (chain_id, verifier) = (self.config.chain_id, &*self.verifier);
-            new.push(Log::judge(below, block, chain_id, verifier).ok()?);
+            let judged = self.log.judge(below, &new, block, chain_id, verifier);
+            new.push(judged.ok()?);
         }
         match at {
             Some(anchor) if anchor.block.height >= committed => Some((anchor, new)),

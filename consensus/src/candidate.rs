@@ -207,8 +207,15 @@ impl Core {
     }
 
     /// Somebody refused. It may have proven a higher term; if its tip is higher than mine, its chain
-    /// is pulled, for without it I could never lead.
-    pub(crate) fn refused(&mut self, from: NodeId, proof: Option<Proof>, tip: BlockRef) {
+    /// is pulled, for without it I could never lead. If it has committed less than I, it may be that it
+    /// does not know my roster and cannot judge what I ask by: it is brought the blocks.
+    pub(crate) fn refused(
+        &mut self,
+        from: NodeId,
+        proof: Option<Proof>,
+        tip: BlockRef,
+        committed: BlockRef,
+    ) {
         if !matches!(self.role, Role::Candidate(_)) {
             return;
         }
@@ -217,6 +224,8 @@ impl Core {
         }
         if tip.rank() > self.log.tip().block.rank() {
             self.send(from, Message::Pull { committed: self.log.committed() });
+        } else if committed.height < self.log.committed().height {
+            self.pulled_from(from, committed);
         }
     }
 }

@@ -5,11 +5,11 @@
 //! An ack goes out for every block of the current term that is durable, that the leader's own appends
 //! confirmed, and whose header names a state that is the same here.
 
-use quorate_chain::ids::{BlockRef, NodeId, TimeUs};
+use quorate_chain::ids::{BlockRef, NodeId, Term, TimeUs};
 use quorate_chain::statement::Statement;
 
 use crate::effect::Effect;
-use crate::message::{Append, Message, Proof};
+use crate::message::{Append, Lap, Message, Proof};
 use crate::raft::Core;
 use crate::role::Role;
 use crate::states::Compared;
@@ -23,7 +23,7 @@ impl Core {
             return;
         }
         if !self.accept_leader(from, &append) {
-            return self.reject(from, &append, true);
+            return self.append_of_unknown(from, append);
         }
         let Role::Follower(follower) = &mut self.role else { return };
         if follower.ignoring {
@@ -36,18 +36,18 @@ impl Core {
         follower.deadline = self.now.moment.after(timeout);
 
         if let Some(certificate) = &append.certificate {
-            self.learn_commit(certificate);
+            self.learn_commit(certificate, &[]);
         }
         let below = append.parent.height <= self.log.committed().height;
         if !below && !self.log.contains(append.parent) {
-            return self.reject(from, &append, false);
+            return self.reject(from, append.lap, false);
         }
         if append.blocks.is_empty() {
             self.acks.sent = 0;
         }
         let last = append.blocks.last().map_or(append.parent, |block| block.block_ref());
         let blocks = append.blocks;
-        if !self.take_from_leader(append.parent, blocks) {
+        if !self.take_from_leader(append.parent, blocks, append.certificate.as_ref()) {
             return;
         }
         if let Role::Follower(follower) = &mut self.role {
@@ -58,9 +58,40 @@ impl Core {
         }
     }
 
+    /// An append by a leader whose election cannot be judged here, or was not shown. What it brings is
+    /// taken as from anyone; for a newcomer it leads nearer to the roster that elected that leader. The
+    /// answer waits for the disk: the next range begins above what is committed by then.
+    fn append_of_unknown(&mut self, from: NodeId, append: Append) {
+        let Append { lap, parent, blocks, certificate, .. } = append;
+        self.pulled(parent, blocks, certificate);
+        self.owed = Some((from, lap));
+    }
+
+    /// Whether the own tip says that this leader has opened the own term. It holds even if the block that
+    /// opened it is far below, and the roster that elected it has long been left.
+    fn opened_term(&self, leader: NodeId, term: Term) -> bool {
+        let tip = self.log.tip();
+        let opened = tip.block.term == term && term == self.ballot.term;
+        let leads = tip.leader.as_ref().is_some_and(|(id, _)| *id == leader);
+        opened && leads && leader != self.config.id
+    }
+
+    /// Answers an append by an unknown leader.
+    pub(crate) fn answer_unknown(&mut self) {
+        let Some((to, lap)) = self.owed else { return };
+        if self.disk.tip() == self.log.tip().block {
+            self.owed = None;
+            self.reject(to, lap, true);
+        }
+    }
+
     /// Whether `from` leads the own term, as far as can be known here; learns so if it is proven.
     fn accept_leader(&mut self, from: NodeId, append: &Append) -> bool {
         if append.term == self.ballot.term && self.leader() == Some(from) {
+            return true;
+        }
+        if self.opened_term(from, append.term) {
+            self.follow(Some(from));
             return true;
         }
         let Some(Proof { certificate, .. }) = &append.election else { return false };
@@ -78,8 +109,8 @@ impl Core {
         true
     }
 
-    fn reject(&mut self, from: NodeId, append: &Append, unknown: bool) {
-        let (lap, committed) = (append.lap, self.log.committed());
+    fn reject(&mut self, from: NodeId, lap: Lap, unknown: bool) {
+        let committed = self.log.committed();
         let incarnation = self.config.incarnation;
         self.send(from, Message::Reject { lap, committed, incarnation, unknown });
     }

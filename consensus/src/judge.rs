@@ -14,7 +14,7 @@ use quorate_chain::crypto::Verifier;
 use quorate_chain::ids::{ChainId, Term};
 use quorate_chain::roster::Roster;
 
-use crate::log::Log;
+use crate::log::{Entry, Log};
 use crate::message::Proof;
 
 /// A certificate that was judged and found good, with its roster.
@@ -51,10 +51,11 @@ pub enum Verdict {
     Bad,
 }
 
-/// Judges a certificate by what a log knows. `brought` is the roster that its sender says it is by.
+/// Judges a certificate by what a log knows, and by blocks `above` it that were judged on it. `brought` is the roster that its sender says it is by.
 #[must_use]
 pub fn judge(
     log: &Log,
+    above: &[Entry],
     certificate: &Certificate,
     brought: Option<&Roster>,
     chain_id: ChainId,
@@ -65,7 +66,7 @@ pub fn judge(
     {
         return Verdict::Good(own.clone());
     }
-    let Some(roster) = find(log, certificate, brought) else { return Verdict::Unknown };
+    let Some(roster) = find(log, above, certificate, brought) else { return Verdict::Unknown };
     match certificate.clone().verify(chain_id, &roster, verifier) {
         Ok(certificate) => Verdict::Good(Proven { certificate, roster }),
         Err(_) => Verdict::Bad,
@@ -73,9 +74,15 @@ pub fn judge(
 }
 
 /// The roster that the certificate names, if it may be believed.
-fn find(log: &Log, certificate: &Certificate, brought: Option<&Roster>) -> Option<Arc<Roster>> {
+fn find(
+    log: &Log,
+    above: &[Entry],
+    certificate: &Certificate,
+    brought: Option<&Roster>,
+) -> Option<Arc<Roster>> {
     let hash = certificate.roster_hash();
-    for known in log.rosters() {
+    let rosters = || log.rosters().chain(rosters_of(above));
+    for known in rosters() {
         if known.hash() == hash {
             return Some(Arc::clone(known));
         }
@@ -84,6 +91,12 @@ fn find(log: &Log, certificate: &Certificate, brought: Option<&Roster>) -> Optio
         }
     }
     let joint = brought.filter(|roster| roster.hash() == hash && roster.is_joint())?;
-    let known = |half: Roster| log.rosters().any(|known| known.hash() == half.hash());
+    let known = |half: Roster| rosters().any(|known| known.hash() == half.hash());
     joint.halves().into_iter().any(known).then(|| Arc::new(joint.clone()))
+}
+
+/// The rosters that these blocks bring.
+fn rosters_of(blocks: &[Entry]) -> impl Iterator<Item = &Arc<Roster>> {
+    let anchors = blocks.iter().map(|entry| &entry.anchor);
+    anchors.filter(|anchor| anchor.roster_since == anchor.block.height).map(|anchor| &anchor.roster)
 }

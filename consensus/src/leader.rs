@@ -17,7 +17,6 @@ use quorate_chain::statement::{SignedStatement, Statement};
 use crate::config::Incarnation;
 use crate::effect::{Effect, Record, Slot, Urgency};
 use crate::judge::Proven;
-use crate::log::Log;
 use crate::message::{Append, Beat, Lap, Message};
 use crate::progress::{Progress, after};
 use crate::raft::Core;
@@ -154,7 +153,8 @@ impl Core {
         }
         leader.offered = None;
         // The own block is judged like any other: what is wrong with it must not leave.
-        let judged = Log::judge(&tip, block.clone(), self.config.chain_id, &*self.verifier);
+        let (chain_id, verifier) = (self.config.chain_id, &*self.verifier);
+        let judged = self.log.judge(&tip, &[], block.clone(), chain_id, verifier);
         let Ok(entry) = judged else { return };
         let end = entry.anchor.block;
         self.log.branch(tip.block, vec![entry]);

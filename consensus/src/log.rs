@@ -5,7 +5,16 @@
 //! - applied ≤ committed ≤ tip, by height;
 //! - a block at or below the committed tip is never cut.
 //!
-//! Left out: everything below the applied tip. The store has it.
+//! **Ancestors.** A block that changes the roster names a certified block that must be its ancestor, at or
+//! above the first one of the roster that it leaves (`chain` leaves that to those who hold the chain).
+//! It is compared as a whole, height, term and hash. Above the applied tip the blocks are here. Of those
+//! below, the refs are kept: only of blocks under the roster in force at the applied tip, for no other can
+//! be named, and at most [`limits::PATH`] of them, for no block further below can be. What is not known
+//! all the same, because a life or a snapshot began above it, is not compared: a certificate for a block
+//! there that is no ancestor contradicts the one by which its height was committed here, so a quorum has
+//! lied, and the two certificates convict it wherever they meet.
+//!
+//! Left out: everything else of what is below the applied tip. The store has it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,6 +23,7 @@ use quorate_chain::block::{Block, BlockKind, Item};
 use quorate_chain::checked::Checked;
 use quorate_chain::crypto::{ValidatorKey, Verifier};
 use quorate_chain::ids::{BlockRef, ChainId, Height, NodeId, TimeUs};
+use quorate_chain::limits;
 use quorate_chain::roster::Roster;
 use quorate_chain::statement::Statement;
 use quorate_chain::well_formed::{self, Malformed, Parent};
@@ -61,6 +71,15 @@ pub enum Unfit {
         /// Who should have signed.
         proposer: NodeId,
     },
+    /// It changes the roster on the word of a certificate for a block that is not below it, or that the
+    /// roster is older than.
+    #[error(
+        "its certificate is for {certified}, which is no ancestor under the roster that it leaves"
+    )]
+    NoAncestor {
+        /// The certified block.
+        certified: BlockRef,
+    },
 }
 
 /// A block with what is known of it.
@@ -77,6 +96,8 @@ pub struct Entry {
 /// The blocks above the applied tip.
 #[derive(Clone, Debug)]
 pub struct Log {
+    /// Ancestors of the applied tip under its roster, lowest first.
+    ancestors: VecDeque<BlockRef>,
     applied: Anchor,
     entries: VecDeque<Entry>,
     committed: BlockRef,
@@ -89,9 +110,20 @@ impl Log {
     /// An empty log on an applied tip.
     #[must_use]
     pub fn new(applied: Anchor) -> Self {
+        let (ancestors, entries, openings) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
         let committed = applied.block;
-        let (entries, openings) = (VecDeque::new(), VecDeque::new());
-        Self { applied, entries, committed, bytes: 0, openings }
+        Self { ancestors, applied, entries, committed, bytes: 0, openings }
+    }
+
+    /// Lets go of the ancestors that no block to come can name.
+    fn forget_ancestors(&mut self) {
+        let since = self.applied.roster_since;
+        while let Some(first) = self.ancestors.front() {
+            if first.height >= since && self.ancestors.len() <= limits::PATH {
+                break;
+            }
+            self.ancestors.pop_front();
+        }
     }
 
     /// The applied tip.
@@ -159,19 +191,60 @@ impl Log {
         std::iter::once(committed).chain(brought).map(|anchor| &anchor.roster)
     }
 
-    /// Judges a block as the child of another. The body has been checked; everything that rests on
-    /// the chain is checked here.
+    /// The block at a height, if it is known here.
+    fn at(&self, height: Height) -> Option<BlockRef> {
+        if let Some(anchor) = self.anchor(height) {
+            return Some(anchor.block);
+        }
+        let at = self.ancestors.binary_search_by_key(&height, |block| block.height).ok()?;
+        self.ancestors.get(at).copied()
+    }
+
+    /// Checks that the certified block by which a roster is left is an ancestor.
+    fn check_ancestor(
+        &self,
+        parent: &Anchor,
+        between: &[Entry],
+        item: Option<&Item>,
+    ) -> Result<(), Unfit> {
+        let certified = match item {
+            Some(Item::Enter { certificate, .. } | Item::Leave { certificate }) => {
+                certificate.block()
+            }
+            Some(Item::Opening(_) | Item::Recovery(_)) | None => return Ok(()),
+        };
+        let mut above = between.iter().map(|entry| entry.anchor.block);
+        let branches = between.first().map(|entry| entry.anchor.block.height);
+        let known = match branches {
+            Some(first) if certified.height >= first => {
+                above.find(|block| block.height == certified.height)
+            }
+            Some(_) | None => self.at(certified.height),
+        };
+        let other = known.is_some_and(|block| block != certified);
+        if other || certified.height < parent.roster_since {
+            return Err(Unfit::NoAncestor { certified });
+        }
+        Ok(())
+    }
+
+    /// Judges a block as the child of another, which is held or the last of the blocks `between`, judged
+    /// before, that stand between the log and the block. The body has been checked; everything that
+    /// rests on the chain is checked here.
     ///
     /// # Errors
     /// Why it cannot stand there.
     pub fn judge(
+        &self,
         parent: &Anchor,
+        between: &[Entry],
         block: Checked<Block>,
         chain_id: ChainId,
         verifier: &dyn Verifier,
     ) -> Result<Entry, Unfit> {
         let (header, item) = (block.header(), block.body().item.as_ref());
         let brought = well_formed::check(&parent.parent(), header, item, chain_id, verifier)?;
+        self.check_ancestor(parent, between, item)?;
         let changes = brought.is_some();
         let roster = brought.map_or_else(|| Arc::clone(&parent.roster), Arc::new);
         let leader = match &parent.leader {
@@ -258,7 +331,9 @@ impl Log {
             if entry.opening.is_some() {
                 self.openings.pop_front();
             }
-            self.applied = entry.anchor;
+            let below = std::mem::replace(&mut self.applied, entry.anchor);
+            self.ancestors.push_back(below.block);
+            self.forget_ancestors();
         }
     }
 
@@ -286,6 +361,7 @@ impl Log {
     /// If one does not hold.
     pub fn check_whole(&self) {
         self.check();
+        assert!(self.ancestors.len() <= limits::PATH, "the refs of ancestors are bounded");
         let mut below = self.applied.block;
         for entry in &self.entries {
             assert!(entry.block.header().parent == below.hash, "the chain of hashes is whole");

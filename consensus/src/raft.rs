@@ -38,7 +38,7 @@ use crate::event::Event;
 use crate::jitter::Jitter;
 use crate::judge::{self, Proven, Verdict};
 use crate::log::{Anchor, Log, Unfit};
-use crate::message::{Beat, Message, Proof};
+use crate::message::{Beat, Lap, Message, Proof};
 use crate::role::{Follower, Role};
 use crate::states::States;
 use crate::time::{Moment, Now};
@@ -105,6 +105,8 @@ pub struct Core {
     pub(crate) role: Role,
     /// Statements that wait for the ballot to be durable.
     pub(crate) unsigned: Vec<(Statement, RosterHash)>,
+    /// Whose append by an unknown leader is to be answered.
+    pub(crate) owed: Option<(NodeId, Lap)>,
     pub(crate) effects: Vec<Effect>,
     halted: bool,
 }
@@ -126,7 +128,7 @@ impl Core {
         let mut log = Log::new(restored.applied);
         for block in restored.blocks {
             let (below, here) = (log.tip().clone(), block.block_ref());
-            let judged = Log::judge(&below, block, config.chain_id, &*verifier);
+            let judged = log.judge(&below, &[], block, config.chain_id, &*verifier);
             let entry =
                 judged.map_err(|why| RestoreError::Unfit { block: here, why: Box::new(why) })?;
             log.branch(below.block, vec![entry]);
@@ -159,6 +161,7 @@ impl Core {
             log,
             role: Role::Follower(follower),
             unsigned: Vec::new(),
+            owed: None,
             effects: Vec::new(),
             halted: false,
         })
@@ -250,6 +253,7 @@ impl Core {
         self.reach_commits();
         self.ask_for_acks();
         self.answer_leader();
+        self.answer_unknown();
         self.lead_on();
     }
 
@@ -271,7 +275,7 @@ impl Core {
                 self.vote_requested(from, tip, &proof, handover.as_ref());
             }
             Message::Vote(said) => self.voted(from, said),
-            Message::Refuse { proof, tip, committed: _ } => self.refused(from, proof, tip),
+            Message::Refuse { proof, tip, committed } => self.refused(from, proof, tip, committed),
             Message::Append(append) => self.appended(from, *append),
             Message::Stored { term, matched, applied, incarnation, beat, acks } => {
                 if term == self.ballot.term {
@@ -284,7 +288,7 @@ impl Core {
             Message::Stale(proof) => {
                 self.learn_proof(&proof);
             }
-            Message::Committed(certificate) => self.learn_commit(&certificate),
+            Message::Committed(certificate) => self.learn_commit(&certificate, &[]),
             Message::Pull { committed } => self.pulled_from(from, committed),
             Message::Pulled { parent, blocks, certificate } => {
                 self.pulled(parent, blocks, certificate);
@@ -310,7 +314,7 @@ impl Core {
 
     pub(crate) fn judge(&self, proof: &Proof) -> Verdict {
         let (chain_id, roster) = (self.config.chain_id, Some(&proof.roster));
-        judge::judge(&self.log, &proof.certificate, roster, chain_id, &*self.verifier)
+        judge::judge(&self.log, &[], &proof.certificate, roster, chain_id, &*self.verifier)
     }
 
     /// Replaces the ballot. It is durable before anything that depends on it is signed.

@@ -7,7 +7,8 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::World;
+use common::{World, change};
+use quorate_chain::roster::Change;
 use quorate_consensus::raft::Standing;
 use quorate_consensus::time::Span;
 
@@ -60,6 +61,34 @@ fn happen(world: &mut World, random: &mut Random) {
     }
 }
 
+/// Somebody, mostly a leader, is asked for another roster.
+fn change_roster(world: &mut World, random: &mut Random) {
+    let leads = |id: &u32| world.core(*id).is_some_and(|it| it.standing() == Standing::Leader);
+    let leader = world.ids().into_iter().find(leads);
+    let asked = leader.unwrap_or_else(|| random.node(world));
+    if world.core(asked).is_none() {
+        return;
+    }
+    let roster = world.roster_of(asked);
+    let members: Vec<_> = roster.ids().into_iter().collect();
+    let member = members[usize::try_from(random.below(members.len() as u64)).unwrap()];
+    match random.below(6) {
+        0..3 if members.len() < 7 => {
+            let (id, promote) = (world.newcomer(asked), random.below(4) > 0);
+            world.change(asked, vec![change::add(id, promote)]);
+        }
+        3 => world.change(asked, vec![Change::Promote { id: member }]),
+        4 => {
+            // The one goes, another comes.
+            let learner = roster.current().members.iter().find(|member| !member.is_voter());
+            let promoted = learner.map(|learner| Change::Promote { id: learner.id });
+            let steps = [promoted, Some(Change::Remove { id: member })];
+            world.change(asked, steps.into_iter().flatten().collect());
+        }
+        _ => world.change(asked, vec![Change::Remove { id: member }]),
+    }
+}
+
 /// No two nodes ever lead in one term.
 fn check_leaders(world: &World, leaders: &mut BTreeMap<u64, u32>) {
     for id in world.ids() {
@@ -84,12 +113,15 @@ fn heal(world: &mut World) {
     }
 }
 
-fn live(seed: u64) -> u64 {
+fn live(seed: u64, changes: bool) -> u64 {
     let mut random = Random(seed);
     let nodes = u32::try_from(1 + random.below(5)).unwrap();
     let mut world = World::new(nodes, usize::try_from(2 + random.below(12)).unwrap());
     let mut leaders = BTreeMap::new();
     for _ in 0..1_500 {
+        if changes && random.below(40) == 0 {
+            change_roster(&mut world, &mut random);
+        }
         happen(&mut world, &mut random);
         check_leaders(&world, &mut leaders);
         world.check_whole();
@@ -107,19 +139,21 @@ fn live(seed: u64) -> u64 {
     world.run(Span::millis(2_000));
     world.out.clear();
     world.status();
-    let applied: Vec<_> = world.ids().into_iter().map(|id| world.applied(id)).collect();
+    world.rosters();
+    let members = world.roster_of(leader).ids().into_iter();
+    let applied: Vec<_> = members.map(|id| world.applied(id.get())).collect();
     assert!(applied.windows(2).all(|two| two[0] == two[1]), "seed {seed}:\n{}", world.out);
     world.check_same_chain();
     applied[0]
 }
 
-#[test]
-fn whatever_happens_the_chains_agree_and_come_together() {
-    let seeds: u64 = std::env::var("QUORATE_SEEDS").map_or(60, |seeds| seeds.parse().unwrap());
+/// Lives many seeds.
+fn live_many(default: u64, changes: bool) {
+    let seeds: u64 = std::env::var("QUORATE_SEEDS").map_or(default, |it| it.parse().unwrap());
     let from: u64 = std::env::var("QUORATE_FROM").map_or(0, |from| from.parse().unwrap());
     let mut blocks = 0;
     for seed in from..from + seeds {
-        let life = std::panic::catch_unwind(|| live(seed));
+        let life = std::panic::catch_unwind(|| live(seed, changes));
         blocks += life.unwrap_or_else(|why| {
             eprintln!("QUORATE_FROM={seed} QUORATE_SEEDS=1 replays it");
             std::panic::resume_unwind(why)
@@ -130,10 +164,20 @@ fn whatever_happens_the_chains_agree_and_come_together() {
 }
 
 #[test]
+fn whatever_happens_the_chains_agree_and_come_together() {
+    live_many(60, false);
+}
+
+#[test]
+fn whatever_happens_while_the_roster_changes_the_chains_agree_and_come_together() {
+    live_many(200, true);
+}
+
+#[test]
 fn lives_that_once_ended_badly() {
     // 8: a certificate for a block that a crash took was no reason to pull. 2269: a range that did not
     // end at a certificate. 842: such a range was shortened. 1159: an empty store was asked in a loop.
     for seed in [8, 2_269, 842, 1_159] {
-        live(seed);
+        live(seed, false);
     }
 }

@@ -32,6 +32,13 @@
 //! store I hold|go          the store finds no blocks
 //! stray I                  I computes another state from now on
 //!
+//! The roster
+//! change I STEP..          I is asked for a change that the admin signed: remove J, promote J,
+//!                          quorums V F, or (alone) add [promote], which starts the new node
+//! change I unapproved STEP..   nobody has signed it
+//! change I stale STEP..        it is signed over the first roster
+//! rosters                  those at the tips: voters, (learners), (+: to be promoted), old → new
+//!
 //! Lies
 //! forge A B KIND T H [by I..]   A lies to B, of term T and about height H (or: max), with its
 //!                               own signature or with those of others
@@ -45,9 +52,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use common::World;
+use common::{CHAIN, World, change};
 use quorate_chain::ids::NodeId;
-use quorate_chain::roster::Lead;
+use quorate_chain::roster::{Lead, RosterChange};
 use quorate_consensus::event::Event;
 use quorate_consensus::time::Span;
 
@@ -67,6 +74,7 @@ fn command(world: &mut World, line: &str) -> String {
         || messages(world, &words)
         || links(world, &words)
         || nodes(world, &words)
+        || rosters(world, &words)
         || lies(world, &words);
     assert!(known, "{line}: no such command");
     std::mem::take(&mut world.out)
@@ -200,6 +208,34 @@ fn nodes(world: &mut World, words: &[&str]) -> bool {
         ("signer", Some("hold" | "go")) => world.hold_signer(id, how == Some("hold")),
         ("store", Some("hold" | "go")) => world.hold_store(id, how == Some("hold")),
         _ => panic!("{words:?}: how?"),
+    }
+    true
+}
+
+fn rosters(world: &mut World, words: &[&str]) -> bool {
+    match words {
+        ["rosters"] => world.rosters(),
+        ["change", leader, how @ ..] => {
+            let leader = number(Some(leader));
+            match how {
+                ["add"] | ["add", "promote"] => {
+                    let id = world.newcomer(leader);
+                    world.change(leader, vec![change::add(id, how.len() == 2)]);
+                }
+                ["unapproved", steps @ ..] => {
+                    let roster_hash = world.roster_of(leader).hash();
+                    let steps = change::steps(steps);
+                    let signed = RosterChange { chain_id: CHAIN, roster_hash, steps };
+                    world.ask_change(leader, signed.assemble(Vec::new()));
+                }
+                ["stale", steps @ ..] => {
+                    let hash = world.first_roster().hash();
+                    world.ask_change(leader, change::approved(hash, change::steps(steps)));
+                }
+                steps => world.change(leader, change::steps(steps)),
+            }
+        }
+        _ => return false,
     }
     true
 }

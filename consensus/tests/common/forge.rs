@@ -61,7 +61,8 @@ impl World {
         }
     }
 
-    fn roster(&self) -> Roster {
+    /// The roster that the chain begins with.
+    pub fn first_roster(&self) -> Roster {
         (*self.genesis.roster).clone()
     }
 
@@ -73,7 +74,7 @@ impl World {
         tip: BlockRef,
         signers: &[u32],
     ) -> Message {
-        let (roster, candidate) = (self.roster(), NodeId::new(liar));
+        let (roster, candidate) = (self.first_roster(), NodeId::new(liar));
         let (victims, to) = (self.core(victim).unwrap().log().tip().block, NodeId::new(victim));
         let prove = |statement| {
             let certificate = certificate(statement, &roster, signers);
@@ -105,7 +106,7 @@ impl World {
         tip: BlockRef,
         signers: &[u32],
     ) -> Message {
-        let (roster, candidate) = (self.roster(), NodeId::new(liar));
+        let (roster, candidate) = (self.first_roster(), NodeId::new(liar));
         let log = self.core(victim).unwrap().log();
         let parent = log.tip().block;
         let certify = |block| certificate(Statement::Ack { block }, &roster, signers);

@@ -16,7 +16,7 @@ pub const CHAIN: ChainId = ChainId::new([7; 32]);
 #[derive(Debug)]
 pub struct StandIn;
 
-fn stand_in(key: &ValidatorKey, message: &[u8]) -> Signature {
+pub fn stand_in(key: &ValidatorKey, message: &[u8]) -> Signature {
     let hash = Hash::of(&[key.as_bytes(), message]);
     let mut bytes = [0; 64];
     bytes[..32].copy_from_slice(hash.as_bytes());
@@ -54,8 +54,13 @@ pub fn key(id: u32) -> ValidatorKey {
     SecretKey::from_seed(&[u8::try_from(id).unwrap() + 1; 32]).validator_key()
 }
 
+/// The seed of the admin's key.
+pub const fn admin() -> [u8; 32] {
+    [200; 32]
+}
+
 pub fn roster(voters: u32) -> Roster {
-    let admin = SecretKey::from_seed(&[200; 32]).account_key();
+    let admin = SecretKey::from_seed(&admin()).account_key();
     let member = |id| Member {
         id: NodeId::new(id),
         name: format!("node{id}"),

@@ -1,6 +1,7 @@
 //! A group of cores with everything around them done by hand: time, disks, links, signatures.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
+pub mod change;
 mod faults;
 pub mod forge;
 pub mod keys;
