@@ -5,3 +5,4 @@ pub mod config;
 pub mod exit;
 pub mod home;
 pub mod keys;
+pub mod store;

@@ -1,0 +1,62 @@
+//! Why the store could not do what was asked: the disk, never the question.
+
+use std::path::PathBuf;
+
+use quorate_chain::codec::DecodeError;
+use quorate_chain::ids::{ChainId, Height};
+
+/// Why the store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite failed.
+    #[error("SQLite: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The file is a database of another program.
+    #[error("{file} is no store of this program (application id {found:08x})")]
+    Foreign {
+        /// The file.
+        file: PathBuf,
+        /// What it says it belongs to.
+        found: i32,
+    },
+    /// The file was written by another version.
+    #[error("{file} has schema version {found}, this program reads {expected}")]
+    UnknownVersion {
+        /// The file.
+        file: PathBuf,
+        /// The version this program writes.
+        expected: i32,
+        /// The version in the file.
+        found: i32,
+    },
+    /// The file holds another chain.
+    #[error("{file} holds chain {found:.16}, this is chain {expected:.16}")]
+    OtherChain {
+        /// The file.
+        file: PathBuf,
+        /// This chain.
+        expected: ChainId,
+        /// The chain in the file.
+        found: ChainId,
+    },
+    /// A row does not hold what was written there.
+    #[error("the row of {what} is damaged: {why}")]
+    Damaged {
+        /// What it should hold.
+        what: &'static str,
+        /// What is wrong with it.
+        why: DecodeError,
+    },
+    /// A row that must be there is not, or has a field of the wrong length.
+    #[error("{what} is missing or damaged")]
+    Missing {
+        /// What should be there.
+        what: &'static str,
+    },
+    /// A chain higher than the numbers of its transactions reach.
+    #[error("height {height} is above what the store can number")]
+    TooHigh {
+        /// The height.
+        height: Height,
+    },
+}

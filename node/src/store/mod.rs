@@ -1,0 +1,20 @@
+//! The store: one SQLite file behind the replica's [`Store`](quorate_replica::store::Store) seam.
+//!
+//! One connection writes, any number read. A batch of blocks is one transaction: blocks, outcomes,
+//! state, history, rosters, certificates and the applied height are there together or not at all. SQLite
+//! runs with `synchronous = NORMAL`: a power cut may take the newest transactions, in order, and the log
+//! has them, because it is pruned only below a height up to which [`SqliteStore`] was made durable.
+//!
+//! [`schema`] has the tables; people may open the file with the `sqlite3` shell and look at the views
+//! `blocks`, `transactions`, `state` and `history`.
+
+mod error;
+mod place;
+mod read;
+mod schema;
+mod standing;
+mod write;
+
+pub use error::StoreError;
+pub use read::SqliteReader;
+pub use write::SqliteStore;

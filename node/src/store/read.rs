@@ -1,0 +1,429 @@
+//! Reading: any number of readers, each question one snapshot.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use quorate_chain::block::Block;
+use quorate_chain::certificate::Certificate;
+use quorate_chain::ids::{
+    AccountKey, BlockHash, BlockRef, ChainId, Hash, Height, StateRoot, Term, TxId,
+};
+use quorate_chain::outcome::{Outcome, Status};
+use quorate_chain::roster::Roster;
+use quorate_chain::state::{Grants, Nonces, StateEntry, StateKey, StateRead, Value};
+use quorate_chain::state_root::{Leaf, Leaves, PathRange};
+use quorate_replica::store::{Place, Range, Standing, StoreReader, Version};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Rows, params};
+
+use super::error::StoreError;
+use super::place::{place, split_place, split_version, version};
+use super::schema;
+use super::standing::{self, decode, hash};
+use super::write::{half, newest_version};
+
+/// Most connections kept for the next question.
+const IDLE: usize = 8;
+
+/// A reader of a store in a SQLite file. Clones share their connections.
+#[derive(Clone)]
+pub struct SqliteReader {
+    file: Arc<PathBuf>,
+    chain_id: ChainId,
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl fmt::Debug for SqliteReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteReader").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl SqliteReader {
+    pub(super) fn new(file: &Path, chain_id: ChainId) -> Self {
+        Self { file: Arc::new(file.to_owned()), chain_id, idle: Arc::default() }
+    }
+
+    /// Answers a question on one snapshot.
+    fn ask<T>(
+        &self,
+        question: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let db = idle.map_or_else(|| self.connect(), Ok)?;
+        let transaction = db.unchecked_transaction()?;
+        let answer = question(&transaction)?;
+        transaction.commit()?;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE {
+            idle.push(db);
+        }
+        Ok(answer)
+    }
+
+    fn connect(&self) -> Result<Connection, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(self.file.as_path(), flags)?;
+        db.execute_batch(schema::SETTINGS)?;
+        db.execute_batch(schema::READER_SETTINGS)?;
+        db.set_prepared_statement_cache_capacity(64);
+        Ok(db)
+    }
+
+    fn block_ref(&self, db: &Connection, height: Height) -> Result<Option<BlockRef>, StoreError> {
+        if height == Height::ZERO {
+            return Ok(Some(self.chain_id.genesis_ref()));
+        }
+        let mut select = db.prepare_cached("SELECT term, hash FROM block WHERE height = ?1")?;
+        let row = select.query_row([number(height)], |row| Ok((row.get(0)?, row.get(1)?)));
+        let Some((term, name)) = row.optional()? else { return Ok(None) };
+        let (term, name): (i64, Vec<u8>) = (term, name);
+        let hash = BlockHash::new(hash("a block's name", &name)?);
+        Ok(Some(BlockRef { term: Term::new(term.cast_unsigned()), height, hash }))
+    }
+}
+
+fn number(height: Height) -> i64 {
+    // A height that no chain reaches asks for nothing.
+    i64::try_from(height.get()).unwrap_or(i64::MAX)
+}
+
+fn height(number: i64) -> Height {
+    Height::new(number.cast_unsigned())
+}
+
+/// The block at a height.
+fn block(db: &Connection, at: Height) -> Result<Option<Block>, StoreError> {
+    let mut select = db.prepare_cached("SELECT bytes FROM block WHERE height = ?1")?;
+    let bytes = select.query_row([number(at)], |row| row.get(0)).optional()?;
+    bytes.map(|bytes| decode("a block", bytes)).transpose()
+}
+
+/// The lowest certificate at a height or above it, up to another.
+fn certificate(
+    db: &Connection,
+    from: Height,
+    to: Height,
+) -> Result<Option<Certificate>, StoreError> {
+    let mut select = db.prepare_cached(
+        "SELECT bytes FROM certificate WHERE height BETWEEN ?1 AND ?2 ORDER BY height LIMIT 1",
+    )?;
+    let bytes = select.query_row([number(from), number(to)], |row| row.get(0)).optional()?;
+    bytes.map(|bytes| decode("a certificate", bytes)).transpose()
+}
+
+/// What became of a transaction: its id and the rest of its outcome stand in two columns.
+fn outcome(id: Vec<u8>, rest: Vec<u8>) -> Result<Outcome, StoreError> {
+    decode("an outcome", [id, rest].concat())
+}
+
+const VERSION: &str = "SELECT version.earlier, version.value, tx.id
+    FROM version LEFT JOIN tx ON tx.place = version.version >> 7 WHERE version.version = ?1";
+
+fn tx_id(id: Option<Vec<u8>>) -> Result<TxId, StoreError> {
+    // What the genesis wrote is by no transaction.
+    let Some(id) = id else { return Ok(TxId::ZERO) };
+    Ok(TxId::new(hash("a transaction's id", &id)?))
+}
+
+/// A version and the number of the one before it.
+fn version_at(db: &Connection, number: i64) -> Result<Option<(Version, Option<i64>)>, StoreError> {
+    let mut select = db.prepare_cached(VERSION)?;
+    let mut rows = select.query([number])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let (earlier, value, id): (_, Option<Vec<u8>>, _) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    let (height, index, operation) = split_version(number);
+    let (tx, value) = (tx_id(id)?, value.map(Bytes::from));
+    Ok(Some((Version { height, index, operation, tx, value }, earlier)))
+}
+
+fn content(db: &Connection, key: &StateKey) -> Result<Option<StateEntry>, StoreError> {
+    let mut select = db.prepare_cached("SELECT content FROM entry WHERE path = ?1")?;
+    let row = select.query_row([key.path().as_bytes()], |row| row.get::<_, Option<Vec<u8>>>(0));
+    let bytes = row.optional()?.flatten();
+    bytes.map(|bytes| decode("an entry of the state", bytes)).transpose()
+}
+
+fn leaves(mut rows: Rows<'_>) -> Result<Vec<Leaf>, StoreError> {
+    let missing = |_| StoreError::Missing { what: "a leaf of the state" };
+    let mut leaves = Vec::new();
+    while let Some(row) = rows.next()? {
+        let path = row.get_ref(0)?.as_blob().map_err(missing)?;
+        let digest = row.get_ref(1)?.as_blob().map_err(missing)?;
+        let (path, digest) = (hash("a path", path)?, hash("a digest", digest)?);
+        leaves.push(Leaf { path: Hash::new(path), digest: Hash::new(digest) });
+    }
+    Ok(leaves)
+}
+
+impl StateRead for SqliteReader {
+    type Error = StoreError;
+
+    fn value(&self, key: &Bytes) -> Result<Option<Value>, StoreError> {
+        self.ask(|db| {
+            let Some(number) = newest_version(db, key)? else { return Ok(None) };
+            let missing = StoreError::Missing { what: "the newest version of a key" };
+            let (version, _) = version_at(db, number)?.ok_or(missing)?;
+            let Version { height, tx, value, .. } = version;
+            Ok(value.map(|bytes| Value { height, tx, bytes }))
+        })
+    }
+
+    fn nonces(&self, account: AccountKey) -> Result<Nonces, StoreError> {
+        Ok(match self.ask(|db| content(db, &StateKey::Nonces(account)))? {
+            Some(StateEntry::Nonces(nonces)) => nonces,
+            Some(StateEntry::Value(_) | StateEntry::Grants(_)) | None => Nonces::default(),
+        })
+    }
+
+    fn grants(&self, account: AccountKey) -> Result<Grants, StoreError> {
+        Ok(match self.ask(|db| content(db, &StateKey::Grants(account)))? {
+            Some(StateEntry::Grants(grants)) => grants,
+            Some(StateEntry::Value(_) | StateEntry::Nonces(_)) | None => Grants::default(),
+        })
+    }
+}
+
+impl Leaves for SqliteReader {
+    type Error = StoreError;
+
+    fn within(&self, range: PathRange) -> Result<Vec<Leaf>, StoreError> {
+        self.ask(|db| {
+            let mut select = db.prepare_cached(
+                "SELECT path, digest FROM entry
+                 WHERE path BETWEEN ?1 AND ?2 AND digest IS NOT NULL ORDER BY path",
+            )?;
+            leaves(select.query([range.first().as_bytes(), range.last().as_bytes()])?)
+        })
+    }
+}
+
+impl StoreReader for SqliteReader {
+    fn standing(&self) -> Result<Option<Standing>, StoreError> {
+        self.ask(standing::read)
+    }
+
+    fn block(&self, height: Height) -> Result<Option<Block>, StoreError> {
+        self.ask(|db| block(db, height))
+    }
+
+    fn height_of(&self, hash: BlockHash) -> Result<Option<Height>, StoreError> {
+        self.ask(|db| {
+            let mut select = db.prepare_cached("SELECT height FROM block WHERE hash = ?1")?;
+            let found = select.query_row([hash.as_bytes()], |row| row.get(0)).optional()?;
+            Ok(found.map(height))
+        })
+    }
+
+    fn oldest(&self) -> Result<Option<Height>, StoreError> {
+        self.ask(|db| {
+            let mut select = db.prepare_cached("SELECT min(height) FROM block")?;
+            Ok(select.query_row([], |row| row.get::<_, Option<i64>>(0))?.map(height))
+        })
+    }
+
+    fn range(&self, from: Height, bytes: usize) -> Result<Option<Range>, StoreError> {
+        self.ask(|db| {
+            let Some(below) = from.previous() else { return Ok(None) };
+            let Some(parent) = self.block_ref(db, below)? else { return Ok(None) };
+            let Some(end) = range_end(db, from, bytes)? else { return Ok(None) };
+            let missing = StoreError::Missing { what: "a certificate" };
+            let certificate = certificate(db, end, end)?.ok_or(missing)?;
+            let mut select = db.prepare_cached(
+                "SELECT bytes FROM block WHERE height BETWEEN ?1 AND ?2 ORDER BY height",
+            )?;
+            let mut rows = select.query([number(from), number(end)])?;
+            let mut blocks = Vec::new();
+            while let Some(row) = rows.next()? {
+                blocks.push(decode("a block", row.get(0)?)?);
+            }
+            Ok(Some(Range { parent, blocks, certificate }))
+        })
+    }
+
+    fn certificate(&self, from: Height) -> Result<Option<Certificate>, StoreError> {
+        self.ask(|db| certificate(db, from, Height::new(u64::MAX)))
+    }
+
+    fn place(&self, tx: TxId) -> Result<Option<Place>, StoreError> {
+        self.ask(|db| {
+            let mut numbers =
+                db.prepare_cached("SELECT number FROM tx_index ORDER BY number DESC")?;
+            let numbers = numbers.query_map([], |row| row.get::<_, i64>(0))?;
+            for index in numbers {
+                let question = format!("SELECT place FROM tx_index_{} WHERE half = ?1", index?);
+                let mut select = db.prepare_cached(&question)?;
+                let places = select.query_map([half(tx)], |row| row.get::<_, i64>(0))?;
+                for place in places {
+                    if let Some(found) = self.place_at(db, place?, tx)? {
+                        return Ok(Some(found));
+                    }
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    fn outcomes(&self, height: Height) -> Result<Option<Vec<Outcome>>, StoreError> {
+        self.ask(|db| {
+            let kept = self.block_ref(db, height)?.is_some() && height != Height::ZERO;
+            let Some(next) = height.next().filter(|_| kept) else { return Ok(None) };
+            let first = place(height, 0)?;
+            let mut select = db.prepare_cached(
+                "SELECT id, outcome FROM tx WHERE place >= ?1 AND place < ?2 ORDER BY place",
+            )?;
+            let rows = select.query_map([first, place(next, 0)?], |row| {
+                Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?))
+            })?;
+            let mut outcomes = Vec::new();
+            for row in rows {
+                let (id, rest) = row?;
+                outcomes.push(outcome(id, rest)?);
+            }
+            Ok(Some(outcomes))
+        })
+    }
+
+    fn state_root(&self, height: Height) -> Result<Option<StateRoot>, StoreError> {
+        self.ask(|db| {
+            // An installed snapshot stands at a height without its block.
+            let mut select = db.prepare_cached(
+                "SELECT state_root FROM block WHERE height = ?1
+                 UNION ALL SELECT state_root FROM standing WHERE height = ?1 LIMIT 1",
+            )?;
+            let root = select.query_row([number(height)], |row| row.get::<_, Vec<u8>>(0));
+            let root = root.optional()?.map(|root| hash("a state root", &root)).transpose()?;
+            Ok(root.map(StateRoot::new))
+        })
+    }
+
+    fn roster(&self, height: Height) -> Result<Option<(Height, Arc<Roster>)>, StoreError> {
+        self.ask(|db| standing::roster(db, number(height)))
+    }
+
+    fn leaves_after(&self, after: Option<Hash>, limit: usize) -> Result<Vec<Leaf>, StoreError> {
+        self.ask(|db| {
+            let mut select = db.prepare_cached(
+                "SELECT path, digest FROM entry
+                 WHERE path > ?1 AND digest IS NOT NULL ORDER BY path LIMIT ?2",
+            )?;
+            // Whatever has a length is above the empty string.
+            let after = after.as_ref().map_or(&[][..], |path| path.as_bytes());
+            leaves(select.query(params![after, i64::try_from(limit).unwrap_or(i64::MAX)])?)
+        })
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Value)>, StoreError> {
+        self.ask(|db| {
+            let mut select = db.prepare_cached(
+                "SELECT entry.name, version.version, version.value, tx.id
+                 FROM entry JOIN version USING (version)
+                     LEFT JOIN tx ON tx.place = entry.version >> 7
+                 WHERE entry.kind = 1 AND entry.digest IS NOT NULL
+                     AND entry.name >= ?1 AND (?2 IS NULL OR entry.name > ?2)
+                 ORDER BY entry.name LIMIT ?3",
+            )?;
+            // Whoever goes on after a key need not read what is before it.
+            let first = after.map_or(prefix, |after| after.max(prefix));
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let mut rows = select.query(params![first, after, limit])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let name: Vec<u8> = row.get(0)?;
+                if !name.starts_with(prefix) {
+                    break;
+                }
+                let (height, ..) = split_version(row.get(1)?);
+                let value: Option<Vec<u8>> = row.get(2)?;
+                let bytes = value.ok_or(StoreError::Missing { what: "the value of a key" })?;
+                let tx = tx_id(row.get(3)?)?;
+                found.push((Bytes::from(name), Value { height, tx, bytes: Bytes::from(bytes) }));
+            }
+            Ok(found)
+        })
+    }
+
+    fn history(
+        &self,
+        key: &[u8],
+        before: Option<(Height, u32, u8)>,
+        limit: usize,
+    ) -> Result<Vec<Version>, StoreError> {
+        self.ask(|db| {
+            let mut next = newest_version(db, &Bytes::copy_from_slice(key))?;
+            let before = match before {
+                Some((height, index, operation)) => Some(version(height, index, operation)?),
+                None => None,
+            };
+            if let Some(before) = before {
+                // A version of this key names the one before it; else the way there is from the newest.
+                let mut select = db.prepare_cached(
+                    "SELECT earlier FROM version WHERE version = ?1 AND key = ?2",
+                )?;
+                let earlier = select.query_row(params![before, key], |row| row.get(0));
+                next = earlier.optional()?.unwrap_or(next);
+            }
+            let mut found = Vec::new();
+            while let Some(number) = next
+                && found.len() < limit
+            {
+                let missing = StoreError::Missing { what: "a version of a key" };
+                let (version, earlier) = version_at(db, number)?.ok_or(missing)?;
+                if before.is_none_or(|before| number < before) {
+                    found.push(version);
+                }
+                next = earlier;
+            }
+            Ok(found)
+        })
+    }
+}
+
+impl SqliteReader {
+    /// The transaction at a place, if it is this one and counts for something.
+    fn place_at(&self, db: &Connection, place: i64, tx: TxId) -> Result<Option<Place>, StoreError> {
+        let mut select = db.prepare_cached("SELECT id, outcome FROM tx WHERE place = ?1")?;
+        let row = select
+            .query_row([place], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?)));
+        let missing = StoreError::Missing { what: "a transaction that the index names" };
+        let (id, rest) = row.optional()?.ok_or(missing)?;
+        let outcome = outcome(id, rest)?;
+        if outcome.tx != tx || matches!(outcome.status, Status::Void(_)) {
+            return Ok(None);
+        }
+        let (height, index) = split_place(place);
+        let block = self.block_ref(db, height)?;
+        let block = block.ok_or(StoreError::Missing { what: "a transaction's block" })?;
+        Ok(Some(Place { block, index, outcome }))
+    }
+}
+
+/// The last certified height from one on that still fits into so many bytes of blocks, or else the
+/// first one beyond; nothing if there is none, or a block on the way is not kept.
+fn range_end(db: &Connection, from: Height, bytes: usize) -> Result<Option<Height>, StoreError> {
+    let mut select = db.prepare_cached(
+        "SELECT height, length(block.bytes), certificate.height IS NOT NULL
+         FROM block LEFT JOIN certificate USING (height) WHERE height >= ?1 ORDER BY height",
+    )?;
+    let mut rows = select.query([number(from)])?;
+    let (mut next, mut room, mut end) = (Some(from), bytes, None);
+    while let Some(row) = rows.next()? {
+        let (at, certified): (Height, bool) = (height(row.get(0)?), row.get(2)?);
+        let size = usize::try_from(row.get::<_, i64>(1)?).unwrap_or_default();
+        let full = at != from && size > room;
+        if Some(at) != next || (full && end.is_some()) {
+            break;
+        }
+        (next, room) = (at.next(), room.saturating_sub(size));
+        if certified {
+            end = Some(at);
+        }
+    }
+    Ok(end)
+}

@@ -1,0 +1,132 @@
+//! The tables, and the views for people.
+//!
+//! ```text
+//!  block ── one row a height: header facts, the block's bytes           appended
+//!  tx ───── one row a transaction, by place                             appended
+//!  version  one row a value ever written, by place; each names the      appended
+//!           version that its key had before
+//!  entry ── one row an entry of the state, by path: its digest, and     written at random places
+//!           for a key the number of its newest version; of a key that
+//!           was removed the row stays, without a digest
+//!  tx_index_N   the first half of each transaction's id → its place     random, but only in the newest
+//! ```
+//!
+//! What costs is a page that is rewritten for one random row, so each write of a key pays for one: the
+//! row of its entry. The value is in `version`, which only grows at its end, and so are blocks and
+//! transactions. The index by id is one small table after another: only the newest is written to, and it
+//! is small enough to stay in memory.
+//!
+//! A *place* is one number for height and index of a transaction, a *version* that number and the
+//! operation: `height · 2^14 + index`, and `place · 2^7 + operation`. So both sort in the order of the
+//! chain.
+
+/// What `PRAGMA application_id` says: "Quor".
+pub(super) const APPLICATION: i32 = 0x5175_6f72;
+
+/// What `PRAGMA user_version` says.
+pub(super) const VERSION: i32 = 1;
+
+/// Bits of a place that are the index in the block: a block has at most 10,000 transactions.
+pub(super) const INDEX_BITS: u32 = 14;
+
+/// Bits of a version that are the operation: a transaction has at most 128.
+pub(super) const OPERATION_BITS: u32 = 7;
+
+/// Rows of one table of the index by id.
+pub(super) const INDEX_ROWS: i64 = 1 << 18;
+
+/// Settings of every connection. No memory map: an I/O error would be a signal and not an error.
+pub(super) const SETTINGS: &str = "
+    PRAGMA mmap_size = 0;
+    PRAGMA temp_store = MEMORY;
+";
+
+/// Settings of the writer, which alone moves pages from SQLite's log into the file.
+pub(super) const WRITER_SETTINGS: &str = "
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = NORMAL;
+    PRAGMA wal_autocheckpoint = 0;
+    PRAGMA cache_size = -65536;
+";
+
+/// Settings of a reader.
+pub(super) const READER_SETTINGS: &str = "
+    PRAGMA query_only = ON;
+    PRAGMA cache_size = -4096;
+";
+
+/// Everything that version 1 has.
+pub(super) const TABLES: &str = "
+CREATE TABLE chain (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    chain_id BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE standing (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    height INTEGER NOT NULL, term INTEGER NOT NULL, hash BLOB NOT NULL,
+    kind TEXT, time_us INTEGER NOT NULL, leader INTEGER, leader_key BLOB,
+    roster_since INTEGER NOT NULL, state_root BLOB NOT NULL, outcomes BLOB NOT NULL,
+    certificate BLOB
+) STRICT;
+
+CREATE TABLE block (
+    height INTEGER PRIMARY KEY, term INTEGER NOT NULL, hash BLOB NOT NULL, kind TEXT NOT NULL,
+    proposer INTEGER NOT NULL, time_us INTEGER NOT NULL, transactions INTEGER NOT NULL,
+    state_root BLOB NOT NULL, bytes BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX block_hash ON block (hash);
+
+CREATE TABLE certificate (height INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+CREATE TABLE roster (height INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+
+CREATE TABLE tx (
+    place INTEGER PRIMARY KEY, id BLOB NOT NULL, sender BLOB NOT NULL, nonce INTEGER NOT NULL,
+    outcome BLOB NOT NULL
+) STRICT;
+CREATE TABLE tx_index (number INTEGER PRIMARY KEY, rows INTEGER NOT NULL) STRICT;
+
+CREATE TABLE entry (
+    path BLOB PRIMARY KEY, digest BLOB, kind INTEGER NOT NULL, name BLOB NOT NULL,
+    version INTEGER, content BLOB
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX entry_name ON entry (name) WHERE kind = 1 AND digest IS NOT NULL;
+
+CREATE TABLE version (
+    version INTEGER PRIMARY KEY, earlier INTEGER, key BLOB NOT NULL, value BLOB
+) STRICT;
+
+CREATE VIEW blocks AS
+    SELECT height, term, lower(hex(hash)) AS hash, kind, proposer,
+           strftime('%Y-%m-%dT%H:%M:%fZ', time_us / 1e6, 'unixepoch') AS time, transactions,
+           lower(hex(state_root)) AS state_root, length(bytes) AS size
+    FROM block;
+
+CREATE VIEW transactions AS
+    SELECT place >> 14 AS height, place & 16383 AS position, lower(hex(id)) AS id,
+           lower(hex(sender)) AS sender, nonce,
+           CASE substr(outcome, 1, 1) WHEN x'01' THEN 'applied' WHEN x'02' THEN 'failed'
+               ELSE 'void' END AS status
+    FROM tx;
+
+CREATE VIEW state AS
+    SELECT CAST(entry.name AS TEXT) AS key, version.value, entry.version >> 21 AS height,
+           lower(hex(tx.id)) AS tx
+    FROM entry JOIN version USING (version) LEFT JOIN tx ON tx.place = entry.version >> 7
+    WHERE entry.kind = 1 AND entry.digest IS NOT NULL;
+
+CREATE VIEW history AS
+    SELECT CAST(version.key AS TEXT) AS key, version.version >> 21 AS height,
+           version.version >> 7 & 16383 AS position, version.version & 127 AS operation,
+           lower(hex(tx.id)) AS tx, version.value
+    FROM version LEFT JOIN tx ON tx.place = version.version >> 7;
+";
+
+/// One table of the index by id.
+pub(super) fn index_table(number: i64) -> String {
+    format!(
+        "CREATE TABLE tx_index_{number} (
+             half INTEGER NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (half, place)
+         ) STRICT, WITHOUT ROWID"
+    )
+}
