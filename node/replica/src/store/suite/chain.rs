@@ -1,0 +1,174 @@
+//! Blocks for the suite: linked, signed, and otherwise invented.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quorate_chain::block::{Block, BlockKind, Body, Draft};
+use quorate_chain::certificate::{Certificate, Signed};
+use quorate_chain::checked::Checked;
+use quorate_chain::commitment::leaf_changes;
+use quorate_chain::crypto::SecretKey;
+use quorate_chain::execute::Write;
+use quorate_chain::ids::{
+    AccountKey, BlockRef, ChainId, Hash, Height, NodeId, Nonce, RosterHash, Signature, StateRoot,
+    Term, TimeUs,
+};
+use quorate_chain::outcome::{Outcome, Status};
+use quorate_chain::roster::{Admins, Lead, Member, Part, QuorumSize, Role, Roster};
+use quorate_chain::state::{Changes, StateKey};
+use quorate_chain::statement::Statement;
+use quorate_chain::transaction::{Operation, SignedTransaction, Transaction};
+use quorate_consensus::log::Anchor;
+
+use crate::store::{Batch, Executed, Standing};
+
+const CHAIN: ChainId = ChainId::new([9; 32]);
+
+fn secret(byte: u8) -> SecretKey {
+    SecretKey::from_seed(&[byte; 32])
+}
+
+pub(super) fn account(byte: u8) -> AccountKey {
+    secret(byte).account_key()
+}
+
+pub(super) fn key(name: &str) -> StateKey {
+    StateKey::Value(Bytes::copy_from_slice(name.as_bytes()))
+}
+
+/// The state root that blocks of the suite are said to have.
+pub(super) fn root(height: Height) -> StateRoot {
+    StateRoot::new(*Hash::of(&[&height.get().to_be_bytes()]).as_bytes())
+}
+
+pub(super) fn roster(voters: u32) -> Roster {
+    let member = |id: u32| Member {
+        id: NodeId::new(id),
+        name: format!("node{id}"),
+        key: secret(u8::try_from(id + 1).unwrap_or(u8::MAX)).validator_key(),
+        p2p: Vec::new(),
+        api: Vec::new(),
+        role: Role::Voter,
+        lead: Lead::Yes,
+    };
+    let part = Part {
+        members: (0..voters).map(member).collect(),
+        next_id: NodeId::new(voters),
+        changes: 0,
+        vote_quorum: QuorumSize::Majority,
+        finality_quorum: QuorumSize::Majority,
+        admins: Admins { threshold: 1, keys: vec![account(200)] },
+    };
+    Roster::single(part).unwrap()
+}
+
+pub(super) fn genesis() -> Standing {
+    let applied = Anchor {
+        block: CHAIN.genesis_ref(),
+        kind: None,
+        time: TimeUs::ZERO,
+        leader: None,
+        roster: Arc::new(roster(1)),
+        roster_since: Height::ZERO,
+    };
+    let state_root = root(Height::ZERO);
+    Standing { applied, state_root, outcomes: Hash::ZERO, certificate: None }
+}
+
+pub(super) fn certificate(block: BlockRef, signers: u32) -> Checked<Certificate> {
+    let signed = |id| Signed { signer: NodeId::new(id), signature: Signature::new([7; 64]) };
+    let signatures = (0..signers).map(signed).collect();
+    let statement = Statement::Ack { block };
+    Checked::vouch(Certificate::assemble(statement, RosterHash::ZERO, signatures))
+}
+
+pub(super) fn write(index: u32, operation: u8, name: &str, value: Option<&str>) -> Write {
+    let key = Bytes::copy_from_slice(name.as_bytes());
+    let value = value.map(|value| Bytes::copy_from_slice(value.as_bytes()));
+    Write { index, operation, key, value }
+}
+
+/// A chain in the making.
+#[derive(Default)]
+pub(super) struct Chain {
+    pub(super) blocks: Vec<Block>,
+}
+
+impl Chain {
+    pub(super) fn tip(&self) -> BlockRef {
+        self.blocks.last().map_or(CHAIN.genesis_ref(), Block::block_ref)
+    }
+
+    /// The ref of a block that is still to come.
+    pub(super) fn somewhere(&self, height: u64) -> BlockRef {
+        let mut ahead = Self { blocks: self.blocks.clone() };
+        while ahead.tip().height.get() < height {
+            ahead.push();
+        }
+        ahead.tip()
+    }
+
+    fn push(&mut self) {
+        let height = self.tip().height.get() + 1;
+        let transactions = (0..2).map(|number| transaction(2 * height + number)).collect();
+        let draft = Draft {
+            chain_id: CHAIN,
+            roster_hash: roster(1).hash(),
+            kind: BlockKind::Transactions,
+            parent: self.tip(),
+            term: Term::new(1),
+            proposer: NodeId::ZERO,
+            time: TimeUs::new(height),
+            executed: Height::ZERO,
+            state_root: StateRoot::ZERO,
+            body: Body { item: None, transactions },
+        };
+        self.blocks.push(Block::seal(draft, &secret(1)).unwrap().into_inner());
+    }
+
+    /// So many more blocks of two transactions each, with a certificate for the last.
+    pub(super) fn batch(&mut self, count: usize, changes: Changes) -> Batch {
+        let start = self.blocks.len();
+        (0..count).for_each(|_| self.push());
+        let executed = |block: &Block| {
+            let applied = |tx: &SignedTransaction| Outcome { tx: tx.id(), status: Status::Applied };
+            Executed {
+                outcomes: block.body().transactions.iter().map(applied).collect(),
+                writes: Vec::new(),
+                roster: None,
+                state_root: root(block.block_ref().height),
+                block: Checked::vouch(block.clone()),
+            }
+        };
+        let blocks: Vec<_> = self.blocks[start..].iter().map(executed).collect();
+        let header = self.blocks.last().map(|block| block.header().clone());
+        let anchor = Anchor {
+            block: self.tip(),
+            kind: header.as_ref().map(|header| header.kind),
+            time: header.map_or(TimeUs::ZERO, |header| header.time),
+            leader: Some((NodeId::ZERO, secret(1).validator_key())),
+            ..genesis().applied
+        };
+        let standing = Standing {
+            state_root: root(self.tip().height),
+            outcomes: Hash::of(&[b"link", &self.tip().height.get().to_be_bytes()]),
+            certificate: Some(certificate(self.tip(), 1)),
+            applied: anchor,
+        };
+        let leaves = leaf_changes(&changes);
+        Batch { blocks, changes, leaves, standing }
+    }
+}
+
+fn transaction(number: u64) -> SignedTransaction {
+    let value = Bytes::copy_from_slice(&[b'.'; 64]);
+    let content = Transaction {
+        chain_id: CHAIN,
+        sender: account(1),
+        nonce: Nonce::new(number),
+        expires: None,
+        approvers: Vec::new(),
+        operations: vec![Operation::Update { key: Bytes::from_static(b"k"), value }],
+    };
+    content.sign(&secret(1)).unwrap()
+}
