@@ -30,7 +30,7 @@ pub mod io;
 pub mod journal;
 mod mempool;
 mod overlay;
-mod record;
+pub mod record;
 mod replay;
 pub mod restore;
 mod seal;

@@ -20,32 +20,29 @@ use quorate_chain::checked::Checked;
 use quorate_chain::codec::{Decode, DecodeError, Encode, Reader, put_count};
 use quorate_chain::ids::BlockRef;
 use quorate_consensus::ballot::Ballot;
-use quorate_consensus::codec::Written;
+use quorate_consensus::codec::{BLOCKS, Written};
 use quorate_consensus::config::Incarnation;
 use quorate_consensus::judge::Proven;
 use quorate_consensus::message::Proof;
 use quorate_wal::Tag;
 
 /// The kind of a record that holds a part of a branch.
-pub(crate) const BRANCH: u8 = 1;
-
-/// Most blocks in one part: the count is read before anything is allocated.
-const BLOCKS: usize = 1 << 20;
+pub const BRANCH: u8 = 1;
 
 /// Bytes of a part besides its blocks.
 const PART: usize = 4 + 1 + 8 + 8 + 32 + 4;
 
 /// What the preamble of the log says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Life {
+pub struct Life {
     /// Which log this is.
-    pub(crate) incarnation: Incarnation,
+    pub incarnation: Incarnation,
     /// How often it has been opened.
-    pub(crate) boot: u64,
+    pub boot: u64,
     /// Whether something that was signed may be forgotten here.
-    pub(crate) recovering: bool,
+    pub recovering: bool,
     /// The ballot.
-    pub(crate) ballot: Ballot,
+    pub ballot: Ballot,
 }
 
 impl Encode for Life {
@@ -78,15 +75,21 @@ impl Decode for Life {
 
 /// A part of a branch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
+pub struct Part {
     /// Its number, from 0.
-    pub(crate) number: u32,
+    pub number: u32,
     /// Whether more follow.
-    pub(crate) more: bool,
+    pub more: bool,
     /// The block that the branch stands on.
-    pub(crate) above: BlockRef,
+    pub above: BlockRef,
     /// Its blocks.
-    pub(crate) blocks: Vec<Block>,
+    pub blocks: Vec<Block>,
+}
+
+impl Encode for Part {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_part(out, self.number, self.more, self.above, self.blocks.iter());
+    }
 }
 
 impl Decode for Part {
@@ -107,12 +110,12 @@ pub(crate) fn tag(block: BlockRef) -> Tag {
 }
 
 /// A branch as records, each of at most `limit` bytes unless a single block needs more.
-pub(crate) fn parts(above: BlockRef, blocks: &[Checked<Block>], limit: usize) -> Vec<(Tag, Bytes)> {
+pub fn parts(above: BlockRef, blocks: &[Checked<Block>], limit: usize) -> Vec<(Tag, Bytes)> {
     let mut groups: Vec<&[Checked<Block>]> = Vec::new();
     let (mut start, mut length) = (0, PART);
     for (at, block) in blocks.iter().enumerate() {
         let size = block.bytes().len();
-        if at > start && length + size > limit {
+        if at > start && (length + size > limit || at - start == BLOCKS) {
             groups.push(&blocks[start..at]);
             (start, length) = (at, PART);
         }
@@ -120,17 +123,27 @@ pub(crate) fn parts(above: BlockRef, blocks: &[Checked<Block>], limit: usize) ->
     }
     groups.push(&blocks[start..]);
     let last = groups.len() - 1;
-    let part = |(number, group): (usize, &&[Checked<Block>])| {
-        let size: usize = group.iter().map(|block| block.bytes().len()).sum();
-        let mut out = Vec::with_capacity(PART + size);
-        let number_in_record = u32::try_from(number).unwrap_or(u32::MAX);
-        out.extend_from_slice(&number_in_record.to_be_bytes());
-        out.push(u8::from(number < last));
-        above.encode(&mut out);
-        put_count(&mut out, group.len());
-        group.iter().for_each(|block| out.extend_from_slice(block.bytes()));
+    let part = |(number, group): (u32, &[Checked<Block>])| {
+        let mut out = Vec::new();
+        let more = (number as usize) < last;
+        put_part(&mut out, number, more, above, group.iter().map(Checked::get));
         let end = group.last().map_or(above, |block| block.block_ref());
         (tag(end), Bytes::from(out))
     };
-    groups.iter().enumerate().map(part).collect()
+    (0_u32..).zip(groups).map(part).collect()
+}
+
+fn put_part<'a>(
+    out: &mut Vec<u8>,
+    number: u32,
+    more: bool,
+    above: BlockRef,
+    blocks: impl ExactSizeIterator<Item = &'a Block> + Clone,
+) {
+    out.reserve(PART + blocks.clone().map(|block| block.bytes().len()).sum::<usize>());
+    out.extend_from_slice(&number.to_be_bytes());
+    out.push(u8::from(more));
+    above.encode(out);
+    put_count(out, blocks.len());
+    blocks.for_each(|block| block.encode(out));
 }
