@@ -15,6 +15,8 @@
 mod body;
 mod header;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::checked::Checked;
@@ -59,7 +61,8 @@ pub struct Block {
     bytes: Bytes,
     hash: BlockHash,
     signed: SignedHeader,
-    body: Body,
+    /// Shared: a block is copied to the log, the disk and every peer.
+    body: Arc<Body>,
 }
 
 impl Block {
@@ -130,7 +133,7 @@ impl Block {
 
     /// What it holds.
     #[must_use]
-    pub const fn body(&self) -> &Body {
+    pub fn body(&self) -> &Body {
         &self.body
     }
 
@@ -218,7 +221,7 @@ impl Decode for Block {
         rule(kinds, "item", "it is the one that the header's kind asks for")?;
         let allowed = count == 0 || header.kind.may_hold_transactions();
         rule(allowed, "transactions", "a block of this kind holds none")?;
-        Ok(Self { bytes: from.since(start), hash: header.hash(), signed, body })
+        Ok(Self { bytes: from.since(start), hash: header.hash(), signed, body: Arc::new(body) })
     }
 }
 

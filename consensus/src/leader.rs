@@ -71,10 +71,10 @@ impl Core {
             return;
         }
         let idle = self.log.committed() == tip;
-        let (executed, _) = self.executed();
-        let quiet = idle && executed == tip.height && self.states.height() == tip.height;
         let closed = self.log.tip().kind == Some(BlockKind::Closing);
-        let (kind, urgency) = match (quiet && !closed, idle) {
+        let applied = idle && self.states.height() == tip.height;
+        let quiet = !closed && applied && self.executed().0 == tip.height;
+        let (kind, urgency) = match (quiet, idle) {
             (true, _) => (BlockKind::Closing, Urgency::Now),
             (false, true) => (BlockKind::Transactions, Urgency::Idle),
             (false, false) => (BlockKind::Transactions, Urgency::Busy),
@@ -304,7 +304,10 @@ impl Core {
             return;
         };
         let roster = anchor.roster.clone();
-        if block.term != self.ballot.term {
+        let Role::Leader(leader) = &self.role else { return };
+        let tally = leader.tallies.get(&block.height);
+        let counted = tally.is_some_and(|tally| tally.acks.contains_key(&ack.signer));
+        if block.term != self.ballot.term || counted {
             return;
         }
         if let Ok(ack) = ack.verify(self.config.chain_id, &roster, &*self.verifier) {
@@ -319,7 +322,9 @@ impl Core {
         let Some(anchor) = self.log.anchor(block.height) else { return };
         let roster = anchor.roster.clone();
         let Role::Leader(leader) = &mut self.role else { return };
-        leader.tallies.retain(|height, _| *height > committed);
+        while leader.tallies.first_key_value().is_some_and(|(height, _)| *height <= committed) {
+            leader.tallies.pop_first();
+        }
         if block.height <= committed {
             return;
         }

@@ -1,5 +1,7 @@
 //! Keys and signatures that cost a hash, and the roster and blocks made with them.
 
+use std::sync::LazyLock;
+
 use quorate_chain::block::{Block, Body, Draft};
 use quorate_chain::checked::Checked;
 use quorate_chain::crypto::{
@@ -8,6 +10,7 @@ use quorate_chain::crypto::{
 use quorate_chain::ids::{ChainId, Hash, Height, NodeId, RosterHash, Signature, StateRoot};
 use quorate_chain::roster::{Admins, Lead, Member, Part, QuorumSize, Role, Roster};
 use quorate_chain::statement::{SignedStatement, Statement};
+use quorate_chain::transaction::SignedTransaction;
 use quorate_consensus::effect::Slot;
 
 pub const CHAIN: ChainId = ChainId::new([7; 32]);
@@ -50,8 +53,12 @@ impl Signer for Key {
     }
 }
 
+/// A validator's key: made once, for that takes longer than all the rest.
 pub fn key(id: u32) -> ValidatorKey {
-    SecretKey::from_seed(&[u8::try_from(id).unwrap() + 1; 32]).validator_key()
+    static KEYS: LazyLock<Vec<ValidatorKey>> = LazyLock::new(|| {
+        (1..=32).map(|seed| SecretKey::from_seed(&[seed; 32]).validator_key()).collect()
+    });
+    KEYS[id as usize].clone()
 }
 
 /// The seed of the admin's key.
@@ -83,6 +90,15 @@ pub fn roster(voters: u32) -> Roster {
 
 /// Seals a block for a slot.
 pub fn seal(slot: &Slot, signer: &Key) -> Checked<Block> {
+    seal_with(slot, Vec::new(), signer)
+}
+
+/// Seals a block with these transactions for a slot.
+pub fn seal_with(
+    slot: &Slot,
+    transactions: Vec<SignedTransaction>,
+    signer: &Key,
+) -> Checked<Block> {
     let draft = Draft {
         chain_id: CHAIN,
         roster_hash: slot.roster_hash,
@@ -93,7 +109,7 @@ pub fn seal(slot: &Slot, signer: &Key) -> Checked<Block> {
         time: slot.time,
         executed: slot.executed,
         state_root: slot.state_root,
-        body: Body { item: slot.item.clone(), transactions: Vec::new() },
+        body: Body { item: slot.item.clone(), transactions },
     };
     Block::seal(draft, signer).unwrap()
 }
@@ -102,6 +118,11 @@ pub fn seal(slot: &Slot, signer: &Key) -> Checked<Block> {
 pub fn sign(id: u32, statement: Statement, roster_hash: RosterHash) -> SignedStatement {
     let signature = stand_in(&key(id), &statement.message(CHAIN, roster_hash));
     SignedStatement { statement, roster_hash, signer: NodeId::new(id), signature }
+}
+
+/// Signs a statement, and takes one's own word for it.
+pub fn signed(id: u32, statement: Statement, roster_hash: RosterHash) -> Checked<SignedStatement> {
+    Checked::vouch(sign(id, statement, roster_hash))
 }
 
 /// The state after a block, wherever nothing has gone wrong.
