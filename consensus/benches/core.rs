@@ -78,6 +78,7 @@ impl Group {
                 seed: u64::from(id),
             };
             let restored = Restored {
+                left: Vec::new(),
                 ballot: Ballot::default(),
                 applied: genesis.clone(),
                 state_root: state_root(Height::ZERO),

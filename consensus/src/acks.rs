@@ -10,6 +10,8 @@ use quorate_chain::statement::SignedStatement;
 pub(crate) struct Acks {
     /// The height up to which acks have been asked for.
     pub(crate) asked: Height,
+    /// Nothing at or below this height is ever asked for: it was committed before this life of the log.
+    floor: Height,
     /// How many are being signed.
     pub(crate) signing: usize,
     /// Those given in the own term for blocks that are not known to be committed, in order.
@@ -22,7 +24,17 @@ pub(crate) struct Acks {
 impl Acks {
     /// None are given yet; those up to a height are not wanted.
     pub(crate) const fn new(asked: Height) -> Self {
-        Self { asked, signing: 0, given: VecDeque::new(), sent: 0 }
+        Self { asked, floor: asked, signing: 0, given: VecDeque::new(), sent: 0 }
+    }
+
+    /// The log begins anew. Nothing up to a height is to be acked, and what was given is of no use.
+    pub(crate) fn begin(&mut self, floor: Height) {
+        *self = Self { signing: self.signing, ..Self::new(floor) };
+    }
+
+    /// The blocks above a height are others now, or the acks for them have another use.
+    pub(crate) fn again_above(&mut self, height: Height) {
+        self.asked = height.max(self.floor);
     }
 
     /// The acks that the leader may not have.

@@ -67,6 +67,9 @@ impl Core {
 
     /// Commits what is certified and durable (a certificate covers all ancestors).
     pub(crate) fn reach_commits(&mut self) {
+        if self.is_installing() {
+            return;
+        }
         let log = &self.log;
         let Some(certificate) = self.commits.on_chain(|block| log.contains(block)) else { return };
         let certificate = certificate.clone();
@@ -81,6 +84,12 @@ impl Core {
         self.log.commit(block);
         self.commits.reach(block.height);
         self.acks.committed(block.height);
+        if let Role::Follower(follower) = &mut self.role
+            && follower.confirmed.height < block.height
+        {
+            // Whoever leads has what is committed, wherever it came from.
+            follower.confirmed = block;
+        }
         self.effects.push(Effect::Commit { block, certificate });
     }
 
@@ -182,7 +191,7 @@ impl Core {
         if let Some(certificate) = &certificate {
             self.learn_commit(certificate, &[]);
         }
-        if matches!(self.role, Role::Leader(_)) {
+        if matches!(self.role, Role::Leader(_)) || self.is_installing() {
             return;
         }
         let Some((parent, mut new)) = self.judge_new(parent, blocks) else { return };
@@ -241,7 +250,7 @@ impl Core {
         let Some(last) = new.last().map(|entry| entry.anchor.block) else { return };
         let blocks = new.iter().map(|entry| entry.block.clone()).collect();
         self.log.branch(above, new);
-        self.acks.asked = self.acks.asked.min(above.height);
+        self.acks.again_above(self.acks.asked.min(above.height));
         self.confirmed_at_most(above);
         let ticket = self.disk.branch(above, last);
         self.effects.push(Effect::Persist { ticket, record: Record::Branch { above, blocks } });

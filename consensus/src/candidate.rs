@@ -36,7 +36,7 @@ impl Core {
         let (tip, roster) = (tip.block, tip.roster.clone());
         let Some(term) = self.ballot.term.next() else { return };
         let caught_up = self.log.applied().block.height == self.log.committed().height;
-        if !roster.is_voter(self.config.id) || !caught_up {
+        if !roster.is_voter(self.config.id) || !caught_up || self.is_installing() {
             return self.follow(None);
         }
         if self.commits.wanted().is_some() {
@@ -102,6 +102,13 @@ impl Core {
         }
     }
 
+    /// Whether a candidate's tip is not of lower rank than the own one, nor than a block that is known
+    /// here to be certified.
+    fn is_high(&self, tip: BlockRef) -> bool {
+        let certified = self.commits.wanted().is_none_or(|wanted| tip.rank() >= wanted.rank());
+        certified && tip.rank() >= self.log.tip().block.rank()
+    }
+
     fn refuse(&mut self, to: NodeId) {
         let (proof, tip, committed) = (self.proof(), self.log.tip().block, self.log.committed());
         self.send(to, Message::Refuse { proof, tip, committed });
@@ -123,7 +130,7 @@ impl Core {
         }
         // Exactly the next term: recovery from a lost disk rests on it.
         let fits = Some(term) == self.ballot.term.next();
-        let high = tip.rank() >= self.log.tip().block.rank();
+        let high = self.is_high(tip);
         let both = roster.is_voter(from) && roster.is_voter(self.config.id);
         if fits && high && both && !self.hears_leader() {
             let wanted = Statement::PreVote { term, candidate: from, tip };
@@ -150,7 +157,7 @@ impl Core {
         }
         let choice = Choice::For { candidate: from, tip };
         let both = proof.roster.is_voter(from) && proof.roster.is_voter(self.config.id);
-        let high = tip.rank() >= self.log.tip().block.rank();
+        let high = self.is_high(tip);
         let again = self.ballot.choice == choice;
         let may = again || (high && self.ballot.choice == Choice::Open);
         if term != self.ballot.term || !both || !may {

@@ -34,6 +34,11 @@ impl Commits {
         commits
     }
 
+    /// Those for blocks above the committed tip.
+    pub fn into_ahead(self) -> impl Iterator<Item = Checked<Certificate>> {
+        self.ahead.into_values()
+    }
+
     /// The newest certificate for a block at or below the committed tip.
     #[must_use]
     pub const fn reached(&self) -> Option<&Checked<Certificate>> {

@@ -47,6 +47,12 @@ impl Durability {
         self.last
     }
 
+    /// The log begins anew at a block. What was on its way there stood before that.
+    pub fn installed(&mut self, anchor: BlockRef) {
+        self.branches.clear();
+        self.tip = anchor;
+    }
+
     /// The disk has everything up to this ticket. `held` says whether a block is on the chain now.
     ///
     /// # Panics

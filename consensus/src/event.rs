@@ -1,11 +1,13 @@
 //! What happens to a core.
 
+use std::sync::Arc;
+
 use quorate_chain::block::Block;
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
 use quorate_chain::ids::{BlockRef, Height, NodeId, StateRoot};
 use quorate_chain::recovery::SignedRecovery;
-use quorate_chain::roster::SignedRosterChange;
+use quorate_chain::roster::{Roster, SignedRosterChange};
 use quorate_chain::statement::SignedStatement;
 
 use crate::effect::Ticket;
@@ -41,6 +43,8 @@ pub enum Fetched {
 pub struct Installed {
     /// The block at whose state it was made: the applied tip from now on.
     pub anchor: Anchor,
+    /// Rosters that were left before it, oldest first. The newest [`LEFT`](crate::log::LEFT) are of use.
+    pub left: Vec<Arc<Roster>>,
     /// The state there.
     pub state_root: StateRoot,
     /// The commit certificate that came with it, for the anchor or a descendant, with its roster.

@@ -46,7 +46,7 @@ impl Core {
             self.acks.sent = 0;
         }
         let last = append.blocks.last().map_or(append.parent, |block| block.block_ref());
-        let blocks = append.blocks;
+        let blocks = if self.is_installing() { Vec::new() } else { append.blocks };
         if !self.take_from_leader(append.parent, blocks, append.certificate.as_ref()) {
             return;
         }
@@ -144,7 +144,7 @@ impl Core {
 
     /// Asks for the signatures of all acks that may be given by now, in order.
     pub(crate) fn ask_for_acks(&mut self) {
-        if !self.disk.has_ballot() {
+        if !self.disk.has_ballot() || self.is_installing() || self.lacks_certified() {
             return;
         }
         let confirmed = match &self.role {

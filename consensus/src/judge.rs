@@ -5,6 +5,13 @@
 //! that half; and a half of a joint roster that is known, because the joint roster may have been left.
 //! An election certificate is also good if the block that it opened a term with is on the chain: it
 //! was judged there.
+//!
+//! A certificate that only raises a term, one of pre-votes or an election, may also be by one of the newest
+//! [`LEFT`](crate::log::LEFT) rosters that were left. Without that a validator that got its term from the
+//! last quorum of a roster, and was away while it was left, can convince nobody and follow nobody: a term
+//! never falls, and the others ask it for one that it has passed. What such a quorum could do with keys
+//! that are out of use is to make the others elect a leader anew. A commit certificate by a roster that was
+//! left is not taken: those who signed it could name a block that nobody has.
 
 use std::sync::Arc;
 
@@ -51,7 +58,8 @@ pub enum Verdict {
     Bad,
 }
 
-/// Judges a certificate by what a log knows, and by blocks `above` it that were judged on it. `brought` is the roster that its sender says it is by.
+/// Judges a certificate by what a log knows, and by blocks `above` it that were judged on it. `brought` is
+/// the roster that its sender says it is by.
 #[must_use]
 pub fn judge(
     log: &Log,
@@ -81,6 +89,10 @@ fn find(
     brought: Option<&Roster>,
 ) -> Option<Arc<Roster>> {
     let hash = certificate.roster_hash();
+    let raises_only = certificate.kind() != CertificateKind::Commit;
+    if let Some(left) = log.left().find(|left| raises_only && left.hash() == hash) {
+        return Some(Arc::clone(left));
+    }
     let rosters = || log.rosters().chain(rosters_of(above));
     for known in rosters() {
         if known.hash() == hash {

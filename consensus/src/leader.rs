@@ -40,7 +40,7 @@ impl Core {
             serves: None,
             offered: None,
         }));
-        self.acks.asked = self.log.committed().height.max(self.states.height());
+        self.acks.again_above(self.log.committed().height.max(self.states.height()));
         self.serve_members();
         self.offer(BlockKind::Opening, Some(item), roster_hash, Urgency::Now);
     }

@@ -93,11 +93,16 @@ pub struct Entry {
     pub opening: Option<Proven>,
 }
 
+/// Most rosters remembered after they were left.
+pub const LEFT: usize = 16;
+
 /// The blocks above the applied tip.
 #[derive(Clone, Debug)]
 pub struct Log {
     /// Ancestors of the applied tip under its roster, lowest first.
     ancestors: VecDeque<BlockRef>,
+    /// The newest rosters that were left at or below the committed tip, oldest first.
+    left: VecDeque<Arc<Roster>>,
     applied: Anchor,
     entries: VecDeque<Entry>,
     committed: BlockRef,
@@ -107,12 +112,22 @@ pub struct Log {
 }
 
 impl Log {
-    /// An empty log on an applied tip.
+    /// An empty log on an applied tip, before which these rosters were left.
     #[must_use]
-    pub fn new(applied: Anchor) -> Self {
+    pub fn new(applied: Anchor, left: Vec<Arc<Roster>>) -> Self {
         let (ancestors, entries, openings) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
         let committed = applied.block;
-        Self { ancestors, applied, entries, committed, bytes: 0, openings }
+        let mut log = Self {
+            ancestors,
+            left: VecDeque::new(),
+            applied,
+            entries,
+            committed,
+            bytes: 0,
+            openings,
+        };
+        log.leave(left);
+        log
     }
 
     /// Lets go of the ancestors that no block to come can name.
@@ -316,7 +331,26 @@ impl Log {
     pub fn commit(&mut self, block: BlockRef) {
         assert!(self.contains(block), "only a block that is held is committed");
         assert!(block.height >= self.committed.height, "the committed tip never goes down");
+        let mut in_force =
+            self.anchor(self.committed.height).map(|anchor| Arc::clone(&anchor.roster));
+        let above = self.from(after(self.committed.height)).map(|entry| &entry.anchor);
+        let committed = above.take_while(|anchor| anchor.block.height <= block.height);
+        let brings = committed.filter(|anchor| anchor.roster_since == anchor.block.height);
+        let left: Vec<_> =
+            brings.filter_map(|anchor| in_force.replace(Arc::clone(&anchor.roster))).collect();
+        self.leave(left);
         self.committed = block;
+    }
+
+    fn leave(&mut self, rosters: impl IntoIterator<Item = Arc<Roster>>) {
+        self.left.extend(rosters);
+        let surplus = self.left.len().saturating_sub(LEFT);
+        self.left.drain(..surplus);
+    }
+
+    /// The newest rosters that were left at or below the committed tip, oldest first.
+    pub fn left(&self) -> impl Iterator<Item = &Arc<Roster>> {
+        self.left.iter()
     }
 
     /// Lets go of the blocks up to a height that has been applied.
@@ -362,6 +396,7 @@ impl Log {
     pub fn check_whole(&self) {
         self.check();
         assert!(self.ancestors.len() <= limits::PATH, "the refs of ancestors are bounded");
+        assert!(self.left.len() <= LEFT, "the rosters that were left are bounded");
         let mut below = self.applied.block;
         for entry in &self.entries {
             assert!(entry.block.header().parent == below.hash, "the chain of hashes is whole");

@@ -27,6 +27,8 @@ pub struct Progress {
     pub fetching: bool,
     /// Whether the store had nothing for it yet: it is asked again at the next heartbeat.
     pub stalled: bool,
+    /// Whether it has rejected the attempt before this one, and stored nothing since.
+    pub doubted: bool,
     /// When it was last heard.
     pub heard: Moment,
     /// The newest beat it has answered.
@@ -46,6 +48,7 @@ impl Progress {
             introduced: false,
             fetching: false,
             stalled: false,
+            doubted: false,
             heard: now,
             beat: Beat(0),
         }
@@ -53,6 +56,7 @@ impl Progress {
 
     /// The peer has this block on disk.
     pub fn matches(&mut self, block: BlockRef) {
+        self.doubted = false;
         if block.height > self.matched.height {
             self.matched = block;
         }
@@ -64,8 +68,9 @@ impl Progress {
     /// The peer has rejected an append of this attempt; it has committed this block. Another attempt
     /// begins above what it has.
     pub fn rejected(&mut self, committed: BlockRef, incarnation: Incarnation, unknown: bool) {
-        if self.incarnation != Some(incarnation) {
-            // Another log: what the old one had may be gone.
+        let doubted = std::mem::replace(&mut self.doubted, true);
+        if self.incarnation != Some(incarnation) || doubted {
+            // Another log, or one that has begun anew at a snapshot: what it had may be gone.
             self.incarnation = Some(incarnation);
             self.matched = committed;
         }

@@ -26,6 +26,7 @@ use quorate_chain::certificate::{Certificate, CertificateKind};
 use quorate_chain::checked::Checked;
 use quorate_chain::crypto::Verifier;
 use quorate_chain::ids::{BlockRef, NodeId, RosterHash, StateRoot, Term};
+use quorate_chain::roster::Roster;
 use quorate_chain::statement::{SignedStatement, Statement};
 
 use crate::acks::Acks;
@@ -40,6 +41,7 @@ use crate::judge::{self, Proven, Verdict};
 use crate::log::{Anchor, Log, Unfit};
 use crate::message::{Beat, Lap, Message, Proof};
 use crate::role::{Follower, Role};
+use crate::snapshots::Install;
 use crate::states::States;
 use crate::time::{Moment, Now};
 
@@ -52,6 +54,8 @@ pub struct Restored {
     pub applied: Anchor,
     /// The state there.
     pub state_root: StateRoot,
+    /// Rosters that were left before it, oldest first. The newest [`LEFT`](crate::log::LEFT) are of use.
+    pub left: Vec<Arc<Roster>>,
     /// The newest commit certificate.
     pub certificate: Option<Checked<Certificate>>,
     /// The blocks above the applied tip, as the disk has them.
@@ -107,6 +111,8 @@ pub struct Core {
     pub(crate) unsigned: Vec<(Statement, RosterHash)>,
     /// Whose append by an unknown leader is to be answered.
     pub(crate) owed: Option<(NodeId, Lap)>,
+    /// The snapshot that is being installed.
+    pub(crate) install: Install,
     pub(crate) effects: Vec<Effect>,
     halted: bool,
 }
@@ -125,7 +131,7 @@ impl Core {
     ) -> Result<Self, RestoreError> {
         let mut jitter = Jitter::new(config.seed);
         let applied = restored.applied.block.height;
-        let mut log = Log::new(restored.applied);
+        let mut log = Log::new(restored.applied, restored.left);
         for block in restored.blocks {
             let (below, here) = (log.tip().clone(), block.block_ref());
             let judged = log.judge(&below, &[], block, config.chain_id, &*verifier);
@@ -137,6 +143,7 @@ impl Core {
         if ballot < tip.term {
             return Err(RestoreError::BallotBehind { ballot, tip: tip.term });
         }
+        let certified = restored.certificate.as_ref().map(|it| it.block().height);
         let timeout = jitter.election_timeout(config.election_timeout, config.lead);
         let follower = Follower {
             leader: None,
@@ -157,7 +164,8 @@ impl Core {
             disk: Durability::new(tip),
             commits: Commits::restored(restored.certificate, applied),
             states: States::new(applied, restored.state_root),
-            acks: Acks::new(applied),
+            acks: Acks::new(certified.unwrap_or(applied).max(applied)),
+            install: Install::default(),
             log,
             role: Role::Follower(follower),
             unsigned: Vec::new(),
@@ -237,7 +245,7 @@ impl Core {
                 self.acks.asked = self.acks.asked.max(height);
             }
             Event::Fetched { node, found } => self.fetched(node, found),
-            Event::Installed(installed) => self.installed(installed),
+            Event::Installed(installed) => self.installed(installed.map(|it| *it)),
             Event::Change { id, change } => self.change_asked(id, *change),
             Event::Recover(_) => {}
             Event::Transfer { to: _ } => {}

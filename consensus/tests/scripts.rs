@@ -30,6 +30,10 @@
 //! apply I hold|go          blocks are applied or not
 //! signer I hold|go         statements are signed or not
 //! store I hold|go          the store finds no blocks
+//! prune I [H]              I makes a snapshot at its newest certified state, or at height H, and
+//!                          prunes what is below
+//! snapshots I hold|go|fail|die   I installs snapshots or not; the one it waits for does not come;
+//!                          or I dies when it is durable, and does not know
 //! stray I                  I computes another state from now on
 //!
 //! The roster
@@ -183,7 +187,17 @@ fn links(world: &mut World, words: &[&str]) -> bool {
 fn nodes(world: &mut World, words: &[&str]) -> bool {
     if !matches!(
         words[0],
-        "seal" | "kill" | "start" | "wipe" | "disk" | "apply" | "signer" | "store" | "stray"
+        "seal"
+            | "kill"
+            | "start"
+            | "wipe"
+            | "disk"
+            | "apply"
+            | "signer"
+            | "store"
+            | "stray"
+            | "prune"
+            | "snapshots"
     ) {
         return false;
     }
@@ -201,6 +215,11 @@ fn nodes(world: &mut World, words: &[&str]) -> bool {
         ("kill", None) => world.kill(id),
         ("start", _) => world.start(id),
         ("wipe", _) => world.wipe(id),
+        ("prune", Some(_)) => world.prune_at(id, u64::from(number(words.get(2)))),
+        ("prune", None) => assert!(world.prune(id), "{words:?}: there is no newer snapshot"),
+        ("snapshots", Some("fail")) => world.fail_install(id),
+        ("snapshots", Some("die")) => world.die_installing(id),
+        ("snapshots", Some("hold" | "go")) => world.hold_installs(id, how == Some("hold")),
         ("stray", _) => world.stray(id),
         ("disk", Some("one")) => world.write_one(id),
         ("disk", Some("hold" | "go")) => world.hold_disk(id, how == Some("hold")),

@@ -1,5 +1,6 @@
-//! The `quorate-testnet` command; `quorate testnet` runs it.
+//! The `quorate-testnet` command. Nothing of it works yet.
 
-fn main() -> std::process::ExitCode {
-    quorate_testnet::cli::main()
+fn main() {
+    eprintln!("quorate-testnet: the testnet is not built yet; see README.md for what works today");
+    std::process::exit(1);
 }

@@ -28,6 +28,7 @@ impl World {
         node.disk.written.clear();
         node.to_apply.clear();
         node.to_sign.clear();
+        node.to_install = None;
         self.wire.retain(|(from, to, _)| *from != id && *to != id);
     }
 
@@ -58,6 +59,7 @@ impl World {
     pub fn hold_disk(&mut self, id: u32, held: bool) {
         self.node(id).disk.held = held;
         self.flush(id);
+        self.install(id);
     }
 
     /// One more record becomes durable on a disk that is held.

@@ -4,6 +4,7 @@
 pub mod change;
 mod faults;
 pub mod forge;
+mod install;
 pub mod keys;
 pub mod net;
 mod node;
@@ -49,6 +50,9 @@ pub struct World {
     /// Whether a node may halt. Where nobody lies and nothing breaks, none does.
     pub may_halt: bool,
     pub sent: BTreeMap<&'static str, u64>,
+    /// How many roster changes were taken, and how many snapshots installed.
+    pub changed: u64,
+    pub installed: u64,
 }
 
 impl World {
@@ -80,6 +84,8 @@ impl World {
             loud: false,
             may_halt: false,
             sent: BTreeMap::new(),
+            changed: 0,
+            installed: 0,
         };
         for id in 0..count {
             world.start(id);
@@ -124,6 +130,7 @@ impl World {
             seed: u64::from(id),
         };
         let restored = Restored {
+            left: node.left(),
             ballot: node.disk.ballot.clone(),
             applied: node.applied_anchor.clone(),
             state_root: root,
@@ -277,10 +284,15 @@ impl World {
                     below => node.chain[below - 1].block_ref(),
                 };
                 let (blocks, certificate) = node.fetch(from);
-                let found = Fetched::Blocks { parent, blocks, certificate };
+                let found = match node.snapshot.is_some_and(|at| from <= at) {
+                    true => Fetched::Pruned { snapshot: node.snapshot() },
+                    false => Fetched::Blocks { parent, blocks, certificate },
+                };
                 self.step(id, Event::Fetched { node: to, found });
             }
-            Effect::Final(_) | Effect::Install { .. } | Effect::Changed { .. } => {}
+            Effect::Install { from, snapshot } => self.ask_install(id, from, *snapshot),
+            Effect::Changed { outcome, .. } => self.changed += u64::from(outcome.is_ok()),
+            Effect::Final(_) => {}
             Effect::Halt(why) => {
                 assert!(self.may_halt, "node {id} halts: {why}");
                 let node = self.node(id);
@@ -317,6 +329,7 @@ impl World {
             let node = self.node(id);
             let anchor = node.core.as_ref().unwrap().log().anchor(height).unwrap().clone();
             node.chain.push(block);
+            node.anchors.insert(height, anchor.clone());
             (node.applied, node.applied_anchor) = (height, anchor);
             self.step(id, Event::Applied { height, state_root });
         }

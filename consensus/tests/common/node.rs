@@ -11,6 +11,7 @@ use quorate_chain::statement::Statement;
 use quorate_consensus::ballot::Ballot;
 use quorate_consensus::effect::{Record, Slot, Ticket};
 use quorate_consensus::log::Anchor;
+use quorate_consensus::message::Snapshot;
 use quorate_consensus::raft::Core;
 
 /// What a node has on its disk, and on the way there.
@@ -54,6 +55,15 @@ pub struct Node {
     /// Whether statements are signed as soon as that is wanted.
     pub signs: bool,
     pub to_sign: VecDeque<(Statement, RosterHash)>,
+    /// What every chain begins with.
+    pub genesis: Anchor,
+    /// What is known of the applied blocks.
+    pub anchors: BTreeMap<Height, Anchor>,
+    /// The height of its newest snapshot. Blocks up to it are pruned.
+    pub snapshot: Option<Height>,
+    /// Whether it installs a snapshot as soon as that is wanted.
+    pub installs: bool,
+    pub to_install: Option<(u32, Snapshot)>,
     /// Whether its store finds blocks for others.
     pub fetches: bool,
     /// Whether it computes another state than the others.
@@ -76,12 +86,17 @@ impl Node {
             disk: Disk::default(),
             slot: None,
             applied: Height::ZERO,
-            applied_anchor: genesis,
+            applied_anchor: genesis.clone(),
+            genesis,
             certificate: None,
             certificates: BTreeMap::new(),
             chain: Vec::new(),
             applies: true,
             to_apply: VecDeque::new(),
+            anchors: BTreeMap::new(),
+            snapshot: None,
+            installs: true,
+            to_install: None,
             signs: true,
             to_sign: VecDeque::new(),
             fetches: true,
