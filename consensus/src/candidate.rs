@@ -35,7 +35,10 @@ impl Core {
         let tip = self.log.tip();
         let (tip, roster) = (tip.block, tip.roster.clone());
         let Some(term) = self.ballot.term.next() else { return };
-        let caught_up = self.log.applied().block.height == self.log.committed().height;
+        // What is held and known to be certified comes first, right after a start too.
+        let certified = self.commits.on_chain(|block| self.log.contains(block)).is_some();
+        let applied = self.log.applied().block.height == self.log.committed().height;
+        let caught_up = applied && !certified;
         if !roster.is_voter(self.config.id) || !caught_up || self.is_installing() {
             return self.follow(None);
         }

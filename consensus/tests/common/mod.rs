@@ -13,6 +13,7 @@ mod print;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use quorate_chain::block::BlockKind;
 use quorate_chain::checked::Checked;
 use quorate_chain::ids::{Height, NodeId, StateRoot, TimeUs};
 use quorate_consensus::config::{Config, Incarnation};
@@ -47,6 +48,8 @@ pub struct World {
     pub out: String,
     /// Whether every effect is printed.
     pub loud: bool,
+    /// Whether closing blocks are sealed by hand like others, as with a block interval.
+    pub interval: bool,
     /// Whether a node may halt. Where nobody lies and nothing breaks, none does.
     pub may_halt: bool,
     pub sent: BTreeMap<&'static str, u64>,
@@ -82,6 +85,7 @@ impl World {
             message_bytes,
             out: String::new(),
             loud: false,
+            interval: false,
             may_halt: false,
             sent: BTreeMap::new(),
             changed: 0,
@@ -258,7 +262,8 @@ impl World {
                 self.sign(id);
             }
             Effect::Offer(slot) => {
-                let now = slot.urgency == Urgency::Now;
+                let waits = self.interval && slot.kind == BlockKind::Closing;
+                let now = slot.urgency == Urgency::Now && !waits;
                 self.node(id).slot = Some(*slot);
                 if now {
                     self.seal(id);
@@ -360,6 +365,14 @@ impl World {
 
     pub fn applied(&self, id: u32) -> u64 {
         self.nodes[id as usize].applied.get()
+    }
+
+    /// One line for each of the last blocks that a node has applied.
+    pub fn print_chain(&mut self, id: u32, last: u32) {
+        let chain = &self.nodes[id as usize].chain;
+        for block in &chain[chain.len() - last as usize..] {
+            self.out.push_str(&print::header(block.header()));
+        }
     }
 
     /// One line for each node.

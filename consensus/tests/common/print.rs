@@ -1,5 +1,6 @@
 //! Effects and states as one line each, for scripts.
 
+use quorate_chain::block::Header;
 use quorate_chain::ids::Height;
 use quorate_chain::statement::Statement;
 use quorate_consensus::ballot::Choice;
@@ -87,12 +88,19 @@ fn message(message: &Message) -> String {
         Message::Stale(proof) => format!("term {}", proof.certificate.term()),
         Message::Committed(certificate) => at(certificate.block()),
         Message::Pull { committed } => format!("above {}", at(*committed)),
-        Message::Pulled { parent, blocks, .. } => {
+        Message::Pulled { parent, blocks, certificate } => {
             let blocks: Vec<_> = blocks.iter().map(|block| at(block.block_ref())).collect();
-            format!("above {}: [{}]", at(*parent), blocks.join(" "))
+            let certified = certificate.as_ref().map_or("none".to_owned(), |it| at(it.block()));
+            format!("above {}: [{}], certified {certified}", at(*parent), blocks.join(" "))
         }
     };
     format!("{} {detail}", name(message))
+}
+
+pub fn header(header: &Header) -> String {
+    let (height, term, kind) = (header.height, header.term, header.kind);
+    let time = header.time.get() / 1_000;
+    format!("{height}@{term} {kind:?} at {time} ms, executed {}\n", header.executed)
 }
 
 pub fn effect(id: u32, effect: &Effect) -> String {
