@@ -8,6 +8,7 @@ mod install;
 pub mod keys;
 pub mod net;
 mod node;
+mod paper;
 mod print;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -1,0 +1,264 @@
+//! Raft (Ongaro and Ousterhout, extended version), §5.3, sentence by sentence.
+//!
+//! A log entry is a signed block here and its index its height, so logs are compared by hash.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use common::World;
+use quorate_consensus::message::Message;
+use quorate_consensus::raft::Standing;
+use quorate_consensus::time::Span;
+
+/// §5.3: "The leader appends the command to its log as a new entry, then issues AppendEntries RPCs in
+/// parallel to each of the other servers to replicate the entry."
+#[test]
+fn the_leader_appends_and_sends_to_all() {
+    let mut world = World::led(5);
+    world.hold_disk(0, true);
+    world.seal(0);
+    assert_eq!(world.rank(0), (1, 3));
+    assert_eq!(world.on_the_way("Append"), [(0, 1), (0, 2), (0, 3), (0, 4)], "the disk or not");
+}
+
+/// §5.3: "When the entry has been safely replicated, the leader applies the entry to its state machine."
+#[test]
+fn the_leader_applies_what_a_majority_has() {
+    let mut world = World::led(5);
+    world.seal(0);
+    world.carry_kind(0, 1, "Append");
+    world.carry_kind(1, 0, "Stored");
+    assert_eq!(world.applied(0), 2, "two of five");
+    world.carry_kind(0, 2, "Append");
+    world.carry_kind(2, 0, "Stored");
+    assert_eq!(world.applied(0), 3, "three of five");
+}
+
+/// §5.3: "If followers crash or run slowly, or if network packets are lost, the leader retries
+/// AppendEntries RPCs indefinitely (even after it has responded to the client) until all followers
+/// eventually store all log entries."
+#[test]
+fn appends_are_repeated_until_all_have_stored_all() {
+    let mut world = World::led(3);
+    world.isolate(2);
+    world.seal(0);
+    world.settle();
+    assert_eq!(world.applied(0), 3, "the client has its answer");
+    world.run(Span::millis(20_000));
+    world.heal();
+    world.run(Span::millis(2_500));
+    assert_eq!((world.tip(2), world.applied(2)), (world.tip(0), world.applied(0)));
+}
+
+/// §5.3: "A log entry is committed once the leader that created the entry has replicated it on a majority
+/// of the servers. This also commits all preceding entries in the leader's log, including entries created
+/// by previous leaders."
+#[test]
+fn a_commit_covers_all_preceding_blocks_of_earlier_leaders_too() {
+    let mut world = World::led(3);
+    // Block 3 of term 1 reaches node 1 and is acked by nobody in time.
+    world.seal(0);
+    world.carry_kind(0, 1, "Append");
+    world.kill(0);
+    world.timeout(1);
+    assert_eq!((world.rank(1), world.committed(1)), ((1, 3), 2));
+    world.settle();
+    assert_eq!(world.leaders(), [(1, 2)]);
+    assert_eq!(world.committed(1), 4, "the opening block, and the one of term 1 below it");
+}
+
+/// §5.3: "The leader keeps track of the highest index it knows to be committed, and it includes that index
+/// in future AppendEntries RPCs (including heartbeats) so that the other servers eventually find out."
+/// Here it is the certificate, for a number alone would prove nothing.
+#[test]
+fn appends_and_heartbeats_bring_the_newest_certificate() {
+    let mut world = World::led(3);
+    world.seal(0);
+    world.settle();
+    world.seal(0);
+    let certified = |message: Message| {
+        let Message::Append(append) = message else { panic!("{message:?}") };
+        append.certificate.map(|certificate| certificate.block().height.get())
+    };
+    assert_eq!(certified(world.take(0, 1, Some("Append")).unwrap()), Some(3));
+    world.carry_kind(0, 2, "Append");
+    world.carry_kind(2, 0, "Stored");
+    world.wire.clear();
+    world.timeout(0);
+    let beat = world.take(0, 2, Some("Heartbeat")).unwrap();
+    assert_eq!(certified(beat.clone()), Some(4));
+    assert_eq!(world.committed(2), 3);
+    world.arrive(0, 2, beat);
+    assert_eq!(world.committed(2), 4);
+}
+
+/// §5.3: "Once a follower learns that a log entry is committed, it applies the entry to its local state
+/// machine (in log order)."
+#[test]
+fn a_follower_applies_what_it_learns_to_be_committed() {
+    let mut world = World::led(3);
+    for _ in 0..3 {
+        world.seal(0);
+    }
+    for _ in 0..3 {
+        world.carry_kind(0, 1, "Append");
+    }
+    assert_eq!(world.applied(1), 2);
+    world.settle();
+    world.run(Span::millis(200));
+    // The world asserts that heights are applied one after the other.
+    assert!(world.applied(1) >= 5);
+    world.check_same_chain();
+}
+
+/// §5.3: "If two entries in different logs have the same index and term, then they store the same command.
+/// If two entries in different logs have the same index and term, then the logs are identical in all
+/// preceding entries." By construction: a block names its parent's hash. A leader that breaks the rule
+/// is not followed (see the script on two blocks for one place).
+#[test]
+fn logs_with_one_block_in_common_agree_on_all_below_it() {
+    let mut world = World::led(5);
+    for round in 0..10 {
+        let (leader, _) = world.leaders()[0];
+        for _ in 0..3 {
+            world.seal(leader);
+            world.run(Span::millis(20));
+        }
+        world.kill(leader);
+        world.timeout((leader + 1 + round % 4) % 5);
+        world.run(Span::millis(3_000));
+        world.start(leader);
+        for (a, b) in [(0, 1), (1, 2), (2, 3), (3, 4)] {
+            let (one, other) = (world.core(a).unwrap().log(), world.core(b).unwrap().log());
+            let common = one.from(one.applied().block.height);
+            let held = |block| other.contains(block);
+            let common: Vec<_> =
+                common.map(|entry| held(entry.anchor.block)).skip_while(|held| !held).collect();
+            assert!(common.is_sorted_by(|a, b| a >= b), "once they part they stay apart");
+        }
+    }
+    world.check_same_chain();
+}
+
+/// §5.3: "A leader creates at most one entry with a given log index in a given term, and log entries never
+/// change their position in the log." Here a slot names the parent, and each is sealed once.
+#[test]
+fn a_leader_seals_one_block_for_each_place() {
+    let mut world = World::led(3);
+    for expected in 3..20 {
+        world.seal(0);
+        assert_eq!(world.rank(0), (1, expected));
+    }
+    world.lose_power(0);
+    world.start(0);
+    assert_eq!(
+        world.standing(0),
+        Standing::Follower,
+        "what it sealed and lost, it never seals again"
+    );
+    assert!(!world.seal(0));
+}
+
+/// §5.3: "If the follower does not find an entry in its log with the same index and term, then it refuses
+/// the new entries."
+#[test]
+fn blocks_whose_parent_is_not_held_are_refused() {
+    let mut world = World::led(3);
+    world.seal(0);
+    world.seal(0);
+    world.take(0, 1, Some("Append")).unwrap();
+    world.carry_kind(0, 1, "Append");
+    assert_eq!(world.rank(1), (1, 2));
+    assert_eq!(world.on_the_way("Reject"), [(1, 0)]);
+}
+
+/// §5.3: "Whenever AppendEntries returns successfully, the leader knows that the follower's log is identical
+/// to its own log up through the new entries." A `Stored` names the block by its hash.
+#[test]
+fn what_is_stored_is_named_by_hash() {
+    let mut world = World::led(3);
+    world.seal(0);
+    world.carry_kind(0, 1, "Append");
+    let Some(Message::Stored { matched, .. }) = world.take(1, 0, Some("Stored")) else {
+        panic!("no answer")
+    };
+    assert_eq!(matched, world.tip(0));
+}
+
+/// §5.3: "The leader handles inconsistencies by forcing the followers' logs to duplicate its own. This means
+/// that conflicting entries in follower logs will be overwritten with entries from the leader's log."
+#[test]
+fn conflicting_blocks_give_way_to_the_leaders() {
+    let mut world = World::led(3);
+    world.isolate(0);
+    for _ in 0..4 {
+        world.seal(0);
+    }
+    let old = world.tip(0);
+    world.run(Span::millis(4_000));
+    assert_eq!((world.rank(0), world.leaders().len()), ((1, 6), 1));
+    world.heal();
+    world.run(Span::millis(3_000));
+    assert_eq!(world.tip(0), world.tip(1));
+    assert!(!world.core(0).unwrap().log().contains(old));
+}
+
+/// §5.3: "When a leader first comes to power, it initializes all nextIndex values to the index just after
+/// the last one in its log. If a follower's log is inconsistent with the leader's, the AppendEntries
+/// consistency check will fail in the next AppendEntries RPC. After a rejection, the leader decrements
+/// nextIndex and retries." Here a reject names the follower's committed block, which always matches: one
+/// step does it.
+#[test]
+fn one_reject_tells_where_two_logs_meet() {
+    let mut world = World::led(3);
+    world.isolate(2);
+    for _ in 0..20 {
+        world.seal(0);
+        world.settle();
+    }
+    world.kill(0);
+    world.heal();
+    world.timeout(1);
+    for _ in 0..2 {
+        world.carry_kind(1, 2, if world.term(1) == 1 { "PreVoteRequest" } else { "VoteRequest" });
+        world.carry_kind(2, 1, "Vote");
+    }
+    let Message::Append(first) = world.carry_kind(1, 2, "Append") else { panic!("no append") };
+    assert_eq!(first.parent.height.get(), 22, "just below its newest block");
+    world.carry_kind(2, 1, "Reject");
+    let Message::Append(second) = world.carry_kind(1, 2, "Append") else { panic!("no append") };
+    assert_eq!(second.parent.height.get(), 2, "the block that node 2 has committed");
+    world.settle();
+    assert_eq!(world.tip(2), world.tip(1));
+}
+
+/// §5.3: "A leader never overwrites or deletes entries in its own log (the Leader Append-Only Property)."
+#[test]
+fn a_leader_cuts_nothing_of_its_own() {
+    let mut world = World::led(3);
+    world.isolate(2);
+    for _ in 0..5 {
+        world.seal(0);
+    }
+    let tip = world.tip(0);
+    let other = world.forged((2, 0), "Pulled", (1, 3), &[2]);
+    world.arrive(2, 0, other);
+    let append = world.forged((2, 0), "Append", (1, 3), &[2]);
+    world.arrive(2, 0, append);
+    assert_eq!(world.tip(0), tip);
+    assert_eq!(world.standing(0), Standing::Leader);
+}
+
+/// §5.3: "In the normal case a new entry can be replicated with a single round of RPCs to a majority of the
+/// cluster; and a single slow follower will not impact performance."
+#[test]
+fn one_round_to_a_majority_commits_and_a_slow_follower_delays_nobody() {
+    let mut world = World::led(3);
+    world.hold_disk(2, true);
+    for height in 3..10 {
+        world.seal(0);
+        world.carry_kind(0, 1, "Append");
+        world.carry_kind(1, 0, "Stored");
+        assert_eq!(world.committed(0), height);
+    }
+}

@@ -1,0 +1,203 @@
+//! Ongaro's thesis on what keeps an election from doing harm: pre-vote (9.6), stickiness (4.2.3) and a
+//! leader that steps down (6.2); on what is kept on disk (3.8), and on writing there in parallel (10.2).
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use common::World;
+use quorate_chain::ids::NodeId;
+use quorate_consensus::event::Event;
+use quorate_consensus::message::Message;
+use quorate_consensus::raft::Standing;
+use quorate_consensus::time::Span;
+
+/// 9.6: "A candidate only increments its term if it first learns from a majority of the cluster that they
+/// would be willing to grant the candidate their votes."
+#[test]
+fn a_candidate_without_pre_votes_keeps_its_term() {
+    let mut world = World::led(5);
+    world.isolate(4);
+    world.cut(4, 3, false);
+    for _ in 0..10 {
+        world.timeout(4);
+        world.carry_kind(4, 3, "PreVoteRequest");
+        world.wire.clear();
+        assert_eq!(world.term(4), 1);
+    }
+}
+
+/// 9.6: a server is willing "if the candidate's log is sufficiently up-to-date".
+#[test]
+fn no_pre_vote_for_a_log_that_could_not_win() {
+    let mut world = World::led(3);
+    world.isolate(2);
+    world.seal(0);
+    world.settle();
+    world.kill(0);
+    world.heal();
+    for _ in 0..3 {
+        world.timeout(2);
+        world.carry_kind(2, 1, "PreVoteRequest");
+        assert_eq!(world.on_the_way("Vote"), []);
+        world.wire.clear();
+    }
+    assert_eq!((world.term(1), world.term(2)), (1, 1));
+}
+
+/// 9.6: "... and the voters have not received heartbeats from a valid leader for at least a baseline
+/// election timeout."
+#[test]
+fn no_pre_vote_while_a_leader_is_heard() {
+    for (silence, granted) in [(0, false), (500, false), (900, false), (1_000, true)] {
+        let mut world = World::led(3);
+        world.timeout(0);
+        world.settle();
+        let heard = world.moment;
+        world.lose_power(0);
+        // Node 2 is impatient: it was told that its connection is closed.
+        world.step(2, Event::LinkLost { node: NodeId::new(0) });
+        world.sleep(Span::millis(silence));
+        world.step(2, Event::Tick);
+        if world.standing(2) != Standing::Candidate {
+            world.timeout(2);
+        }
+        world.carry_kind(2, 1, "PreVoteRequest");
+        let waited = world.moment.since(heard) >= Span::millis(1_000);
+        assert_eq!(waited, granted);
+        assert_eq!(world.on_the_way("Vote").len(), usize::from(granted), "after {silence} ms");
+    }
+}
+
+/// 9.6: while a server is partitioned, it "won't be able to increment its term", and when it rejoins the
+/// cluster, its term "will not be larger": the leader stays.
+#[test]
+fn a_server_that_was_partitioned_does_not_disrupt() {
+    let mut world = World::led(5);
+    world.isolate(4);
+    world.run(Span::millis(60_000));
+    assert_eq!(world.term(4), 1);
+    world.heal();
+    world.run(Span::millis(5_000));
+    assert_eq!(world.leaders(), [(0, 1)]);
+    assert_eq!(world.leader_of(4), Some(0));
+}
+
+/// 4.2.3: "If a server receives a RequestVote request within the minimum election timeout of hearing from a
+/// current leader, it does not update its term or grant its vote." Even with a certificate of pre-votes
+/// that is good.
+#[test]
+fn no_vote_and_no_term_while_a_leader_is_heard() {
+    let mut world = World::led(5);
+    // A quorum of pre-votes is given while the leader seems dead, and kept back.
+    world.isolate(0);
+    world.sleep(Span::millis(1_000));
+    world.timeout(4);
+    for id in [1, 2] {
+        world.carry_kind(4, id, "PreVoteRequest");
+        world.carry_kind(id, 4, "Vote");
+    }
+    let request = world.take(4, 1, Some("VoteRequest")).unwrap();
+    world.wire.clear();
+    world.heal();
+    world.cut(0, 4, true);
+    world.step(0, Event::Tick);
+    if world.standing(0) != Standing::Leader {
+        world.run(Span::millis(5_000));
+    }
+    world.run(Span::millis(300));
+    let (term, leader) = (world.term(1), world.leader_of(1));
+    assert!(leader.is_some());
+    world.arrive(4, 1, request);
+    assert_eq!((world.term(1), world.leader_of(1)), (term, leader));
+    assert_eq!(world.on_the_way("Vote"), []);
+    assert_eq!(world.on_the_way("Refuse"), [(1, 4)]);
+}
+
+/// 6.2: "A leader in Raft steps down if an election timeout elapses without a successful round of heartbeats
+/// to a majority of its cluster."
+#[test]
+fn a_leader_that_no_majority_answers_steps_down() {
+    let mut world = World::led(5);
+    for id in [2, 3, 4] {
+        world.cut_one_way(id, 0, true);
+    }
+    let start = world.moment;
+    while world.standing(0) == Standing::Leader {
+        world.timeout(0);
+        world.settle();
+        assert!(
+            world.moment.since(start) <= Span::millis(2_100),
+            "at the second look at the latest"
+        );
+    }
+    assert!(!world.seal(0), "and has no slot any more");
+    let mut world = World::led(5);
+    for id in [3, 4] {
+        world.cut_one_way(id, 0, true);
+    }
+    world.run(Span::millis(30_000));
+    assert_eq!(world.leaders(), [(0, 1)], "a majority is enough");
+}
+
+/// 3.8: "Each server persists its current term and vote; this is necessary to prevent the server from
+/// voting twice in the same term or replacing log entries from a newer leader with those from a deposed
+/// leader."
+#[test]
+fn term_and_vote_survive_a_crash() {
+    let mut world = World::new(3, 64);
+    world.timeout(0);
+    world.carry_kind(0, 1, "PreVoteRequest");
+    world.carry_kind(1, 0, "Vote");
+    world.carry_kind(0, 1, "VoteRequest");
+    let ballot = world.core(1).unwrap().ballot().clone();
+    world.lose_power(1);
+    world.start(1);
+    assert_eq!(*world.core(1).unwrap().ballot(), ballot);
+}
+
+/// 3.8: "Each server also persists new log entries before they are counted towards the entries' commitment;
+/// this prevents committed entries from being lost or "uncommitted" when servers restart."
+#[test]
+fn a_block_counts_only_where_it_is_on_disk() {
+    let mut world = World::led(3);
+    world.hold_disk(0, true);
+    world.hold_disk(1, true);
+    world.seal(0);
+    world.settle();
+    assert!((0..3).all(|id| world.committed(id) == 2), "only node 2 has it");
+    world.hold_disk(1, false);
+    world.settle();
+    assert!(world.committed(1) >= 3 && world.committed(2) >= 3, "nodes 1 and 2 are a quorum");
+}
+
+/// 10.2.1: "The leader can write to its disk in parallel with replicating to the followers ... the leader
+/// may even commit an entry before it has been written to its own disk, if a majority of followers have
+/// written it." Here others may; the leader itself applies what is on its own disk, so that what is
+/// applied is always durable below it.
+#[test]
+fn the_leaders_disk_delays_nobody_else() {
+    let mut world = World::led(3);
+    world.hold_disk(0, true);
+    world.seal(0);
+    world.settle();
+    assert!(world.committed(1) >= 3 && world.committed(2) >= 3);
+    assert_eq!(world.committed(0), 2);
+    world.hold_disk(0, false);
+    assert_eq!(world.committed(0), 3);
+}
+
+/// 10.2.2: with pipelining "the leader sends the next entries without waiting for an acknowledgment of the
+/// previous ones ... if an RPC is lost, the consistency check fails and the leader begins anew".
+#[test]
+fn appends_are_pipelined_and_begin_anew_when_one_is_lost() {
+    let mut world = World::led(3);
+    for _ in 0..6 {
+        world.seal(0);
+    }
+    assert_eq!(world.on_the_way("Append").len(), 12);
+    let lost = world.take(0, 1, Some("Append")).unwrap();
+    assert!(matches!(lost, Message::Append(_)));
+    world.settle();
+    world.run(Span::millis(200));
+    assert_eq!(world.tip(1), world.tip(0));
+}
