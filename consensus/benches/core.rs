@@ -20,10 +20,9 @@ use bytes::Bytes;
 use keys::{CHAIN, Key, StandIn, key, roster, seal_with, signed, state_root};
 use quorate_chain::crypto::SecretKey;
 use quorate_chain::ids::{Height, NodeId, Nonce, TimeUs};
-use quorate_chain::roster::Lead;
 use quorate_chain::transaction::{Operation, SignedTransaction, Transaction};
 use quorate_consensus::ballot::Ballot;
-use quorate_consensus::config::{Config, Incarnation};
+use quorate_consensus::config::{Boot, Config, Incarnation};
 use quorate_consensus::effect::{Effect, Slot};
 use quorate_consensus::event::Event;
 use quorate_consensus::log::Anchor;
@@ -68,7 +67,8 @@ impl Group {
                 chain_id: CHAIN,
                 id: NodeId::new(id),
                 incarnation: Incarnation(u64::from(id)),
-                lead: Lead::Yes,
+                boot: Boot(1),
+                lead: None,
                 election_timeout: Span::millis(1_000),
                 heartbeat: Span::millis(100),
                 window_blocks: WINDOW,
@@ -98,6 +98,9 @@ impl Group {
             steps: 0,
             in_cores: Duration::ZERO,
         };
+        // They greet each other, and the first one campaigns.
+        group.events.extend((0..group.nodes.len()).map(|at| (at, Event::Tick)));
+        group.settle();
         group.moment = group.nodes[0].core.deadline();
         group.events.push_back((0, Event::Tick));
         group.settle();

@@ -12,11 +12,10 @@ use quorate_chain::certificate::{Certificate, CertificateKind};
 use quorate_chain::checked::Checked;
 use quorate_chain::ids::{BlockRef, Height, NodeId, TimeUs};
 
-use crate::ballot::Ballot;
 use crate::effect::{Effect, Halt, Record};
 use crate::event::Fetched;
 use crate::judge::{self, Proven, Verdict};
-use crate::log::{Anchor, Entry};
+use crate::log::{Anchor, Entry, Unfit};
 use crate::message::Message;
 use crate::raft::Core;
 use crate::role::Role;
@@ -50,6 +49,7 @@ impl Core {
 
     /// Takes over a commit certificate that is known to be good.
     pub(crate) fn take_certificate(&mut self, proven: Proven) {
+        self.see_certificate(proven.certificate.get());
         let block = proven.certificate.block();
         if proven.term() > self.ballot.term {
             self.adopt_term(proven.clone());
@@ -208,7 +208,7 @@ impl Core {
         // The opening blocks in it prove their terms.
         let openings = new.iter().filter_map(|entry| entry.opening.clone());
         if let Some(newest) = openings.last().filter(|proven| proven.term() > self.ballot.term) {
-            self.set_ballot(Ballot::of(newest));
+            self.set_ballot(self.ballot.raised(newest));
             self.follow(None);
         }
         self.adopt(parent.block, new);
@@ -217,7 +217,7 @@ impl Core {
     /// Judges a range on what is held, and leaves out what is held already. Returns the block that the
     /// rest stands on, and the rest.
     fn judge_new(
-        &self,
+        &mut self,
         parent: BlockRef,
         blocks: Vec<Checked<Block>>,
     ) -> Option<(Anchor, Vec<Entry>)> {
@@ -234,10 +234,20 @@ impl Core {
                 at = self.log.anchor(here.height).cloned();
                 continue;
             }
-            let below = new.last().map(|entry| &entry.anchor).or(at.as_ref())?;
+            let last = new.last();
+            let below = last.map(|entry| &entry.anchor).or(at.as_ref())?;
             let (chain_id, verifier) = (self.config.chain_id, &*self.verifier);
-            let judged = self.log.judge(below, &new, block, chain_id, verifier);
-            new.push(judged.ok()?);
+            match self.log.weigh(below, &new, &block, chain_id, verifier) {
+                Ok((anchor, opening)) => {
+                    self.see_block(&block, opening.as_ref());
+                    new.push(Entry { block, anchor, opening });
+                }
+                Err(Unfit::Malformed(_)) => {
+                    self.see_malformed(below, last.map(|entry| entry.block.header()), &block);
+                    return None;
+                }
+                Err(Unfit::Unsigned { .. } | Unfit::NoAncestor { .. }) => return None,
+            }
         }
         match at {
             Some(anchor) if anchor.block.height >= committed => Some((anchor, new)),

@@ -23,7 +23,8 @@ pub enum Choice {
 /// Term, proof and vote: one record, durable before any statement or reply of that term.
 ///
 /// Invariants: `proof` is a certificate of exactly this term, and absent only at term 0; within a term
-/// `choice` leaves `Open` once and never changes again; the term never falls.
+/// `choice` leaves `Open` once and never changes again, unless to `Spent` when a validator is
+/// readmitted; the term never falls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ballot {
     /// The term.
@@ -32,19 +33,23 @@ pub struct Ballot {
     pub proof: Option<Proven>,
     /// The vote.
     pub choice: Choice,
+    /// Whether this validator may have forgotten what it has signed: see [`crate::amnesia`]. Term and
+    /// proof go on, but it signs nothing until it has been readmitted.
+    pub recovering: bool,
 }
 
 impl Default for Ballot {
     /// The ballot at the genesis.
     fn default() -> Self {
-        Self { term: Term::ZERO, proof: None, choice: Choice::Open }
+        Self { term: Term::ZERO, proof: None, choice: Choice::Open, recovering: false }
     }
 }
 
 impl Ballot {
     /// The ballot that a proof of a higher term leads to.
     #[must_use]
-    pub fn of(proof: Proven) -> Self {
-        Self { term: proof.term(), proof: Some(proof), choice: Choice::Open }
+    pub fn raised(&self, proof: Proven) -> Self {
+        let recovering = self.recovering;
+        Self { term: proof.term(), proof: Some(proof), choice: Choice::Open, recovering }
     }
 }

@@ -24,52 +24,61 @@ use crate::raft::Core;
 use crate::role::{Candidate, Role};
 use crate::time::Span;
 
-/// How much sooner a closed connection to the leader starts a campaign: after at most this part of an
-/// election timeout, so that not all campaign at once.
-const HASTE: u64 = 10;
+/// How much sooner a closed connection to the leader starts a campaign: the timeout is this part of an
+/// election timeout, so that not all campaign at once, and the unwilling last.
+const HASTE: u64 = 20;
 
 impl Core {
-    /// Campaigns, if it may: it votes in the roster at its tip, has applied what is committed, and
-    /// lacks no block that it knows to be certified.
-    pub(crate) fn campaign(&mut self) {
+    /// Whether nothing stands against a campaign: this validator may sign, votes in the roster at its
+    /// tip, has applied what is committed, and lacks no block that it knows to be certified.
+    pub(crate) fn may_campaign(&self) -> bool {
+        let voter = self.log.tip().roster.is_voter(self.config.id);
+        let applied = self.log.applied().block.height == self.log.committed().height;
+        // What is held and known to be certified comes first, right after a start too.
+        let certified = self.commits.on_chain(|block| self.log.contains(block)).is_some();
+        let free = !certified && !self.is_installing() && !self.lacks_certified();
+        self.may_sign() && voter && applied && free
+    }
+
+    /// Campaigns, if nothing stands against it. Whoever lacks a certified block could not win, and
+    /// should not: it asks for the block.
+    pub(crate) fn campaign(&mut self, handover: Option<SignedStatement>) {
         let tip = self.log.tip();
         let (tip, roster) = (tip.block, tip.roster.clone());
         let Some(term) = self.ballot.term.next() else { return };
-        // What is held and known to be certified comes first, right after a start too.
-        let certified = self.commits.on_chain(|block| self.log.contains(block)).is_some();
-        let applied = self.log.applied().block.height == self.log.committed().height;
-        let caught_up = applied && !certified;
-        if !roster.is_voter(self.config.id) || !caught_up || self.is_installing() {
-            return self.follow(None);
-        }
-        if self.commits.wanted().is_some() {
-            // Someone has a block that I know to be certified: I could not win, and should not.
+        if !self.may_campaign() {
             self.follow(None);
-            let pull = Message::Pull { committed: self.log.committed() };
-            return self.ask_voters(&roster, &pull);
-        }
-        if matches!(self.role, Role::Leader(_)) {
+            if self.lacks_certified() {
+                let pull = Message::Pull { committed: self.log.committed() };
+                self.ask_voters(&roster, &pull);
+            }
             return;
         }
         let wanted = Statement::PreVote { term, candidate: self.config.id, tip };
-        self.become_candidate(wanted, tip);
+        self.become_candidate(wanted, tip, handover.clone());
         self.sign_when_durable(wanted, roster.hash());
         let (proof, roster_sent) = (self.proof(), (*roster).clone());
-        let request =
-            Message::PreVoteRequest { term, tip, roster: roster_sent, proof, handover: None };
+        let request = Message::PreVoteRequest { term, tip, roster: roster_sent, proof, handover };
         self.ask_voters(&roster, &request);
     }
 
-    fn become_candidate(&mut self, wanted: Statement, tip: BlockRef) {
-        let timeout = self.jitter.election_timeout(self.config.election_timeout, self.config.lead);
+    fn become_candidate(
+        &mut self,
+        wanted: Statement,
+        tip: BlockRef,
+        handover: Option<SignedStatement>,
+    ) {
+        self.leave_office();
+        self.leader_is_gone();
+        let timeout = self.jitter.election_timeout(self.config.election_timeout, self.lead_wish());
         let deadline = self.now.moment.after(timeout);
         let said = BTreeMap::new();
         self.acks.enter(self.ballot.term);
-        let candidate = Candidate { wanted, tip, said, handover: None, deadline };
+        let candidate = Candidate { wanted, tip, said, handover, deadline };
         self.role = Role::Candidate(Box::new(candidate));
     }
 
-    fn ask_voters(&mut self, roster: &Roster, message: &Message) {
+    pub(crate) fn ask_voters(&mut self, roster: &Roster, message: &Message) {
         for id in roster.ids() {
             if id != self.config.id && roster.is_voter(id) {
                 self.send(id, message.clone());
@@ -80,8 +89,8 @@ impl Core {
     /// The connection to a peer is closed. A leader that was killed is known to be gone long before
     /// its silence says so.
     pub(crate) fn link_lost(&mut self, peer: NodeId) {
-        let jitter = self.jitter.below(self.config.election_timeout);
-        let soon = Span::micros(jitter.as_micros() / HASTE);
+        let base = Span::micros(self.config.election_timeout.as_micros() / HASTE);
+        let soon = self.jitter.election_timeout(base, self.lead_wish());
         let moment = self.now.moment;
         if let Role::Follower(follower) = &mut self.role
             && follower.leader == Some(peer)
@@ -112,6 +121,17 @@ impl Core {
         certified && tip.rank() >= self.log.tip().block.rank()
     }
 
+    /// Whether this validator may listen to a candidate: it hears no leader, or its leader wants this
+    /// campaign.
+    fn is_free_for(
+        &self,
+        candidate: NodeId,
+        tip: BlockRef,
+        handover: Option<&SignedStatement>,
+    ) -> bool {
+        !self.hears_leader() || handover.is_some_and(|it| self.is_handover(it, candidate, tip))
+    }
+
     fn refuse(&mut self, to: NodeId) {
         let (proof, tip, committed) = (self.proof(), self.log.tip().block, self.log.committed());
         self.send(to, Message::Refuse { proof, tip, committed });
@@ -124,10 +144,11 @@ impl Core {
         tip: BlockRef,
         roster: &Roster,
         proof: Option<Proof>,
-        _handover: Option<&SignedStatement>,
+        handover: Option<&SignedStatement>,
     ) {
+        let free = self.is_free_for(from, tip, handover);
         if let Some(proof) = proof
-            && !self.hears_leader()
+            && free
         {
             self.learn_proof(&proof);
         }
@@ -135,7 +156,7 @@ impl Core {
         let fits = Some(term) == self.ballot.term.next();
         let high = self.is_high(tip);
         let both = roster.is_voter(from) && roster.is_voter(self.config.id);
-        if fits && high && both && !self.hears_leader() {
+        if fits && high && both && free && self.may_sign() {
             let wanted = Statement::PreVote { term, candidate: from, tip };
             self.sign_when_durable(wanted, roster.hash());
         } else {
@@ -148,14 +169,14 @@ impl Core {
         from: NodeId,
         tip: BlockRef,
         proof: &Proof,
-        _handover: Option<&SignedStatement>,
+        handover: Option<&SignedStatement>,
     ) {
         let term = proof.certificate.term();
         let claimed = Statement::PreVote { term, candidate: from, tip };
         let own = proof.certificate.kind() == CertificateKind::PreVote
             && *proof.certificate.statement() == claimed;
         // Stickiness again: a certificate that was kept back must not depose a leader.
-        if !own || self.hears_leader() || !self.learn_proof(proof) {
+        if !own || !self.is_free_for(from, tip, handover) || !self.learn_proof(proof) {
             return self.refuse(from);
         }
         let choice = Choice::For { candidate: from, tip };
@@ -163,7 +184,7 @@ impl Core {
         let high = self.is_high(tip);
         let again = self.ballot.choice == choice;
         let may = again || (high && self.ballot.choice == Choice::Open);
-        if term != self.ballot.term || !both || !may {
+        if term != self.ballot.term || !both || !may || !self.may_sign() {
             return self.refuse(from);
         }
         if self.ballot.choice == Choice::Open {
@@ -181,6 +202,7 @@ impl Core {
             return;
         }
         if let Ok(said) = said.verify(self.config.chain_id, &roster, &*self.verifier) {
+            self.see_statement(&said);
             self.count(said);
         }
     }
@@ -209,11 +231,13 @@ impl Core {
         let candidate = self.config.id;
         let choice = Choice::For { candidate, tip };
         let proof = proven.to_proof();
-        self.set_ballot(Ballot { term, proof: Some(proven), choice });
+        let Role::Candidate(before) = &self.role else { return };
+        let handover = before.handover.clone();
+        self.set_ballot(Ballot { choice, ..self.ballot.raised(proven) });
         let vote = Statement::Vote { term, candidate, tip };
-        self.become_candidate(vote, tip);
+        self.become_candidate(vote, tip, handover.clone());
         self.sign_when_durable(vote, roster.hash());
-        self.ask_voters(roster, &Message::VoteRequest { tip, proof, handover: None });
+        self.ask_voters(roster, &Message::VoteRequest { tip, proof, handover });
     }
 
     /// Somebody refused. It may have proven a higher term; if its tip is higher than mine, its chain

@@ -9,6 +9,16 @@ use crate::time::Span;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Incarnation(pub u64);
 
+/// How often a log has been begun: a durable count, one more at every start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Boot(pub u64);
+
+impl std::fmt::Display for Boot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// What is set once for a core.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -18,8 +28,10 @@ pub struct Config {
     pub id: NodeId,
     /// Which log this is.
     pub incarnation: Incarnation,
-    /// Whether this validator wants to lead.
-    pub lead: Lead,
+    /// How often that log has been begun, this time with it.
+    pub boot: Boot,
+    /// Whether this validator wants to lead, if its operator says otherwise than the roster.
+    pub lead: Option<Lead>,
     /// T: the least time without a leader before a campaign. The timeout is drawn from [T, 2T).
     pub election_timeout: Span,
     /// How often a leader is heard when there is nothing to say.

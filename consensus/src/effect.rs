@@ -7,13 +7,17 @@ use quorate_chain::block::Block;
 use quorate_chain::block::{BlockKind, Item};
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
+use quorate_chain::evidence::Conviction;
 use quorate_chain::ids::{BlockRef, Height, NodeId, RosterHash, StateRoot, Term, TimeUs};
 use quorate_chain::statement::Statement;
 
 use crate::ballot::Ballot;
+use crate::config::Boot;
 use crate::event::ChangeId;
+use crate::handover::TransferEnd;
 use crate::membership::Refusal;
 use crate::message::{Message, Snapshot};
+use crate::reads::{ReadId, Unread};
 
 /// The place of a record in the order of all records of one life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,6 +98,27 @@ pub enum Halt {
         /// The state that the certified header names.
         theirs: StateRoot,
     },
+    /// Another process has begun from the same log, the same number of times.
+    #[error(
+        "another process runs as this validator, from a copy of this log: both have begun it {boot} \
+        times"
+    )]
+    Twin {
+        /// How often.
+        boot: Boot,
+    },
+    /// The log has been begun more often than it knows of: it is an old copy.
+    #[error(
+        "this log has been begun {ours} times, another validator has seen it begun {theirs} times: \
+        it is an old copy, or another process runs from a copy of it; if it was restored on purpose, \
+        it must be restored as a backup"
+    )]
+    OldCopy {
+        /// How often, as far as this log knows.
+        ours: Boot,
+        /// How often another validator has seen it begin.
+        theirs: Boot,
+    },
 }
 
 /// Something that a core wants done.
@@ -166,6 +191,24 @@ pub enum Effect {
         /// About how many bytes of blocks.
         bytes: usize,
     },
+    /// Serve a read from the applied state, which is recent enough for it.
+    Serve {
+        /// The read.
+        read: ReadId,
+        /// A height at which everything that was committed when the read was asked is applied.
+        height: Height,
+    },
+    /// A read cannot be served.
+    RefuseRead {
+        /// The read.
+        read: ReadId,
+        /// Why not.
+        why: Unread,
+    },
+    /// A transfer of leadership that the operator asked for is over.
+    TransferEnded(TransferEnd),
+    /// Somebody has signed what no honest validator signs. Each conviction is said once.
+    Convict(Box<Conviction>),
     /// Stop.
     Halt(Halt),
 }

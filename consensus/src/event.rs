@@ -7,13 +7,14 @@ use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
 use quorate_chain::ids::{BlockRef, Height, NodeId, StateRoot};
 use quorate_chain::recovery::SignedRecovery;
-use quorate_chain::roster::{Roster, SignedRosterChange};
+use quorate_chain::roster::{Lead, Roster, SignedRosterChange};
 use quorate_chain::statement::SignedStatement;
 
 use crate::effect::Ticket;
 use crate::judge::Proven;
 use crate::log::Anchor;
 use crate::message::{Message, Snapshot};
+use crate::reads::ReadId;
 
 /// The caller's name for a roster change that it asks for. The answer carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,9 +106,20 @@ pub enum Event {
     },
     /// The admins order a recovery, with this validator as its leader.
     Recover(Box<SignedRecovery>),
-    /// The operator wants another leader.
+    /// The operator wants another leader. Answered by `TransferEnded`.
     Transfer {
-        /// Who shall lead.
-        to: NodeId,
+        /// Who shall lead; `None` leaves the choice to the leader.
+        to: Option<NodeId>,
     },
+    /// The operator says whether this validator wants to lead. It stands above what the roster says,
+    /// until the node stops.
+    Willing(Lead),
+    /// A client wants to read what is committed by now, or later. Answered by `Serve` or `RefuseRead`.
+    Read {
+        /// Its name among all reads of this life.
+        read: ReadId,
+    },
+    /// The operator vouches that nothing which this validator has forgotten can still count: see
+    /// [`crate::amnesia`].
+    Readmit,
 }

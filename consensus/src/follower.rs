@@ -9,7 +9,7 @@ use quorate_chain::ids::{BlockRef, NodeId, Term, TimeUs};
 use quorate_chain::statement::Statement;
 
 use crate::effect::Effect;
-use crate::message::{Append, Lap, Message, Proof};
+use crate::message::{Append, Lap, Message, Proof, Stored};
 use crate::raft::Core;
 use crate::role::Role;
 use crate::states::Compared;
@@ -25,6 +25,7 @@ impl Core {
         if !self.accept_leader(from, &append) {
             return self.append_of_unknown(from, append);
         }
+        let timeout = self.jitter.election_timeout(self.config.election_timeout, self.lead_wish());
         let Role::Follower(follower) = &mut self.role else { return };
         if follower.ignoring {
             return;
@@ -32,7 +33,6 @@ impl Core {
         follower.heard = self.now.moment;
         follower.link_lost = false;
         follower.beat = follower.beat.max(append.beat);
-        let timeout = self.jitter.election_timeout(self.config.election_timeout, self.config.lead);
         follower.deadline = self.now.moment.after(timeout);
 
         if let Some(certificate) = &append.certificate {
@@ -42,7 +42,8 @@ impl Core {
         if !below && !self.log.contains(append.parent) {
             return self.reject(from, append.lap, false);
         }
-        if append.blocks.is_empty() {
+        let beat = append.blocks.is_empty();
+        if beat {
             self.acks.sent = 0;
         }
         let last = append.blocks.last().map_or(append.parent, |block| block.block_ref());
@@ -55,6 +56,7 @@ impl Core {
                 follower.confirmed = last;
             }
             follower.owes_answer = true;
+            follower.owes_beat |= beat;
         }
     }
 
@@ -115,36 +117,39 @@ impl Core {
         self.send(from, Message::Reject { lap, committed, incarnation, unknown });
     }
 
-    /// Answers the leader once what it sent is durable, with the acks that are signed by then.
+    /// Answers the leader once what it sent is durable, with the acks that are signed by then. A
+    /// heartbeat is answered at once: a slow disk makes nobody deaf.
     pub(crate) fn answer_leader(&mut self) {
         let durable = self.disk.tip();
         let Role::Follower(follower) = &mut self.role else { return };
         let Some(leader) = follower.leader else { return };
-        if self.acks.signing > 0 {
-            return;
-        }
         let stored = follower.confirmed.height <= durable.height;
-        if !(follower.owes_answer && stored) && self.acks.given.len() == self.acks.sent {
+        let due = follower.owes_answer && stored || self.acks.given.len() > self.acks.sent;
+        if !follower.owes_beat && (!due || self.acks.signing > 0) {
             return;
         }
+        follower.owes_beat = false;
         if stored {
             follower.owes_answer = false;
         }
         let matched = if stored { follower.confirmed } else { durable };
-        let message = Message::Stored {
+        let beat = follower.beat;
+        let stored = Stored {
             term: self.ballot.term,
             matched,
             applied: self.states.height(),
             incarnation: self.config.incarnation,
-            beat: follower.beat,
+            lead: self.lead_wish(),
+            beat,
             acks: self.acks.unsent(),
         };
-        self.send(leader, message);
+        self.send(leader, Message::Stored(Box::new(stored)));
     }
 
     /// Asks for the signatures of all acks that may be given by now, in order.
     pub(crate) fn ask_for_acks(&mut self) {
-        if !self.disk.has_ballot() || self.is_installing() || self.lacks_certified() {
+        let may = self.may_sign() && !self.is_installing() && !self.lacks_certified();
+        if !self.disk.has_ballot() || !may {
             return;
         }
         let confirmed = match &self.role {

@@ -2,6 +2,7 @@
 
 use quorate_chain::roster::Lead;
 
+use crate::message::Nonce;
 use crate::time::Span;
 
 /// A source of arbitrary numbers that a seed determines (SplitMix64).
@@ -20,6 +21,11 @@ impl Jitter {
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
+    }
+
+    /// A number for one question.
+    pub fn nonce(&mut self) -> Nonce {
+        Nonce(self.draw())
     }
 
     /// A span from nothing to just below `limit`.

@@ -17,10 +17,11 @@ use quorate_chain::statement::{SignedStatement, Statement};
 use crate::config::Incarnation;
 use crate::effect::{Effect, Record, Slot, Urgency};
 use crate::judge::Proven;
-use crate::message::{Append, Beat, Lap, Message};
+use crate::message::{Append, Beat, Lap, Message, Stored};
 use crate::progress::{Progress, after};
 use crate::raft::Core;
 use crate::role::{Leader, Role, Tally};
+use crate::time::Moment;
 
 impl Core {
     /// Leads the own term: a quorum has voted for it with this tip.
@@ -34,7 +35,10 @@ impl Core {
             tallies: BTreeMap::new(),
             told: Height::ZERO,
             beat: Beat(0),
-            heartbeat: self.now.moment.after(self.config.heartbeat),
+            beat_sent: self.now.moment,
+            askers: BTreeMap::new(),
+            transfer: None,
+            rest: self.now.moment,
             checkup: self.now.moment.after(self.config.election_timeout),
             asked: None,
             serves: None,
@@ -51,8 +55,17 @@ impl Core {
             return;
         }
         self.serve_members();
+        self.transfer_on();
         self.offer_next();
+        self.note_reads();
+        let beats = self.wants_beat();
+        if beats {
+            self.next_beat();
+        }
         self.replicate();
+        if beats {
+            self.send_beat();
+        }
         self.tell_committed();
         self.leave_if_removed();
     }
@@ -60,7 +73,8 @@ impl Core {
     fn offer_next(&mut self) {
         let tip = self.log.tip().block;
         // Until its opening block stands, a leader has nothing else to seal.
-        if tip.term != self.ballot.term || self.is_full() || self.is_removed() {
+        let stays = !self.is_full() && !self.is_removed() && !self.is_leaving();
+        if tip.term != self.ballot.term || !stays {
             return;
         }
         let Role::Leader(leader) = &self.role else { return };
@@ -206,9 +220,10 @@ impl Core {
         let last = blocks.last().map(|block| block.block_ref());
         let up_to = last.unwrap_or(parent).height;
         let certificate = certificate.or_else(|| self.certificate_up_to(up_to));
-        let term = self.ballot.term;
+        let (term, moment) = (self.ballot.term, self.now.moment);
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(peer) = leader.others.get_mut(&id) else { return };
+        (peer.sent, peer.told) = (moment, leader.beat);
         if let Some(last) = last {
             peer.next = after(last.height);
         }
@@ -247,14 +262,49 @@ impl Core {
                 return self.follow(None);
             }
         }
-        if moment >= leader.heartbeat {
-            leader.heartbeat = moment.after(self.config.heartbeat);
-            leader.beat = Beat(leader.beat.0 + 1);
-            leader.others.values_mut().for_each(|peer| peer.stalled = false);
-            let ids: Vec<_> = leader.others.keys().copied().collect();
-            for id in ids {
-                self.send_heartbeat(id);
+        self.transfer_tick();
+        self.send_heartbeats();
+    }
+
+    /// A heartbeat for whom nothing was sent for so long: an append is one too.
+    fn send_heartbeats(&mut self) {
+        let (moment, heartbeat) = (self.now.moment, self.config.heartbeat);
+        let Role::Leader(leader) = &mut self.role else { return };
+        let due = leader.others.iter().filter(|(_, peer)| moment >= peer.sent.after(heartbeat));
+        let due: Vec<_> = due.map(|(id, _)| *id).collect();
+        for id in due {
+            if let Role::Leader(leader) = &mut self.role
+                && let Some(peer) = leader.others.get_mut(&id)
+            {
+                peer.stalled = false;
             }
+            self.send_heartbeat(id);
+        }
+    }
+
+    /// When the leader wants a tick.
+    pub(crate) fn leader_deadline(&self, leader: &Leader) -> Moment {
+        let heartbeat = |peer: &Progress| peer.sent.after(self.config.heartbeat);
+        let transfer = leader.transfer.as_ref().map(|transfer| transfer.until);
+        let first = leader.others.values().map(heartbeat).chain(transfer);
+        first.fold(leader.checkup, Moment::min)
+    }
+
+    /// What is sent from now on counts for another beat.
+    fn next_beat(&mut self) {
+        let moment = self.now.moment;
+        let Role::Leader(leader) = &mut self.role else { return };
+        leader.beat = Beat(leader.beat.0 + 1);
+        leader.beat_sent = moment;
+    }
+
+    /// Sends the newest beat to those who have not been sent it with blocks.
+    fn send_beat(&mut self) {
+        let Role::Leader(leader) = &self.role else { return };
+        let left = leader.others.iter().filter(|(_, peer)| peer.told < leader.beat);
+        let left: Vec<_> = left.map(|(id, _)| *id).collect();
+        for id in left {
+            self.send_heartbeat(id);
         }
     }
 
@@ -268,30 +318,26 @@ impl Core {
     }
 
     /// A follower has stored what it was sent.
-    pub(crate) fn stored(
-        &mut self,
-        from: NodeId,
-        matched: BlockRef,
-        applied: Height,
-        incarnation: Incarnation,
-        beat: Beat,
-        acks: Vec<SignedStatement>,
-    ) {
-        let moment = self.now.moment;
+    pub(crate) fn stored(&mut self, from: NodeId, stored: Stored) {
+        if stored.term != self.ballot.term {
+            return;
+        }
+        let (moment, matched) = (self.now.moment, stored.matched);
         let on_chain = matched.height <= self.log.applied().block.height;
         let on_chain = on_chain || self.log.contains(matched);
         // Nobody has applied what is not sealed yet, whatever it says.
-        let applied = applied.min(self.log.tip().block.height);
+        let applied = stored.applied.min(self.log.tip().block.height);
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(peer) = leader.others.get_mut(&from) else { return };
         (peer.heard, peer.introduced) = (moment, true);
         peer.applied = peer.applied.max(applied);
-        peer.incarnation = Some(incarnation);
-        peer.beat = peer.beat.max(beat);
+        peer.incarnation = Some(stored.incarnation);
+        peer.lead = Some(stored.lead);
+        peer.beat = peer.beat.max(stored.beat);
         if on_chain {
             peer.matches(matched);
         }
-        for ack in acks {
+        for ack in stored.acks {
             if ack.signer == from {
                 self.take_ack(ack);
             }
@@ -311,6 +357,7 @@ impl Core {
             return;
         }
         if let Ok(ack) = ack.verify(self.config.chain_id, &roster, &*self.verifier) {
+            self.see_statement(&ack);
             self.tally(ack);
         }
     }

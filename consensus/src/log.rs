@@ -257,6 +257,22 @@ impl Log {
         chain_id: ChainId,
         verifier: &dyn Verifier,
     ) -> Result<Entry, Unfit> {
+        let (anchor, opening) = self.weigh(parent, between, &block, chain_id, verifier)?;
+        Ok(Entry { block, anchor, opening })
+    }
+
+    /// Judges a block without taking it: see [`Log::judge`].
+    ///
+    /// # Errors
+    /// Why it cannot stand there.
+    pub fn weigh(
+        &self,
+        parent: &Anchor,
+        between: &[Entry],
+        block: &Checked<Block>,
+        chain_id: ChainId,
+        verifier: &dyn Verifier,
+    ) -> Result<(Anchor, Option<Proven>), Unfit> {
         let (header, item) = (block.header(), block.body().item.as_ref());
         let brought = well_formed::check(&parent.parent(), header, item, chain_id, verifier)?;
         self.check_ancestor(parent, between, item)?;
@@ -287,7 +303,7 @@ impl Log {
             }
             Some(Item::Enter { .. } | Item::Leave { .. } | Item::Recovery(_)) | None => None,
         };
-        Ok(Entry { block, anchor, opening })
+        Ok((anchor, opening))
     }
 
     /// Cuts what stands above a block and puts these in its place.

@@ -8,11 +8,11 @@
 use quorate_chain::block::Block;
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
-use quorate_chain::ids::{BlockRef, Height, Term};
-use quorate_chain::roster::Roster;
+use quorate_chain::ids::{BlockRef, Height, RosterHash, Term};
+use quorate_chain::roster::{Lead, Roster};
 use quorate_chain::statement::SignedStatement;
 
-use crate::config::Incarnation;
+use crate::config::{Boot, Incarnation};
 
 /// A certificate that raises a term, with the roster whose quorum signed it. A receiver that does
 /// not know the roster can judge it if it is one step away from one that it knows.
@@ -32,6 +32,21 @@ pub struct Lap(pub u64);
 /// The number of a heartbeat. An answer that names it confirms that the leader still led when it was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Beat(pub u64);
+
+/// A number that is drawn for one question, so that no answer to another is taken for one to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Nonce(pub u64);
+
+/// One start of one log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// Which log.
+    pub incarnation: Incarnation,
+    /// How often it had been begun.
+    pub boot: Boot,
+    /// Drawn at the start: two processes that begin copies of one log do not share it.
+    pub nonce: Nonce,
+}
 
 /// A message between validators.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,20 +87,7 @@ pub enum Message {
     /// Brings blocks, and says that the leader lives.
     Append(Box<Append>),
     /// Answers every append that fits.
-    Stored {
-        /// The term in which it was sent.
-        term: Term,
-        /// The highest block that is durable here and that this leader's appends confirmed.
-        matched: BlockRef,
-        /// The follower's applied height.
-        applied: Height,
-        /// Which log this is.
-        incarnation: Incarnation,
-        /// The newest heartbeat seen.
-        beat: Beat,
-        /// Signed acks that the leader may not have yet.
-        acks: Vec<SignedStatement>,
-    },
+    Stored(Box<Stored>),
     /// Says that an append does not fit what is here.
     Reject {
         /// The attempt that it answers.
@@ -119,6 +121,52 @@ pub enum Message {
     Snapshot(Box<Snapshot>),
     /// The leader asks the receiver to campaign (thesis 3.10).
     Handover(SignedStatement),
+    /// Asks the leader for a height that has all that is committed by now (thesis 6.4).
+    ReadRequest {
+        /// For the answer.
+        nonce: Nonce,
+    },
+    /// Answers a read request.
+    ReadAt {
+        /// Which one.
+        nonce: Nonce,
+        /// Serve at this height or later; `None` from one who does not lead, or is handing over.
+        height: Option<Height>,
+    },
+    /// Asks, after a start, what the receiver has seen of the sender.
+    Greet(Life),
+    /// Answers a greeting: what is known of the greeter. What could stop it from signing is shown with
+    /// its own signature.
+    Known {
+        /// The life that greeted.
+        life: Life,
+        /// The newest other life of the same log that has greeted.
+        other: Option<Life>,
+        /// Its vote of the highest term.
+        vote: Option<SignedStatement>,
+        /// Its ack of the highest rank.
+        ack: Option<SignedStatement>,
+    },
+    /// A recovering validator asks where the receiver stands.
+    Whereabouts {
+        /// For the answer.
+        nonce: Nonce,
+    },
+    /// Answers a recovering validator.
+    Standing {
+        /// Which question.
+        nonce: Nonce,
+        /// The own term.
+        term: Term,
+        /// The roster in force at the own tip.
+        roster_hash: RosterHash,
+    },
+    /// A recovering validator tells the leader what it waits for: a committed block of a term above
+    /// this one.
+    Recovering {
+        /// The highest term that it may have signed acks in.
+        above: Term,
+    },
 }
 
 /// A snapshot that can be sent.
@@ -148,4 +196,23 @@ pub struct Append {
     /// The newest commit certificate for a block at or below the last one sent; the newest there is,
     /// if there is none.
     pub certificate: Option<Certificate>,
+}
+
+/// What a follower has, and what it signs for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The term in which it was sent.
+    pub term: Term,
+    /// The highest block that is durable here and that this leader's appends confirmed.
+    pub matched: BlockRef,
+    /// The follower's applied height.
+    pub applied: Height,
+    /// Which log this is.
+    pub incarnation: Incarnation,
+    /// Whether the follower wants to lead.
+    pub lead: Lead,
+    /// The newest heartbeat seen.
+    pub beat: Beat,
+    /// Signed acks that the leader may not have yet.
+    pub acks: Vec<SignedStatement>,
 }

@@ -1,6 +1,7 @@
 //! What a leader knows of one peer, and what it sends it next.
 
 use quorate_chain::ids::{BlockRef, Height};
+use quorate_chain::roster::Lead;
 
 use crate::config::Incarnation;
 use crate::message::{Beat, Lap};
@@ -31,6 +32,12 @@ pub struct Progress {
     pub doubted: bool,
     /// When it was last heard.
     pub heard: Moment,
+    /// The newest beat it was sent.
+    pub told: Beat,
+    /// When it was last sent an append, with blocks or without.
+    pub sent: Moment,
+    /// Whether it wants to lead, as it has said last.
+    pub lead: Option<Lead>,
     /// The newest beat it has answered.
     pub beat: Beat,
 }
@@ -50,6 +57,9 @@ impl Progress {
             stalled: false,
             doubted: false,
             heard: now,
+            told: Beat(0),
+            sent: now,
+            lead: None,
             beat: Beat(0),
         }
     }

@@ -16,72 +16,37 @@
 //! - the tip never falls in rank, unless a certificate says so;
 //! - a leader's tip is of its own term, or the block its opening block will stand on.
 //!
-//! Left out, for now: roster changes, reads, handovers, snapshots, recovery from a lost disk and the
-//! collecting of evidence.
+//! Left out: everything below the applied tip, which the store has.
 
 use std::sync::Arc;
 
-use quorate_chain::block::Block;
-use quorate_chain::certificate::{Certificate, CertificateKind};
+use quorate_chain::certificate::CertificateKind;
 use quorate_chain::checked::Checked;
-use quorate_chain::crypto::Verifier;
-use quorate_chain::ids::{BlockRef, NodeId, RosterHash, StateRoot, Term};
-use quorate_chain::roster::Roster;
+use quorate_chain::crypto::{ValidatorKey, Verifier};
+use quorate_chain::ids::{NodeId, RosterHash, Term};
+use quorate_chain::roster::{Lead, Roster};
 use quorate_chain::statement::{SignedStatement, Statement};
 
 use crate::acks::Acks;
-use crate::ballot::Ballot;
+use crate::amnesia::{Lives, Memory};
+use crate::ballot::{Ballot, Choice};
 use crate::commits::Commits;
 use crate::config::Config;
 use crate::durability::Durability;
 use crate::effect::{Effect, Halt, Record};
 use crate::event::Event;
+use crate::evidence::Witness;
 use crate::jitter::Jitter;
 use crate::judge::{self, Proven, Verdict};
-use crate::log::{Anchor, Log, Unfit};
-use crate::message::{Beat, Lap, Message, Proof};
+use crate::log::Log;
+use crate::message::{Beat, Lap, Life, Message, Proof};
+use crate::reads::Reads;
 use crate::role::{Follower, Role};
 use crate::snapshots::Install;
 use crate::states::States;
 use crate::time::{Moment, Now};
 
-/// What a core begins with: what a disk and a store have kept.
-#[derive(Clone, Debug)]
-pub struct Restored {
-    /// The ballot.
-    pub ballot: Ballot,
-    /// The applied tip.
-    pub applied: Anchor,
-    /// The state there.
-    pub state_root: StateRoot,
-    /// Rosters that were left before it, oldest first. The newest [`LEFT`](crate::log::LEFT) are of use.
-    pub left: Vec<Arc<Roster>>,
-    /// The newest commit certificate.
-    pub certificate: Option<Checked<Certificate>>,
-    /// The blocks above the applied tip, as the disk has them.
-    pub blocks: Vec<Checked<Block>>,
-}
-
-/// Why what was kept is not the chain of a validator.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RestoreError {
-    /// A block cannot stand where the disk has it.
-    #[error("block {block} of the log: {why}")]
-    Unfit {
-        /// The block.
-        block: BlockRef,
-        /// Why it cannot stand there.
-        why: Box<Unfit>,
-    },
-    /// The ballot is older than the chain.
-    #[error("the ballot is of term {ballot}, the tip of term {tip}")]
-    BallotBehind {
-        /// The ballot's term.
-        ballot: Term,
-        /// The tip's term.
-        tip: Term,
-    },
-}
+pub use crate::restore::{RestoreError, Restored};
 
 /// What the outside may know of a core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +72,15 @@ pub struct Core {
     pub(crate) states: States,
     pub(crate) acks: Acks,
     pub(crate) role: Role,
+    /// What the operator has said of leading since the node started.
+    pub(crate) willing: Option<Lead>,
+    pub(crate) reads: Reads,
+    pub(crate) life: Life,
+    pub(crate) memory: Memory,
+    pub(crate) lives: Lives,
+    /// When this node has last begun a term for the sake of a recovering validator.
+    pub(crate) renewed: Option<Moment>,
+    pub(crate) witness: Witness,
     /// Statements that wait for the ballot to be durable.
     pub(crate) unsigned: Vec<(Statement, RosterHash)>,
     /// Whose append by an unknown leader is to be answered.
@@ -114,67 +88,10 @@ pub struct Core {
     /// The snapshot that is being installed.
     pub(crate) install: Install,
     pub(crate) effects: Vec<Effect>,
-    halted: bool,
+    pub(crate) halted: bool,
 }
 
 impl Core {
-    /// A core that goes on from what has been kept, as a follower: candidacy and leadership are not
-    /// durable, and a restarted validator never leads its old term again.
-    ///
-    /// # Errors
-    /// If what has been kept does not fit together.
-    pub fn new(
-        config: Config,
-        verifier: Arc<dyn Verifier>,
-        restored: Restored,
-        now: Now,
-    ) -> Result<Self, RestoreError> {
-        let mut jitter = Jitter::new(config.seed);
-        let applied = restored.applied.block.height;
-        let mut log = Log::new(restored.applied, restored.left);
-        for block in restored.blocks {
-            let (below, here) = (log.tip().clone(), block.block_ref());
-            let judged = log.judge(&below, &[], block, config.chain_id, &*verifier);
-            let entry =
-                judged.map_err(|why| RestoreError::Unfit { block: here, why: Box::new(why) })?;
-            log.branch(below.block, vec![entry]);
-        }
-        let (tip, ballot) = (log.tip().block, restored.ballot.term);
-        if ballot < tip.term {
-            return Err(RestoreError::BallotBehind { ballot, tip: tip.term });
-        }
-        let certified = restored.certificate.as_ref().map(|it| it.block().height);
-        let timeout = jitter.election_timeout(config.election_timeout, config.lead);
-        let follower = Follower {
-            leader: None,
-            heard: now.moment,
-            link_lost: false,
-            deadline: now.moment.after(timeout),
-            confirmed: tip,
-            beat: Beat(0),
-            owes_answer: false,
-            ignoring: false,
-        };
-        Ok(Self {
-            config,
-            verifier,
-            jitter,
-            now,
-            ballot: restored.ballot,
-            disk: Durability::new(tip),
-            commits: Commits::restored(restored.certificate, applied),
-            states: States::new(applied, restored.state_root),
-            acks: Acks::new(certified.unwrap_or(applied).max(applied)),
-            install: Install::default(),
-            log,
-            role: Role::Follower(follower),
-            unsigned: Vec::new(),
-            owed: None,
-            effects: Vec::new(),
-            halted: false,
-        })
-    }
-
     /// The log.
     #[must_use]
     pub const fn log(&self) -> &Log {
@@ -216,11 +133,13 @@ impl Core {
     /// When it wants a tick, if nothing happens before.
     #[must_use]
     pub fn deadline(&self) -> Moment {
-        match &self.role {
+        let of_role = match &self.role {
             Role::Follower(follower) => follower.deadline,
             Role::Candidate(candidate) => candidate.deadline,
-            Role::Leader(leader) => leader.heartbeat.min(leader.checkup),
-        }
+            Role::Leader(leader) => self.leader_deadline(leader),
+        };
+        let others = [self.reads.deadline(), self.memory.deadline(), self.beat_deadline()];
+        others.into_iter().flatten().fold(of_role, Moment::min)
     }
 
     /// Handles one event.
@@ -248,7 +167,10 @@ impl Core {
             Event::Installed(installed) => self.installed(installed.map(|it| *it)),
             Event::Change { id, change } => self.change_asked(id, *change),
             Event::Recover(_) => {}
-            Event::Transfer { to: _ } => {}
+            Event::Transfer { to } => self.transfer_asked(to),
+            Event::Willing(lead) => self.willing = Some(lead),
+            Event::Read { read } => self.read_asked(read),
+            Event::Readmit => self.readmit_by_order(),
         }
         self.advance();
         self.check();
@@ -257,18 +179,29 @@ impl Core {
 
     /// Does what has become possible.
     fn advance(&mut self) {
+        self.remember();
+        self.take_up_handover();
         self.release_statements();
         self.reach_commits();
         self.ask_for_acks();
         self.answer_leader();
         self.answer_unknown();
+        self.confirm_reads();
+        self.ask_leader();
         self.lead_on();
+        self.confirm_reads();
+        self.serve_reads();
     }
 
     fn tick(&mut self) {
+        self.read_tick();
         match &self.role {
-            Role::Follower(follower) if self.now.moment >= follower.deadline => self.campaign(),
-            Role::Candidate(candidate) if self.now.moment >= candidate.deadline => self.campaign(),
+            Role::Follower(follower) if self.now.moment >= follower.deadline => {
+                self.campaign(None);
+            }
+            Role::Candidate(candidate) if self.now.moment >= candidate.deadline => {
+                self.campaign(None);
+            }
             Role::Follower(_) | Role::Candidate(_) => {}
             Role::Leader(_) => self.leader_tick(),
         }
@@ -285,11 +218,7 @@ impl Core {
             Message::Vote(said) => self.voted(from, said),
             Message::Refuse { proof, tip, committed } => self.refused(from, proof, tip, committed),
             Message::Append(append) => self.appended(from, *append),
-            Message::Stored { term, matched, applied, incarnation, beat, acks } => {
-                if term == self.ballot.term {
-                    self.stored(from, matched, applied, incarnation, beat, acks);
-                }
-            }
+            Message::Stored(stored) => self.stored(from, *stored),
             Message::Reject { lap, committed, incarnation, unknown } => {
                 self.rejected(from, lap, committed, incarnation, unknown);
             }
@@ -302,7 +231,18 @@ impl Core {
                 self.pulled(parent, blocks, certificate);
             }
             Message::Snapshot(snapshot) => self.snapshot_offered(from, *snapshot),
-            Message::Handover(_) => {}
+            Message::Handover(said) => self.handed_over(said),
+            Message::ReadRequest { nonce } => self.read_requested(from, nonce),
+            Message::ReadAt { nonce, height } => self.read_at(from, nonce, height),
+            Message::Greet(life) => self.greeted(from, life),
+            Message::Known { life, other, vote, ack } => {
+                self.known(from, life, other, [vote, ack]);
+            }
+            Message::Whereabouts { nonce } => self.whereabouts(from, nonce),
+            Message::Standing { nonce, term, roster_hash } => {
+                self.stands(from, nonce, term, roster_hash);
+            }
+            Message::Recovering { above } => self.renew_for(from, above),
         }
     }
 
@@ -331,8 +271,9 @@ impl Core {
     /// If the term would fall, or a vote of this term change.
     pub(crate) fn set_ballot(&mut self, ballot: Ballot) {
         assert!(ballot.term >= self.ballot.term, "the term never falls");
-        let open = self.ballot.choice == crate::ballot::Choice::Open;
-        assert!(ballot.term > self.ballot.term || open, "a vote never changes");
+        let kept = self.ballot.choice == ballot.choice || self.ballot.choice == Choice::Open;
+        let readmitted = self.ballot.recovering && ballot.choice == Choice::Spent;
+        assert!(ballot.term > self.ballot.term || kept || readmitted, "a vote never changes");
         self.ballot = ballot.clone();
         let ticket = self.disk.ballot();
         self.effects.push(Effect::Persist { ticket, record: Record::Ballot(ballot) });
@@ -359,9 +300,10 @@ impl Core {
 
     /// Enters a proven term, as a follower without a leader.
     pub(crate) fn adopt_term(&mut self, proven: Proven) {
+        self.see_certificate(proven.certificate.get());
         let commit = proven.certificate.kind() == CertificateKind::Commit;
         let certificate = proven.certificate.clone();
-        self.set_ballot(Ballot::of(proven));
+        self.set_ballot(self.ballot.raised(proven));
         self.follow(None);
         if commit {
             self.commits.keep(certificate);
@@ -372,9 +314,10 @@ impl Core {
     pub(crate) fn follow(&mut self, leader: Option<NodeId>) {
         if matches!(self.role, Role::Leader(_)) {
             self.refuse_asked();
-            self.effects.push(Effect::Withdraw);
         }
-        let timeout = self.jitter.election_timeout(self.config.election_timeout, self.config.lead);
+        self.leave_office();
+        self.leader_is_gone();
+        let timeout = self.jitter.election_timeout(self.config.election_timeout, self.lead_wish());
         self.acks.enter(self.ballot.term);
         self.role = Role::Follower(Follower {
             leader,
@@ -384,7 +327,9 @@ impl Core {
             confirmed: self.log.committed(),
             beat: Beat(0),
             owes_answer: false,
+            owes_beat: false,
             ignoring: false,
+            handover: None,
         });
     }
 
@@ -396,7 +341,7 @@ impl Core {
     }
 
     fn release_statements(&mut self) {
-        if !self.disk.has_ballot() {
+        if !self.disk.has_ballot() || !self.may_sign() {
             return;
         }
         for (statement, roster_hash) in std::mem::take(&mut self.unsigned) {
@@ -415,11 +360,13 @@ impl Core {
                 Some(term) == self.ballot.term.next() && (own || granted)
             }
             Statement::Vote { term, candidate, tip } => {
-                let choice = crate::ballot::Choice::For { candidate, tip };
+                let choice = Choice::For { candidate, tip };
                 term == self.ballot.term && self.ballot.choice == choice
             }
             Statement::Ack { block } => block.term == self.ballot.term && self.log.contains(block),
-            Statement::Handover { .. } => false,
+            Statement::Handover { term, to, tip } => {
+                term == self.ballot.term && self.still_hands_over(to, tip)
+            }
         }
     }
 
@@ -445,8 +392,14 @@ impl Core {
                     self.acks.given.push_back(said.into_inner());
                 }
             },
-            Statement::Handover { .. } => {}
+            Statement::Handover { .. } => self.handover_signed(said.into_inner()),
         }
+    }
+
+    /// The key of a validator, as the newest roster known here has it.
+    pub(crate) fn key_of(&self, id: NodeId) -> Option<ValidatorKey> {
+        let member = |roster: &Arc<Roster>| Some(roster.member(id)?.key.clone());
+        member(&self.log.tip().roster).or_else(|| self.log.rosters().find_map(member))
     }
 
     /// Checks the invariants of the type, without walking through the log.

@@ -13,10 +13,12 @@ use quorate_chain::checked::Checked;
 use quorate_chain::ids::{BlockRef, Height, NodeId, RosterHash, Term};
 use quorate_chain::statement::{SignedStatement, Statement};
 
+use crate::handover::Transfer;
 use crate::judge::Proven;
 use crate::membership::Asked;
 use crate::message::Beat;
 use crate::progress::Progress;
+use crate::reads::Asker;
 use crate::time::Moment;
 
 /// What a core is at a moment.
@@ -47,8 +49,12 @@ pub struct Follower {
     pub beat: Beat,
     /// Whether an append with blocks is still to be answered.
     pub owes_answer: bool,
+    /// Whether a heartbeat is still to be answered.
+    pub owes_beat: bool,
     /// Whether the leader has signed two blocks for one place: then it is not listened to.
     pub ignoring: bool,
+    /// The leader's word that it wants this validator to campaign, until that begins.
+    pub handover: Option<Box<SignedStatement>>,
 }
 
 /// A validator that wants to lead.
@@ -96,8 +102,14 @@ pub struct Leader {
     pub told: Height,
     /// The newest heartbeat.
     pub beat: Beat,
-    /// When the next heartbeat is due.
-    pub heartbeat: Moment,
+    /// When it was sent.
+    pub beat_sent: Moment,
+    /// The nodes that have asked for a height to read at.
+    pub askers: BTreeMap<NodeId, Asker>,
+    /// The transfer that is under way.
+    pub transfer: Option<Transfer>,
+    /// When a leader that would rather not lead may try again to hand over.
+    pub rest: Moment,
     /// When to see whether a quorum has been heard.
     pub checkup: Moment,
     /// The roster change that waits for its block.

@@ -179,10 +179,10 @@ fn what_is_stored_is_named_by_hash() {
     let mut world = World::led(3);
     world.seal(0);
     world.carry_kind(0, 1, "Append");
-    let Some(Message::Stored { matched, .. }) = world.take(1, 0, Some("Stored")) else {
+    let Some(Message::Stored(stored)) = world.take(1, 0, Some("Stored")) else {
         panic!("no answer")
     };
-    assert_eq!(matched, world.tip(0));
+    assert_eq!(stored.matched, world.tip(0));
 }
 
 /// §5.3: "The leader handles inconsistencies by forcing the followers' logs to duplicate its own. This means

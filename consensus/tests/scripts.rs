@@ -27,8 +27,9 @@
 //!
 //! Nodes
 //! seal I [N]               I seals its slot; N times, and all is delivered after each
-//! kill I [silently]        what is not durable is gone           start I
-//! wipe I                   so is the rest: it gets a new log
+//! kill I [silently]        what is not durable is gone
+//! start I [alone]          it greets all it reaches, unless that is left to the script
+//! wipe I [unnoticed]       so is the rest: it gets a new log, and its key file tells or does not
 //! disk I hold|go|one       records become durable or not; one more does
 //! apply I hold|go          blocks are applied or not
 //! signer I hold|go         statements are signed or not
@@ -45,6 +46,10 @@
 //! change I unapproved STEP..   nobody has signed it
 //! change I stale STEP..        it is signed over the first roster
 //! rosters                  those at the tips: voters, (learners), (+: to be promoted), old → new
+//!
+//! Wishes
+//! transfer I [J]           I's operator wants another leader, or J       willing I yes|no|prefer
+//! read I R                 a client at I asks for a read, named R        readmit I
 //!
 //! Lies
 //! forge A B KIND T H [by I..]   A lies to B, of term T and about height H (or: max), with its
@@ -63,6 +68,7 @@ use common::{CHAIN, World, change};
 use quorate_chain::ids::NodeId;
 use quorate_chain::roster::{Lead, RosterChange};
 use quorate_consensus::event::Event;
+use quorate_consensus::reads::ReadId;
 use quorate_consensus::time::Span;
 
 fn number(word: Option<&&str>) -> u32 {
@@ -82,6 +88,7 @@ fn command(world: &mut World, line: &str) -> String {
         || links(world, &words)
         || nodes(world, &words)
         || rosters(world, &words)
+        || wishes(world, &words)
         || lies(world, &words);
     assert!(known, "{line}: no such command");
     std::mem::take(&mut world.out)
@@ -111,17 +118,32 @@ fn group(world: &mut World, words: &[&str]) -> bool {
                 writeln!(world.out, "{count} {name}").unwrap();
             }
         }
-        "lead" => {
-            let lead = match words[2] {
-                "yes" => Lead::Yes,
-                "no" => Lead::No,
-                "prefer" => Lead::Prefer,
-                other => panic!("lead {other}?"),
-            };
-            world.set_lead(number(words.get(1)), lead);
-        }
+        "lead" => world.set_lead(number(words.get(1)), lead(words[2])),
         _ => return false,
     }
+    true
+}
+
+fn lead(word: &str) -> Lead {
+    match word {
+        "yes" => Lead::Yes,
+        "no" => Lead::No,
+        "prefer" => Lead::Prefer,
+        other => panic!("lead {other}?"),
+    }
+}
+
+fn wishes(world: &mut World, words: &[&str]) -> bool {
+    let event = match words[0] {
+        "transfer" => {
+            Event::Transfer { to: words.get(2).map(|_| NodeId::new(number(words.get(2)))) }
+        }
+        "willing" => Event::Willing(lead(words[2])),
+        "read" => Event::Read { read: ReadId(u64::from(number(words.get(2)))) },
+        "readmit" => Event::Readmit,
+        _ => return false,
+    };
+    world.step(number(words.get(1)), event);
     true
 }
 
@@ -227,8 +249,12 @@ fn nodes(world: &mut World, words: &[&str]) -> bool {
         }
         ("kill", Some("silently")) => world.lose_power(id),
         ("kill", None) => world.kill(id),
-        ("start", _) => world.start(id),
-        ("wipe", _) => world.wipe(id),
+        ("start", how) => {
+            world.greets = how != Some("alone");
+            world.start(id);
+            world.greets = true;
+        }
+        ("wipe", how) => world.wipe(id, how != Some("unnoticed")),
         ("prune", Some(_)) => world.prune_at(id, u64::from(number(words.get(2)))),
         ("prune", None) => assert!(world.prune(id), "{words:?}: there is no newer snapshot"),
         ("snapshots", Some("fail")) => world.fail_install(id),

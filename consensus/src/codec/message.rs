@@ -5,13 +5,13 @@ use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
 use quorate_chain::codec::{Decode, DecodeError, Encode, Reader, put_count, put_list, put_option};
 use quorate_chain::crypto::Verifier;
-use quorate_chain::ids::{BlockRef, ChainId, Height, Term};
-use quorate_chain::roster::Roster;
+use quorate_chain::ids::{BlockRef, ChainId, Height, RosterHash, Term};
+use quorate_chain::roster::{Lead, Roster};
 use quorate_chain::statement::SignedStatement;
 
 use super::BLOCKS;
 use crate::config::Incarnation;
-use crate::message::{Append, Beat, Lap, Message, Proof, Snapshot};
+use crate::message::{Append, Beat, Lap, Life, Message, Nonce, Proof, Snapshot, Stored};
 
 /// A message as it came from a peer: the bodies of its blocks are not verified yet, which is most of the
 /// work that a message makes and needs nothing of the chain. It can be done anywhere, as long as the
@@ -57,13 +57,20 @@ fn blocks_of(message: &mut Message) -> Option<&mut Vec<Checked<Block>>> {
         | Message::VoteRequest { .. }
         | Message::Vote(_)
         | Message::Refuse { .. }
-        | Message::Stored { .. }
+        | Message::Stored(_)
         | Message::Reject { .. }
         | Message::Stale(_)
         | Message::Committed(_)
         | Message::Pull { .. }
         | Message::Snapshot(_)
-        | Message::Handover(_) => None,
+        | Message::Handover(_)
+        | Message::ReadRequest { .. }
+        | Message::ReadAt { .. }
+        | Message::Greet(_)
+        | Message::Known { .. }
+        | Message::Whereabouts { .. }
+        | Message::Standing { .. }
+        | Message::Recovering { .. } => None,
     }
 }
 
@@ -152,8 +159,9 @@ fn put(out: &mut Vec<u8>, message: &Message, aside: Option<&[Block]>) {
             let certificate = Maybe(certificate);
             put_fields(out, 5, &[term, &election, lap, beat, parent, &blocks, &certificate]);
         }
-        Message::Stored { term, matched, applied, incarnation, beat, acks } => {
-            put_fields(out, 6, &[term, matched, applied, incarnation, beat, &Acks(acks)]);
+        Message::Stored(stored) => {
+            let Stored { term, matched, applied, incarnation, lead, beat, acks } = &**stored;
+            put_fields(out, 6, &[term, matched, applied, incarnation, lead, beat, &Acks(acks)]);
         }
         Message::Reject { lap, committed, incarnation, unknown } => {
             put_fields(out, 7, &[lap, committed, incarnation, &Flag(*unknown)]);
@@ -169,6 +177,17 @@ fn put(out: &mut Vec<u8>, message: &Message, aside: Option<&[Block]>) {
             let Snapshot { block, proof } = &**snapshot;
             put_fields(out, 13, &[block, proof]);
         }
+        Message::ReadRequest { nonce } => put_fields(out, 14, &[nonce]),
+        Message::ReadAt { nonce, height } => put_fields(out, 15, &[nonce, &Maybe(height)]),
+        Message::Greet(life) => put_fields(out, 16, &[life]),
+        Message::Known { life, other, vote, ack } => {
+            put_fields(out, 17, &[life, &Maybe(other), &Maybe(vote), &Maybe(ack)]);
+        }
+        Message::Whereabouts { nonce } => put_fields(out, 18, &[nonce]),
+        Message::Standing { nonce, term, roster_hash } => {
+            put_fields(out, 19, &[nonce, term, roster_hash]);
+        }
+        Message::Recovering { above } => put_fields(out, 20, &[above]),
     }
 }
 
@@ -227,14 +246,15 @@ fn decode_without_blocks(
             tip: BlockRef::decode(from)?,
             committed: BlockRef::decode(from)?,
         },
-        6 => Message::Stored {
+        6 => Message::Stored(Box::new(Stored {
             term: Term::decode(from)?,
             matched: BlockRef::decode(from)?,
             applied: Height::decode(from)?,
             incarnation: Incarnation::decode(from)?,
+            lead: Lead::decode(from)?,
             beat: Beat::decode(from)?,
             acks: from.list("acks", BLOCKS)?,
-        },
+        })),
         7 => Message::Reject {
             lap: Lap::decode(from)?,
             committed: BlockRef::decode(from)?,
@@ -249,6 +269,29 @@ fn decode_without_blocks(
             let (block, proof) = (BlockRef::decode(from)?, Proof::decode(from)?);
             Message::Snapshot(Box::new(Snapshot { block, proof }))
         }
+        tag => return decode_question(tag, offset, from),
+    })
+}
+
+/// Reads the fields behind the tag of a question, or of an answer to one. The tag stands at `offset`.
+fn decode_question(tag: u8, offset: usize, from: &mut Reader) -> Result<Message, DecodeError> {
+    Ok(match tag {
+        14 => Message::ReadRequest { nonce: Nonce::decode(from)? },
+        15 => Message::ReadAt { nonce: Nonce::decode(from)?, height: from.option("height")? },
+        16 => Message::Greet(Life::decode(from)?),
+        17 => Message::Known {
+            life: Life::decode(from)?,
+            other: from.option("other")?,
+            vote: from.option("vote")?,
+            ack: from.option("ack")?,
+        },
+        18 => Message::Whereabouts { nonce: Nonce::decode(from)? },
+        19 => Message::Standing {
+            nonce: Nonce::decode(from)?,
+            term: Term::decode(from)?,
+            roster_hash: RosterHash::decode(from)?,
+        },
+        20 => Message::Recovering { above: Term::decode(from)? },
         found => return Err(DecodeError::UnknownTag { field: "message", offset, found }),
     })
 }

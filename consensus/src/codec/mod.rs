@@ -16,7 +16,7 @@
 //!           4 refuse            option of proof ‖ tip ‖ committed
 //!           5 append            term ‖ election: option of proof ‖ lap ‖ beat ‖ parent ‖ blocks
 //!                               ‖ option of certificate
-//!           6 stored            term ‖ matched ‖ applied ‖ incarnation ‖ beat ‖ acks
+//!           6 stored            term ‖ matched ‖ applied ‖ incarnation ‖ lead ‖ beat ‖ acks
 //!           7 reject            lap ‖ committed ‖ incarnation ‖ unknown: bool
 //!           8 stale             proof
 //!           9 committed         certificate
@@ -24,12 +24,21 @@
 //!          11 pulled            parent ‖ blocks ‖ option of certificate
 //!          12 handover          signed statement
 //!          13 snapshot          block: block ref ‖ proof
+//!          14 read request      nonce
+//!          15 read at           nonce ‖ option of height
+//!          16 greet             life
+//!          17 known             life ‖ other: option of life ‖ vote: option of signed statement
+//!                               ‖ ack: option of signed statement
+//!          18 whereabouts       nonce
+//!          19 standing          nonce ‖ term ‖ roster hash
+//!          20 recovering        above: term
 //!
-//! record    1 ballot            term ‖ option of proof ‖ choice
+//! record    1 ballot            term ‖ option of proof ‖ choice ‖ recovering: bool
 //!           2 branch            above: block ref ‖ blocks
 //!
 //! proof     certificate ‖ roster            the roster is the one that the certificate names
 //! choice    1 open · 2 for: candidate ‖ tip · 3 spent
+//! life      incarnation ‖ boot ‖ nonce
 //! blocks    list of block ≤ 4,096
 //! acks      list of signed statement ≤ 4,096
 //! ```
@@ -45,8 +54,8 @@ use quorate_chain::certificate::Certificate;
 use quorate_chain::codec::{Decode, DecodeError, Encode, Reader};
 use quorate_chain::roster::Roster;
 
-use crate::config::Incarnation;
-use crate::message::{Beat, Lap, Proof};
+use crate::config::{Boot, Incarnation};
+use crate::message::{Beat, Lap, Life, Nonce, Proof};
 
 pub use message::Incoming;
 pub use record::Written;
@@ -73,7 +82,25 @@ macro_rules! numbers {
     };
 }
 
-numbers! { Lap "lap", Beat "beat", Incarnation "incarnation" }
+numbers! { Lap "lap", Beat "beat", Nonce "nonce", Incarnation "incarnation", Boot "boot" }
+
+impl Encode for Life {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.incarnation.encode(out);
+        self.boot.encode(out);
+        self.nonce.encode(out);
+    }
+}
+
+impl Decode for Life {
+    fn decode(from: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self {
+            incarnation: Incarnation::decode(from)?,
+            boot: Boot::decode(from)?,
+            nonce: Nonce::decode(from)?,
+        })
+    }
+}
 
 /// Appends a proof by its parts.
 fn put_proof(out: &mut Vec<u8>, certificate: &Certificate, roster: &Roster) {

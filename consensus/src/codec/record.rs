@@ -23,6 +23,8 @@ pub enum Written {
         proof: Option<Proof>,
         /// The vote.
         choice: Choice,
+        /// Whether something that was signed may be forgotten.
+        recovering: bool,
     },
     /// The chain ends with these blocks above that one.
     Branch {
@@ -61,17 +63,19 @@ impl Encode for Ballot {
             put_proof(out, &proof.certificate, &proof.roster);
         }
         self.choice.encode(out);
+        out.push(u8::from(self.recovering));
     }
 }
 
 impl Encode for Written {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Ballot { term, proof, choice } => {
+            Self::Ballot { term, proof, choice, recovering } => {
                 out.push(BALLOT);
                 term.encode(out);
                 put_option(out, proof.as_ref());
                 choice.encode(out);
+                out.push(u8::from(*recovering));
             }
             Self::Branch { above, blocks } => put_branch(out, *above, blocks.iter()),
         }
@@ -103,7 +107,8 @@ impl Decode for Written {
                 let proof: Option<Proof> = from.option("proof")?;
                 let raised = proof.as_ref().map_or(Term::ZERO, |proof| proof.certificate.term());
                 Reader::require(raised == term, "term", offset, "it is the one of the proof")?;
-                Ok(Self::Ballot { term, proof, choice: Choice::decode(from)? })
+                let (choice, recovering) = (Choice::decode(from)?, from.bool("recovering")?);
+                Ok(Self::Ballot { term, proof, choice, recovering })
             }
             BRANCH => Ok(Self::Branch {
                 above: BlockRef::decode(from)?,

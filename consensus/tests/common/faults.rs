@@ -32,13 +32,16 @@ impl World {
         self.wire.retain(|(from, to, _)| *from != id && *to != id);
     }
 
-    /// A node's disk and store are empty; it gets a new log.
-    pub fn wipe(&mut self, id: u32) {
+    /// A node's disk and store are empty; it gets a new log. Its key tells that it had another one,
+    /// unless that was forgotten too.
+    pub fn wipe(&mut self, id: u32, noticed: bool) {
         self.lose_power(id);
         let genesis = self.genesis.clone();
         let node = self.node(id);
         let incarnation = node.incarnation + 100;
-        *node = Node { incarnation, disk: Disk::default(), ..Node::new(id, genesis) };
+        let mut disk = Disk::default();
+        disk.ballot.recovering = noticed;
+        *node = Node { incarnation, disk, ..Node::new(id, genesis) };
     }
 
     /// Cuts or joins the link between two nodes, both ways.
@@ -93,7 +96,7 @@ impl World {
 
     /// Whether a node wants to lead, from its next start on.
     pub fn set_lead(&mut self, id: u32, lead: Lead) {
-        self.node(id).lead = lead;
+        self.node(id).lead = Some(lead);
     }
 
     /// Takes the first message of a name on a link off the wire.

@@ -5,10 +5,10 @@ use quorate_chain::block::{Block, BlockKind, Body, Draft};
 use quorate_chain::certificate::{Certificate, Signed};
 use quorate_chain::checked::Checked;
 use quorate_chain::ids::{BlockHash, BlockRef, Height, NodeId, StateRoot, Term, TimeUs};
-use quorate_chain::roster::Roster;
+use quorate_chain::roster::{Lead, Roster};
 use quorate_chain::statement::Statement;
 use quorate_consensus::config::Incarnation;
-use quorate_consensus::message::{Append, Beat, Lap, Message, Proof};
+use quorate_consensus::message::{Append, Beat, Lap, Message, Proof, Stored};
 
 use super::World;
 use super::keys::{CHAIN, Key, key, sign};
@@ -128,14 +128,15 @@ impl World {
                 let held = log.anchor(tip.height).map(|anchor| anchor.block);
                 let block = held.unwrap_or(tip);
                 let ack = |id: &u32| sign(*id, Statement::Ack { block }, roster.hash());
-                Message::Stored {
+                Message::Stored(Box::new(Stored {
                     term,
                     matched: block,
                     applied: tip.height,
                     incarnation: Incarnation(u64::from(liar)),
+                    lead: Lead::Yes,
                     beat: Beat(tip.height.get()),
                     acks: signers.iter().map(ack).collect(),
-                }
+                }))
             }
             "Reject" => {
                 let incarnation = Incarnation(tip.height.get());

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use quorate_chain::ids::{Height, NodeId};
 use quorate_chain::roster::Roster;
-use quorate_consensus::ballot::Ballot;
 use quorate_consensus::event::{Event, Installed};
 use quorate_consensus::judge::Proven;
 use quorate_consensus::message::{Proof, Snapshot};
@@ -117,7 +116,7 @@ impl World {
         node.anchors = anchors.into_iter().filter(|(at, _)| *at <= height).collect();
         node.snapshot = Some(height);
         if certificate.term() > node.disk.ballot.term {
-            node.disk.ballot = Ballot::of(certificate.clone());
+            node.disk.ballot = node.disk.ballot.raised(certificate.clone());
         }
         let newest = certificate.certificate.clone();
         node.certificates = std::iter::once((newest.block().height, newest.clone())).collect();

@@ -17,12 +17,13 @@ use std::sync::Arc;
 use quorate_chain::block::BlockKind;
 use quorate_chain::checked::Checked;
 use quorate_chain::ids::{Height, NodeId, StateRoot, TimeUs};
-use quorate_consensus::config::{Config, Incarnation};
+use quorate_consensus::config::{Boot, Config, Incarnation};
 use quorate_consensus::effect::{Effect, Urgency};
 use quorate_consensus::event::{Event, Fetched};
 use quorate_consensus::log::Anchor;
 use quorate_consensus::message::Message;
 use quorate_consensus::raft::{Core, Restored};
+use quorate_consensus::reads::ReadId;
 use quorate_consensus::time::{Moment, Now, Span};
 
 pub use keys::{CHAIN, StandIn, key, roster};
@@ -54,9 +55,13 @@ pub struct World {
     /// Whether a node may halt. Where nobody lies and nothing breaks, none does.
     pub may_halt: bool,
     pub sent: BTreeMap<&'static str, u64>,
+    /// Whether a node that starts has greeted the others before anything else happens.
+    pub greets: bool,
     /// How many roster changes were taken, and how many snapshots installed.
     pub changed: u64,
     pub installed: u64,
+    /// The reads that were served: where, which, at what height.
+    pub served: Vec<(u32, ReadId, Height)>,
 }
 
 impl World {
@@ -89,12 +94,18 @@ impl World {
             interval: false,
             may_halt: false,
             sent: BTreeMap::new(),
+            greets: false,
             changed: 0,
             installed: 0,
+            served: Vec::new(),
         };
         for id in 0..count {
             world.start(id);
         }
+        // Greetings wait for those that start later.
+        world.settle();
+        world.sent.clear();
+        world.greets = true;
         world
     }
 
@@ -121,10 +132,12 @@ impl World {
         let (now, window, message_bytes) = (self.now(id), self.window, self.message_bytes);
         let root = self.root(id, self.nodes[id as usize].applied);
         let node = self.node(id);
+        node.boot += 1;
         let config = Config {
             chain_id: CHAIN,
             id: NodeId::new(id),
             incarnation: Incarnation(node.incarnation),
+            boot: Boot(node.boot),
             lead: node.lead,
             election_timeout: Span::millis(1_000),
             heartbeat: Span::millis(100),
@@ -132,7 +145,7 @@ impl World {
             window_bytes: 1 << 20,
             message_bytes,
             snapshot_every: 0,
-            seed: u64::from(id),
+            seed: u64::from(id) + ((node.boot - 1) << 32),
         };
         let restored = Restored {
             left: node.left(),
@@ -143,6 +156,26 @@ impl World {
             blocks: node.disk.blocks[usize::try_from(node.applied.get()).unwrap()..].to_vec(),
         };
         node.core = Some(Core::new(config, Arc::new(StandIn), restored, now).unwrap());
+        match self.greets {
+            true => self.greet(id),
+            false => self.step(id, Event::Tick),
+        }
+    }
+
+    /// A node that has started greets those that it reaches, and they answer, before anything else
+    /// happens. Nothing of it is printed or counted.
+    fn greet(&mut self, id: u32) {
+        let (loud, sent) = (std::mem::take(&mut self.loud), self.sent.clone());
+        self.step(id, Event::Tick);
+        let of_greeting = |(from, to, message): &(u32, u32, Message)| {
+            let node = if matches!(message, Message::Greet(_)) { from } else { to };
+            matches!(message, Message::Greet(_) | Message::Known { .. }) && *node == id
+        };
+        while let Some(at) = self.wire.iter().position(of_greeting) {
+            let (from, to, message) = self.wire.remove(at).unwrap();
+            self.arrive(from, to, message);
+        }
+        (self.loud, self.sent) = (loud, sent);
     }
 
     /// Lets time pass to a node's deadline and ticks it.
@@ -298,7 +331,11 @@ impl World {
             }
             Effect::Install { from, snapshot } => self.ask_install(id, from, *snapshot),
             Effect::Changed { outcome, .. } => self.changed += u64::from(outcome.is_ok()),
-            Effect::Final(_) => {}
+            Effect::Serve { read, height } => self.served.push((id, read, height)),
+            Effect::Final(_)
+            | Effect::RefuseRead { .. }
+            | Effect::TransferEnded(_)
+            | Effect::Convict(_) => {}
             Effect::Halt(why) => {
                 assert!(self.may_halt, "node {id} halts: {why}");
                 let node = self.node(id);

@@ -72,8 +72,10 @@ pub struct Node {
     pub ahead: u64,
     /// Which log it has.
     pub incarnation: u64,
-    /// Whether it wants to lead.
-    pub lead: Lead,
+    /// How often that has been begun.
+    pub boot: u64,
+    /// Whether it wants to lead, if its operator has said so.
+    pub lead: Option<Lead>,
     /// Whether it has stopped for good.
     pub halted: bool,
 }
@@ -103,7 +105,8 @@ impl Node {
             strays: false,
             ahead: 0,
             incarnation: u64::from(id),
-            lead: Lead::Yes,
+            boot: 0,
+            lead: None,
             halted: false,
         }
     }

@@ -1,6 +1,7 @@
 //! Effects and states as one line each, for scripts.
 
 use quorate_chain::block::Header;
+use quorate_chain::evidence::Evidence;
 use quorate_chain::ids::Height;
 use quorate_chain::statement::Statement;
 use quorate_consensus::ballot::Choice;
@@ -21,7 +22,7 @@ pub fn name(message: &Message) -> &'static str {
         Message::Refuse { .. } => "Refuse",
         Message::Append(append) if append.blocks.is_empty() => "Heartbeat",
         Message::Append(_) => "Append",
-        Message::Stored { .. } => "Stored",
+        Message::Stored(_) => "Stored",
         Message::Reject { .. } => "Reject",
         Message::Stale(_) => "Stale",
         Message::Committed(_) => "Committed",
@@ -29,6 +30,27 @@ pub fn name(message: &Message) -> &'static str {
         Message::Pulled { .. } => "Pulled",
         Message::Snapshot(_) => "Snapshot",
         Message::Handover(_) => "Handover",
+        Message::ReadRequest { .. } => "ReadRequest",
+        Message::ReadAt { .. } => "ReadAt",
+        Message::Greet(_) => "Greet",
+        Message::Known { .. } => "Known",
+        Message::Whereabouts { .. } => "Whereabouts",
+        Message::Standing { .. } => "Standing",
+        Message::Recovering { .. } => "Recovering",
+    }
+}
+
+fn sort(evidence: &Evidence) -> String {
+    match evidence {
+        Evidence::TwoBlocks { a, .. } => format!("two blocks at {}", at(a.header.block_ref())),
+        Evidence::TwoVotes { a, .. } => format!("two votes in term {}", a.statement.term()),
+        Evidence::TwoAcks { a, .. } => format!("two acks at {}", at(a.statement.block())),
+        Evidence::VoteBelowAck { ack, vote } => {
+            format!("{} and {}", statement(&ack.statement), statement(&vote.statement))
+        }
+        Evidence::Malformed(block) => {
+            format!("malformed block {}", at(block.child.header.block_ref()))
+        }
     }
 }
 
@@ -70,9 +92,10 @@ fn message(message: &Message) -> String {
                 blocks.join(" ")
             )
         }
-        Message::Stored { matched, applied, acks, .. } => {
-            let acks: Vec<_> = acks.iter().map(|ack| at(ack.statement.block())).collect();
-            format!("matched {}, applied {applied}, acks [{}]", at(*matched), acks.join(" "))
+        Message::Stored(stored) => {
+            let acks: Vec<_> = stored.acks.iter().map(|ack| at(ack.statement.block())).collect();
+            let (matched, applied) = (at(stored.matched), stored.applied);
+            format!("matched {matched}, applied {applied}, acks [{}]", acks.join(" "))
         }
         Message::Reject { lap, committed, unknown, .. } => {
             let unknown = if *unknown { ", unknown leader" } else { "" };
@@ -93,6 +116,21 @@ fn message(message: &Message) -> String {
             let certified = certificate.as_ref().map_or("none".to_owned(), |it| at(it.block()));
             format!("above {}: [{}], certified {certified}", at(*parent), blocks.join(" "))
         }
+        Message::ReadRequest { .. } | Message::Whereabouts { .. } => {
+            return name(message).to_owned();
+        }
+        Message::ReadAt { height, .. } => {
+            height.map_or("refused".to_owned(), |height| height.to_string())
+        }
+        Message::Greet(life) => format!("boot {}", life.boot),
+        Message::Known { other, vote, ack, .. } => {
+            let other = other.map(|life| format!("boot {}", life.boot));
+            let said = [vote, ack].into_iter().flatten().map(|said| statement(&said.statement));
+            let known: Vec<_> = other.into_iter().chain(said).collect();
+            if known.is_empty() { "nothing".to_owned() } else { known.join(", ") }
+        }
+        Message::Standing { term, .. } => format!("term {term}"),
+        Message::Recovering { above } => format!("above term {above}"),
     };
     format!("{} {detail}", name(message))
 }
@@ -111,7 +149,8 @@ pub fn effect(id: u32, effect: &Effect) -> String {
                 Choice::For { candidate, .. } => format!("vote for {candidate}"),
                 Choice::Spent => "vote spent".to_owned(),
             };
-            format!("persist ballot: term {}, {choice}", ballot.term)
+            let recovering = if ballot.recovering { ", recovering" } else { "" };
+            format!("persist ballot: term {}, {choice}{recovering}", ballot.term)
         }
         Effect::Persist { record: Record::Branch { above, blocks }, .. } => {
             let blocks: Vec<_> = blocks.iter().map(|block| at(block.block_ref())).collect();
@@ -133,6 +172,12 @@ pub fn effect(id: u32, effect: &Effect) -> String {
         Effect::Changed { outcome: Ok(height), .. } => format!("change enters at {height}"),
         Effect::Changed { outcome: Err(why), .. } => format!("change refused: {why}"),
         Effect::Install { from, snapshot } => format!("install {} from {from}", at(snapshot.block)),
+        Effect::Serve { read, height } => format!("serve read {} at {height}", read.0),
+        Effect::RefuseRead { read, why } => format!("refuse read {}: {why}", read.0),
+        Effect::TransferEnded(end) => format!("transfer: {end}"),
+        Effect::Convict(conviction) => {
+            format!("convict {}: {}", conviction.evidence().accused(), sort(conviction.evidence()))
+        }
         Effect::Halt(why) => format!("halt: {why}"),
     };
     format!("{id}: {text}\n")

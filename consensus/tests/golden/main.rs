@@ -81,9 +81,10 @@ fn a_record_comes_back_as_what_it_was() {
     for (name, record) in samples::records() {
         let written = Written::from_bytes(&record.to_bytes()).unwrap();
         match (record, written) {
-            (Record::Ballot(ballot), Written::Ballot { term, proof, choice }) => {
+            (Record::Ballot(ballot), Written::Ballot { term, proof, choice, recovering }) => {
                 let shown = ballot.proof.map(|proof| proof.to_proof());
-                assert_eq!((ballot.term, shown, ballot.choice), (term, proof, choice), "{name}");
+                let ours = (ballot.term, shown, ballot.choice, ballot.recovering);
+                assert_eq!(ours, (term, proof, choice, recovering), "{name}");
             }
             (Record::Branch { above, blocks }, Written::Branch { above: stood, blocks: read }) => {
                 let blocks: Vec<_> = blocks.into_iter().map(|block| block.into_inner()).collect();

@@ -17,6 +17,13 @@ const MESSAGES: &[&str] = &[
     "pulled",
     "handover",
     "snapshot",
+    "read request",
+    "read at",
+    "greet",
+    "known",
+    "whereabouts",
+    "standing",
+    "recovering",
 ];
 
 fn term(s: &mut Sheet<'_>) {
@@ -37,6 +44,7 @@ pub(crate) fn record(s: &mut Sheet<'_>) {
                 s.plain("candidate", 4);
                 s.inner(layout::block_ref);
             }
+            s.tag("recovering", &["no", "yes"], 0);
         }
         _ => {
             s.inner(layout::block_ref);
@@ -93,6 +101,7 @@ pub(crate) fn message(s: &mut Sheet<'_>) {
             place(s, "matched");
             s.plain("applied", 8);
             s.plain("incarnation", 8);
+            s.tag("lead", &["no", "yes", "prefer"], 1);
             s.plain("beat", 8);
             s.list("ack", layout::signed_statement);
         }
@@ -109,9 +118,43 @@ pub(crate) fn message(s: &mut Sheet<'_>) {
             place(s, "parent");
             blocks(s);
         }
-        _ => {
+        13 => {
             place(s, "block");
             proof(s);
         }
+        tag => question(s, tag),
+    }
+}
+
+fn nonce(s: &mut Sheet<'_>) {
+    s.plain("nonce", 8);
+}
+
+fn life(s: &mut Sheet<'_>) {
+    s.plain("incarnation", 8);
+    s.plain("boot", 8);
+    nonce(s);
+}
+
+fn question(s: &mut Sheet<'_>, tag: u8) {
+    match tag {
+        14 | 18 => nonce(s),
+        15 => {
+            nonce(s);
+            s.option("height", |s| s.plain("height", 8));
+        }
+        16 => life(s),
+        17 => {
+            life(s);
+            s.option("other", life);
+            s.option("vote", layout::signed_statement);
+            s.option("ack", layout::signed_statement);
+        }
+        19 => {
+            nonce(s);
+            term(s);
+            s.plain("roster", 32);
+        }
+        _ => s.plain("above", 8),
     }
 }

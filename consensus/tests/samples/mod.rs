@@ -8,13 +8,15 @@ use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
 use quorate_chain::crypto::Ed25519;
 use quorate_chain::ids::{Height, NodeId, Term};
-use quorate_chain::roster::Roster;
+use quorate_chain::roster::{Lead, Roster};
 use quorate_chain::statement::{SignedStatement, Statement};
 use quorate_consensus::ballot::{Ballot, Choice};
-use quorate_consensus::config::Incarnation;
+use quorate_consensus::config::{Boot, Incarnation};
 use quorate_consensus::effect::Record;
 use quorate_consensus::judge::Proven;
-use quorate_consensus::message::{Append, Beat, Lap, Message, Proof, Snapshot};
+use quorate_consensus::message::{
+    Append, Beat, Lap, Life, Message, Nonce, Proof, Snapshot, Stored,
+};
 
 use crate::common::{World, update};
 
@@ -111,13 +113,16 @@ fn replication(world: &World) -> Vec<(&'static str, Message)> {
         ..append.clone()
     };
     let ack = |block| world.sign(Statement::Ack { block }, world.roster(), 1);
-    let stored = |acks| Message::Stored {
-        term: Term::new(1),
-        matched: tip,
-        applied: Height::new(1),
-        incarnation,
-        beat: Beat(77),
-        acks,
+    let stored = |acks| {
+        Message::Stored(Box::new(Stored {
+            term: Term::new(1),
+            matched: tip,
+            applied: Height::new(1),
+            incarnation,
+            lead: Lead::Yes,
+            beat: Beat(77),
+            acks,
+        }))
     };
     let reject = |unknown| Message::Reject { lap: Lap(3), committed: parent, incarnation, unknown };
     let pulled = |blocks, certificate| Message::Pulled { parent, blocks, certificate };
@@ -141,7 +146,29 @@ fn replication(world: &World) -> Vec<(&'static str, Message)> {
 pub fn messages(world: &World) -> Vec<(&'static str, Message)> {
     let mut all = elections(world);
     all.extend(replication(world));
+    all.extend(questions(world));
     all
+}
+
+fn questions(world: &World) -> Vec<(&'static str, Message)> {
+    let (tip, nonce, roster_hash) = (world.tip(), Nonce(0xabcd), world.roster().hash());
+    let life =
+        |boot, nonce| Life { incarnation: Incarnation(0xfeed_face), boot: Boot(boot), nonce };
+    let (now, before) = (life(8, nonce), life(7, Nonce(0x1234)));
+    let vote = Statement::Vote { term: Term::new(2), candidate: NodeId::new(1), tip };
+    let vote = Some(world.sign(vote, world.roster(), 2));
+    let ack = Some(world.sign(Statement::Ack { block: tip }, world.roster(), 2));
+    vec![
+        ("read-request", Message::ReadRequest { nonce }),
+        ("read-at", Message::ReadAt { nonce, height: Some(Height::new(2)) }),
+        ("read-at-refused", Message::ReadAt { nonce, height: None }),
+        ("greet", Message::Greet(now)),
+        ("known", Message::Known { life: now, other: Some(before), vote, ack }),
+        ("known-nothing", Message::Known { life: now, other: None, vote: None, ack: None }),
+        ("whereabouts", Message::Whereabouts { nonce }),
+        ("standing", Message::Standing { nonce, term: Term::new(2), roster_hash }),
+        ("recovering", Message::Recovering { above: Term::new(2) }),
+    ]
 }
 
 /// Records, each with a name.
@@ -149,16 +176,21 @@ pub fn records() -> Vec<(&'static str, Record)> {
     let world = world();
     let elected = proven(&world, election(&world), world.roster());
     let (candidate, tip) = (NodeId::new(1), world.tip());
-    let voted = Ballot { choice: Choice::For { candidate, tip }, ..Ballot::of(elected.clone()) };
+    let voted = Ballot {
+        choice: Choice::For { candidate, tip },
+        ..Ballot::default().raised(elected.clone())
+    };
     let joint = joint(&world);
     let ack = world.certificate_by(Statement::Ack { block: tip }, &joint, &[0, 1, 2]);
-    let spent = Ballot { choice: Choice::Spent, ..Ballot::of(proven(&world, ack, &joint)) };
+    let spent =
+        Ballot { choice: Choice::Spent, ..Ballot::default().raised(proven(&world, ack, &joint)) };
     let above = world.chain_id.genesis_ref();
     vec![
         ("ballot-first", Record::Ballot(Ballot::default())),
-        ("ballot-open", Record::Ballot(Ballot::of(elected))),
+        ("ballot-open", Record::Ballot(Ballot::default().raised(elected))),
         ("ballot-voted", Record::Ballot(voted)),
         ("ballot-spent", Record::Ballot(spent)),
+        ("ballot-recovering", Record::Ballot(Ballot { recovering: true, ..Ballot::default() })),
         ("branch", Record::Branch { above, blocks: blocks(&world) }),
         ("branch-cut", Record::Branch { above, blocks: Vec::new() }),
     ]

@@ -153,6 +153,9 @@ impl<S: Store> Driver<S> {
             }
             Input::Forwarded { from, transactions } => self.forwarded(from, transactions, out),
             Input::Transfer { to } => self.step(now, Event::Transfer { to }, out),
+            Input::Willing(lead) => self.step(now, Event::Willing(lead), out),
+            Input::Read { read } => self.step(now, Event::Read { read }, out),
+            Input::Readmit => self.step(now, Event::Readmit, out),
             Input::Written(Written { ticket, space }) => {
                 self.space = space;
                 if let Some(ticket) = ticket {
@@ -217,6 +220,10 @@ impl<S: Store> Driver<S> {
             Effect::Final(certificate) => out.push(Output::Keep(certificate)),
             Effect::Changed { id, outcome } => out.push(Output::Changed { id, outcome }),
             Effect::Install { from, snapshot } => out.push(Output::Install { from, snapshot }),
+            Effect::Serve { read, height } => out.push(Output::Serve { read, height }),
+            Effect::RefuseRead { read, why } => out.push(Output::RefuseRead { read, why }),
+            Effect::TransferEnded(end) => out.push(Output::TransferEnded(end)),
+            Effect::Convict(conviction) => out.push(Output::Convict(conviction)),
             Effect::Halt(halt) => self.stop(halt.into(), out),
         }
     }

@@ -7,16 +7,19 @@ use std::sync::Arc;
 use quorate_chain::block::Block;
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
+use quorate_chain::evidence::Conviction;
 use quorate_chain::ids::{BlockHash, BlockRef, Height, NodeId, StateRoot, Term};
 use quorate_chain::outcome::{Outcome, Status};
 use quorate_chain::recovery::SignedRecovery;
-use quorate_chain::roster::SignedRosterChange;
+use quorate_chain::roster::{Lead, SignedRosterChange};
 use quorate_chain::transaction::SignedTransaction;
 use quorate_consensus::effect::{Halt, Record, Ticket};
 use quorate_consensus::event::{ChangeId, Fetched as Found, Installed};
+use quorate_consensus::handover::TransferEnd;
 use quorate_consensus::log::Anchor;
 use quorate_consensus::membership::Refusal as ChangeRefusal;
 use quorate_consensus::message::{Message, Snapshot};
+use quorate_consensus::reads::{ReadId, Unread};
 use quorate_wal::Space;
 
 /// The caller's number for one submission of a transaction. Each is answered exactly once.
@@ -57,9 +60,18 @@ pub enum Input {
     },
     /// The operator wants another leader.
     Transfer {
-        /// Who shall lead.
-        to: NodeId,
+        /// Who shall lead; `None` leaves the choice to the leader.
+        to: Option<NodeId>,
     },
+    /// The operator says whether this validator wants to lead.
+    Willing(Lead),
+    /// A client wants to read; answered by [`Output::Serve`] or [`Output::RefuseRead`].
+    Read {
+        /// The caller's name for it.
+        read: ReadId,
+    },
+    /// The operator vouches for what this validator has forgotten.
+    Readmit,
     /// Admins want another roster; answered by [`Output::Changed`].
     Change {
         /// The caller's name for it.
@@ -129,6 +141,24 @@ pub enum Output {
         /// The height of the block that enters it, or why it was not taken.
         outcome: Result<Height, ChangeRefusal>,
     },
+    /// Serve a read from the applied state.
+    Serve {
+        /// Which.
+        read: ReadId,
+        /// The applied height, which is recent enough.
+        height: Height,
+    },
+    /// A read cannot be served.
+    RefuseRead {
+        /// Which.
+        read: ReadId,
+        /// Why not.
+        why: Unread,
+    },
+    /// A transfer of leadership that was asked for here is over.
+    TransferEnded(TransferEnd),
+    /// Keep this, and tell people: somebody has signed what no honest validator signs.
+    Convict(Box<Conviction>),
     /// The log is no longer needed below this height.
     Prune {
         /// The lowest height to keep.

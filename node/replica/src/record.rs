@@ -39,8 +39,6 @@ pub struct Life {
     pub incarnation: Incarnation,
     /// How often it has been opened.
     pub boot: u64,
-    /// Whether something that was signed may be forgotten here.
-    pub recovering: bool,
     /// The ballot.
     pub ballot: Ballot,
 }
@@ -49,7 +47,6 @@ impl Encode for Life {
     fn encode(&self, out: &mut Vec<u8>) {
         self.incarnation.encode(out);
         out.extend_from_slice(&self.boot.to_be_bytes());
-        out.push(u8::from(self.recovering));
         self.ballot.encode(out);
     }
 }
@@ -58,9 +55,8 @@ impl Decode for Life {
     fn decode(from: &mut Reader) -> Result<Self, DecodeError> {
         let incarnation = Incarnation::decode(from)?;
         let boot = from.u64("boot")?;
-        let recovering = from.bool("recovering")?;
         let offset = from.offset();
-        let Written::Ballot { term, proof, choice } = Written::decode(from)? else {
+        let Written::Ballot { term, proof, choice, recovering } = Written::decode(from)? else {
             let rule = "the preamble has a ballot";
             return Err(DecodeError::Invalid { field: "record", offset, rule });
         };
@@ -69,7 +65,7 @@ impl Decode for Life {
             certificate: Checked::vouch(certificate),
             roster: roster.into(),
         });
-        Ok(Self { incarnation, boot, recovering, ballot: Ballot { term, proof, choice } })
+        Ok(Self { incarnation, boot, ballot: Ballot { term, proof, choice, recovering } })
     }
 }
 

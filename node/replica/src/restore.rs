@@ -21,7 +21,7 @@ use quorate_chain::roster::Roster;
 use quorate_chain::state::StateRead;
 use quorate_chain::state_root::{Leaf, MemoryLeaves, StateTree, StateTreeError};
 use quorate_consensus::ballot::Ballot;
-use quorate_consensus::config::{Config, Incarnation};
+use quorate_consensus::config::{Boot, Config, Incarnation};
 use quorate_consensus::log::{Anchor, LEFT};
 use quorate_consensus::raft::{Core, RestoreError, Restored};
 use quorate_consensus::time::Now;
@@ -164,6 +164,7 @@ fn config(setup: &Setup, life: &Life) -> Config {
         chain_id: setup.chain_id,
         id: setup.id,
         incarnation: life.incarnation,
+        boot: Boot(life.boot),
         lead: setup.lead,
         election_timeout: limits.election_timeout,
         heartbeat: limits.heartbeat,
@@ -238,8 +239,7 @@ fn live_on(setup: &Setup, kept: Option<Life>, records: u64, salt: u64) -> Life {
     let fresh = |incarnation, recovering| Life {
         incarnation,
         boot: 0,
-        recovering,
-        ballot: Ballot::default(),
+        ballot: Ballot { recovering, ..Ballot::default() },
     };
     let mut life = match (kept, setup.birth) {
         (Some(life), _) => life,

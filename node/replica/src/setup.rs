@@ -36,8 +36,8 @@ pub struct Setup {
     pub verifier: Arc<dyn Verifier>,
     /// What the file of the key says of the log.
     pub birth: Birth,
-    /// Whether it wants to lead.
-    pub lead: Lead,
+    /// Whether it wants to lead, if its operator says otherwise than the roster.
+    pub lead: Option<Lead>,
     /// Times, sizes and counts.
     pub limits: Limits,
     /// How the log is kept.

@@ -38,21 +38,22 @@ fn life() -> Life {
         group
     };
     let ballot = group.replica(0).driver.core().ballot().clone();
-    Life { incarnation: Incarnation(0x0102_0304_0506_0708), boot: 3, recovering: true, ballot }
+    let ballot = Ballot { recovering: true, ..ballot };
+    Life { incarnation: Incarnation(0x0102_0304_0506_0708), boot: 3, ballot }
 }
 
 #[test]
 fn the_first_preamble_is_these_bytes() {
     let ballot = Ballot::default();
-    let life = Life { incarnation: Incarnation(7), boot: 1, recovering: false, ballot };
+    let life = Life { incarnation: Incarnation(7), boot: 1, ballot };
     let expected = [
         [0, 0, 0, 0, 0, 0, 0, 7].as_slice(), // incarnation
         &[0, 0, 0, 0, 0, 0, 0, 1],           // boot
-        &[0],                                // not recovering
         &[1],                                // a ballot
         &[0; 8],                             // term
         &[0],                                // no proof
         &[1],                                // no vote
+        &[0],                                // not recovering
     ]
     .concat();
     assert_eq!(life.to_bytes(), expected);

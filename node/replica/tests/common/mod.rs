@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use quorate_chain::checked::Checked;
 use quorate_chain::genesis::Genesis;
 use quorate_chain::ids::{ChainId, Height, NodeId, StateRoot, TimeUs};
-use quorate_chain::roster::Lead;
 use quorate_chain::transaction::SignedTransaction;
 use quorate_consensus::config::Incarnation;
 use quorate_consensus::message::Message;
@@ -85,7 +84,7 @@ pub fn setup(genesis: &Genesis, id: u32, limits: Limits) -> Setup {
         signer: Arc::new(Key(key(id))),
         verifier: Arc::new(StandIn),
         birth: Birth::Fresh(Incarnation(u64::from(id) + 1)),
-        lead: Lead::Yes,
+        lead: None,
         limits,
         wal: small_wal(),
         seed: u64::from(id),
@@ -225,7 +224,12 @@ impl Group {
                 }
             }
             Output::Notice(notice) => self.notices.push((id, format!("{notice:?}"))),
-            Output::Install { .. } | Output::Changed { .. } => {}
+            Output::Install { .. }
+            | Output::Changed { .. }
+            | Output::Serve { .. }
+            | Output::RefuseRead { .. }
+            | Output::TransferEnded(_)
+            | Output::Convict(_) => {}
             Output::Stop(stop) => panic!("node {id} stops: {stop}"),
         }
     }

@@ -1,0 +1,377 @@
+//! What a validator may have forgotten.
+//!
+//! Votes and acks bind only whoever remembers them. A disk can be lost, or be replaced by an older copy
+//! of itself; who then simply went on could vote twice in a term, or vote against its own ack, and with
+//! that undo what was committed.
+//!
+//! **Greeting.** After every start a validator signs nothing before it has heard from so many others
+//! that they and it are a quorum. Each says what it has seen of the greeter: the vote of the highest term
+//! and the ack of the highest rank, with the greeter's own signature, so that nobody can be made to
+//! doubt itself by a lie; and whether another process has greeted from the same log. All may start at
+//! once: who greets answers greetings, mostly with "nothing known", since this memory is no more
+//! durable than the certificates in which it stands.
+//!
+//! - A vote of a term that the own ballot does not have, or another vote in its term, or an ack above
+//!   the own tip: the log lacks something, and the validator is *recovering* from then on.
+//! - The same log has been begun more often, or as often by another process: the process that starts
+//!   stops with a sentence. This alone is believed on one node's word, and only by who starts.
+//!
+//! Block signatures and pre-votes do not count: they leave before they are durable.
+//!
+//! **Recovering** is part of the ballot, so that it survives a crash. It also begins with a log that was
+//! made for a key that has been used, or restored from a backup: whoever puts the node together says
+//! so in the restored ballot. A recovering validator follows, catches up and serves reads; it signs
+//! nothing, is no candidate, and answers no greeting and no question of another who recovers.
+//!
+//! ```text
+//! R ─ Whereabouts ─▶ all            a fresh nonce
+//! R ◀─ Standing ───── all           term, roster at the tip: M is the highest term of a quorum without R
+//! R ─ Recovering M ─▶ leader        if the leader's term is not above M, it campaigns for the next one
+//! R ◀─ a certificate of a term T* > M, not signed by R
+//! ```
+//!
+//! 1. When voters that are a quorum without R have answered one question and named the roster that is
+//!    in force at R's tip, M is the highest term that anybody answered. When that roster changes, it
+//!    begins again.
+//! 2. A leader of no higher term than M hands over to itself, at most once a minute.
+//! 3. R is whole when its disk holds a block with a certificate of a term T* above M that it has not
+//!    signed. It writes a ballot whose vote is spent: it acks in that term and votes only above it.
+//!
+//! Why that is enough: whoever voted for R's forgotten vote's candidate, or rather consented to its
+//! campaign, had exactly the term before; so one of any quorum had it, and the vote is of term M + 1 or
+//! lower. Acks are given only in a term that a quorum has entered, so a forgotten ack is of term M or
+//! lower. The voters of T* had all that was certified below it, and fence those who do not. Answers alone
+//! are not enough: a forgotten vote may still make a leader in term M + 1.
+//!
+//! **With one or two voters**, or when a majority recovers, no quorum is left without R. Then the
+//! operator decides ([`crate::event::Event::Readmit`]): he vouches that nothing forgotten can count any
+//! more, for instance because the lost disk was the only copy. The vote of the own term is spent then too.
+//!
+//! Left out: a claim about R without R's signature, such as what it has said to have on disk. Progress
+//! is a number that nothing rests on.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use quorate_chain::certificate::CertificateKind;
+use quorate_chain::ids::{NodeId, RosterHash, Term};
+use quorate_chain::roster::QuorumKind;
+use quorate_chain::statement::{SignedStatement, Statement};
+
+use crate::ballot::{Ballot, Choice};
+use crate::effect::Halt;
+use crate::message::{Life, Message, Nonce};
+use crate::raft::Core;
+use crate::role::Role;
+use crate::time::{Moment, Span};
+
+/// A greeting is said again after so many heartbeats without enough answers.
+const PATIENCE: u64 = 2;
+/// How many logs of one node are remembered.
+const MOST_LOGS: usize = 4;
+/// The least time between two terms that a leader begins for the sake of recovering validators.
+const RENEWAL: Span = Span::millis(60_000);
+
+/// Whether a validator knows what it has signed.
+#[derive(Clone, Debug)]
+pub(crate) enum Memory {
+    /// It has not heard from enough others since it started.
+    Greeting(Greeting),
+    /// It does: it may sign.
+    Whole,
+    /// It does not, and waits to be readmitted.
+    Recovering(Recovery),
+}
+
+/// Who has answered the greeting of this start.
+#[derive(Clone, Debug)]
+pub(crate) struct Greeting {
+    heard: BTreeSet<NodeId>,
+    again: Moment,
+}
+
+/// How far a readmission is.
+#[derive(Clone, Debug)]
+pub(crate) struct Recovery {
+    nonce: Nonce,
+    /// The roster at the tip when the question was asked.
+    under: RosterHash,
+    answers: BTreeMap<NodeId, (Term, RosterHash)>,
+    /// M, once it is known.
+    above: Option<Term>,
+    again: Moment,
+}
+
+/// The starts that other nodes have greeted with, the newest of each log.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lives(BTreeMap<NodeId, VecDeque<Life>>);
+
+impl Lives {
+    /// A node greets. Returns the newest other start of the same log.
+    fn greeted(&mut self, node: NodeId, life: Life) -> Option<Life> {
+        let logs = self.0.entry(node).or_default();
+        let Some(known) = logs.iter_mut().find(|known| known.incarnation == life.incarnation)
+        else {
+            logs.push_back(life);
+            if logs.len() > MOST_LOGS {
+                logs.pop_front();
+            }
+            return None;
+        };
+        let before = *known;
+        if life.boot > before.boot {
+            *known = life;
+        }
+        (before != life).then_some(before)
+    }
+}
+
+impl Memory {
+    /// What a core begins with.
+    pub(crate) const fn at_start(now: Moment) -> Self {
+        Self::Greeting(Greeting { heard: BTreeSet::new(), again: now })
+    }
+
+    /// When something is to be said again, if nothing happens before.
+    pub(crate) const fn deadline(&self) -> Option<Moment> {
+        match self {
+            Self::Greeting(greeting) => Some(greeting.again),
+            Self::Whole => None,
+            Self::Recovering(recovery) => Some(recovery.again),
+        }
+    }
+}
+
+impl Core {
+    /// Whether this validator may sign: it knows what it has signed.
+    #[must_use]
+    pub const fn may_sign(&self) -> bool {
+        matches!(self.memory, Memory::Whole)
+    }
+
+    /// Greets, or goes on with a readmission.
+    pub(crate) fn remember(&mut self) {
+        match &self.memory {
+            Memory::Greeting(_) => self.greet(),
+            Memory::Whole => {}
+            Memory::Recovering(_) => self.recover(),
+        }
+    }
+
+    fn greet(&mut self) {
+        let (own, moment) = (self.config.id, self.now.moment);
+        let roster = self.log.tip().roster.clone();
+        let again = moment.after(self.config.heartbeat.times(PATIENCE));
+        let Memory::Greeting(greeting) = &mut self.memory else { return };
+        let enough = greeting.heard.iter().copied().chain([own]).collect();
+        if roster.has_quorum(QuorumKind::Election, &enough) {
+            self.memory = Memory::Whole;
+            if self.ballot.recovering {
+                self.ask_whereabouts();
+            }
+            return;
+        }
+        if moment >= greeting.again {
+            greeting.again = again;
+            let life = self.life;
+            self.ask_voters(&roster, &Message::Greet(life));
+        }
+    }
+
+    /// Another node has started.
+    pub(crate) fn greeted(&mut self, from: NodeId, life: Life) {
+        let other = self.lives.greeted(from, life);
+        if self.ballot.recovering {
+            return;
+        }
+        self.see_own_certificates();
+        let (vote, ack) = self.witness.newest(from);
+        self.send(from, Message::Known { life, other, vote, ack });
+    }
+
+    /// The certificates that are kept say what their signers have said.
+    fn see_own_certificates(&mut self) {
+        let proof = self.ballot.proof.as_ref().map(|proof| proof.certificate.get());
+        let reached = self.commits.reached().map(|certificate| certificate.get());
+        let known: Vec<_> = proof.into_iter().chain(reached).cloned().collect();
+        for certificate in known {
+            self.see_certificate(&certificate);
+        }
+    }
+
+    /// Another node says what it has seen of this one.
+    pub(crate) fn known(
+        &mut self,
+        from: NodeId,
+        life: Life,
+        other: Option<Life>,
+        said: [Option<SignedStatement>; 2],
+    ) {
+        let Memory::Greeting(greeting) = &mut self.memory else { return };
+        let boot = self.life.boot;
+        if life != self.life {
+            // An answer to an earlier start; or to another process that says it is this one.
+            let twin = life.incarnation == self.life.incarnation && life.boot == boot;
+            if twin {
+                self.halt(Halt::Twin { boot });
+            }
+            return;
+        }
+        greeting.heard.insert(from);
+        if let Some(other) = other.filter(|other| other.incarnation == life.incarnation) {
+            if other.boot > boot {
+                return self.halt(Halt::OldCopy { ours: boot, theirs: other.boot });
+            }
+            if other.boot == boot {
+                return self.halt(Halt::Twin { boot });
+            }
+        }
+        if said.into_iter().flatten().any(|said| self.is_forgotten(&said)) {
+            self.begin_recovery();
+        }
+    }
+
+    /// Whether this validator has signed something that its log does not have.
+    fn is_forgotten(&self, said: &SignedStatement) -> bool {
+        let forgotten = match said.statement {
+            Statement::Vote { term, candidate, tip } => {
+                let choice = Choice::For { candidate, tip };
+                let known = self.ballot.choice == choice || self.ballot.choice == Choice::Spent;
+                term > self.ballot.term || term == self.ballot.term && !known
+            }
+            Statement::Ack { block } => block.rank() > self.disk.tip().rank(),
+            Statement::PreVote { .. } | Statement::Handover { .. } => false,
+        };
+        forgotten && said.signer == self.config.id && self.is_signed(said)
+    }
+
+    /// Whether the key that a roster at the own tip or above the committed one has for the signer made
+    /// this signature.
+    pub(crate) fn is_signed(&self, said: &SignedStatement) -> bool {
+        let message = said.statement.message(self.config.chain_id, said.roster_hash);
+        let key = self.key_of(said.signer);
+        key.is_some_and(|key| self.verifier.validator(&key, &message, &said.signature).is_ok())
+    }
+
+    fn begin_recovery(&mut self) {
+        if self.ballot.recovering {
+            return;
+        }
+        self.set_ballot(Ballot { recovering: true, ..self.ballot.clone() });
+        self.unsigned.clear();
+        if !matches!(self.role, Role::Follower(_)) {
+            self.follow(None);
+        }
+    }
+
+    /// Asks all where they stand, anew.
+    fn ask_whereabouts(&mut self) {
+        let roster = self.log.tip().roster.clone();
+        let nonce = self.jitter.nonce();
+        let again = self.now.moment.after(self.config.election_timeout);
+        let (under, answers) = (roster.hash(), BTreeMap::new());
+        self.memory = Memory::Recovering(Recovery { nonce, under, answers, above: None, again });
+        self.ask_voters(&roster, &Message::Whereabouts { nonce });
+    }
+
+    fn recover(&mut self) {
+        let (own, moment) = (self.config.id, self.now.moment);
+        let (roster, leader) = (self.log.tip().roster.clone(), self.leader());
+        let again = moment.after(self.config.election_timeout);
+        let Memory::Recovering(recovery) = &mut self.memory else { return };
+        if recovery.under != roster.hash() {
+            return self.ask_whereabouts();
+        }
+        let Some(above) = recovery.above else {
+            let under = recovery.under;
+            let same = recovery.answers.iter().filter(|(id, (_, at))| **id != own && *at == under);
+            if roster.has_quorum(QuorumKind::Election, &same.map(|(id, _)| *id).collect()) {
+                recovery.above = recovery.answers.values().map(|(term, _)| *term).max();
+                // Now is the time to tell the leader.
+                recovery.again = moment;
+                return self.recover();
+            }
+            if moment >= recovery.again {
+                self.ask_whereabouts();
+            }
+            return;
+        };
+        if self.is_readmitted(above) {
+            return self.readmit();
+        }
+        let Memory::Recovering(recovery) = &mut self.memory else { return };
+        if moment >= recovery.again {
+            recovery.again = again;
+            if let Some(leader) = leader.filter(|leader| *leader != own) {
+                self.send(leader, Message::Recovering { above });
+            }
+        }
+    }
+
+    /// Whether the disk holds a block with a certificate of a term above this one that others signed.
+    fn is_readmitted(&self, above: Term) -> bool {
+        self.commits.reached().is_some_and(|certificate| {
+            certificate.term() > above && !certificate.signers().contains(&self.config.id)
+        })
+    }
+
+    /// The validator is whole again. Its vote in this term may be one that it has forgotten.
+    fn readmit(&mut self) {
+        let choice = Choice::Spent;
+        self.set_ballot(Ballot { choice, recovering: false, ..self.ballot.clone() });
+        if matches!(self.memory, Memory::Recovering(_)) {
+            self.memory = Memory::Whole;
+        }
+    }
+
+    /// The operator vouches for what this validator has forgotten.
+    pub(crate) fn readmit_by_order(&mut self) {
+        if self.ballot.recovering {
+            self.readmit();
+        }
+    }
+
+    /// A recovering validator asks where this one stands. Who does not know what it has signed itself
+    /// does not answer.
+    pub(crate) fn whereabouts(&mut self, from: NodeId, nonce: Nonce) {
+        if self.may_sign() {
+            let (term, roster_hash) = (self.ballot.term, self.log.tip().roster.hash());
+            self.send(from, Message::Standing { nonce, term, roster_hash });
+        }
+    }
+
+    /// A validator answers where it stands.
+    pub(crate) fn stands(&mut self, from: NodeId, nonce: Nonce, term: Term, at: RosterHash) {
+        if let Memory::Recovering(recovery) = &mut self.memory
+            && recovery.nonce == nonce
+            && self.log.tip().roster.is_voter(from)
+        {
+            recovery.answers.insert(from, (term, at));
+        }
+    }
+
+    /// A recovering validator waits for a term above the own one.
+    pub(crate) fn renew_for(&mut self, from: NodeId, above: Term) {
+        let moment = self.now.moment;
+        let rested = self.renewed.is_none_or(|last| moment.since(last) >= RENEWAL);
+        let needed = self.ballot.term <= above && self.log.tip().roster.is_voter(from);
+        let Role::Leader(leader) = &self.role else { return };
+        let settled = self.log.committed().term == self.ballot.term && leader.transfer.is_none();
+        if rested && needed && settled {
+            self.renewed = Some(moment);
+            self.hand_over(self.config.id, false);
+        }
+    }
+
+    /// What a certificate says of its signers: those of pre-votes bind nobody.
+    pub(crate) fn see_certificate(
+        &mut self,
+        certificate: &quorate_chain::certificate::Certificate,
+    ) {
+        if certificate.kind() == CertificateKind::PreVote {
+            return;
+        }
+        for said in certificate.signed_statements() {
+            self.see_statement(&said);
+        }
+    }
+}

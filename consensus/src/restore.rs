@@ -1,0 +1,141 @@
+//! How a core begins: from what a disk and a store have kept.
+//!
+//! Candidacy and leadership are not durable, and a restarted validator never leads its old term again.
+//! Nothing is said by a core before its first event: so no effect is lost while a node is put together.
+
+use std::sync::Arc;
+
+use quorate_chain::block::Block;
+use quorate_chain::certificate::Certificate;
+use quorate_chain::checked::Checked;
+use quorate_chain::crypto::Verifier;
+use quorate_chain::ids::{BlockRef, StateRoot, Term};
+use quorate_chain::roster::{Lead, Roster};
+
+use crate::acks::Acks;
+use crate::amnesia::{Lives, Memory};
+use crate::ballot::Ballot;
+use crate::commits::Commits;
+use crate::config::Config;
+use crate::durability::Durability;
+use crate::evidence::Witness;
+use crate::jitter::Jitter;
+use crate::log::{Anchor, Log, Unfit};
+use crate::message::{Beat, Life};
+use crate::raft::Core;
+use crate::reads::Reads;
+use crate::role::{Follower, Role};
+use crate::snapshots::Install;
+use crate::states::States;
+use crate::time::Now;
+
+/// What a core begins with: what a disk and a store have kept.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// The ballot. It says that the validator is recovering if its log was made for a key that has been
+    /// used before, or restored from a backup: see [`crate::amnesia`].
+    pub ballot: Ballot,
+    /// The applied tip.
+    pub applied: Anchor,
+    /// The state there.
+    pub state_root: StateRoot,
+    /// Rosters that were left before it, oldest first. The newest [`LEFT`](crate::log::LEFT) are of use.
+    pub left: Vec<Arc<Roster>>,
+    /// The newest commit certificate.
+    pub certificate: Option<Checked<Certificate>>,
+    /// The blocks above the applied tip, as the disk has them.
+    pub blocks: Vec<Checked<Block>>,
+}
+
+/// Why what was kept is not the chain of a validator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// A block cannot stand where the disk has it.
+    #[error("block {block} of the log: {why}")]
+    Unfit {
+        /// The block.
+        block: BlockRef,
+        /// Why it cannot stand there.
+        why: Box<Unfit>,
+    },
+    /// The ballot is older than the chain.
+    #[error("the ballot is of term {ballot}, the tip of term {tip}")]
+    BallotBehind {
+        /// The ballot's term.
+        ballot: Term,
+        /// The tip's term.
+        tip: Term,
+    },
+}
+
+impl Core {
+    /// A core that goes on from what has been kept, as a follower: candidacy and leadership are not
+    /// durable, and a restarted validator never leads its old term again.
+    ///
+    /// # Errors
+    /// If what has been kept does not fit together.
+    pub fn new(
+        config: Config,
+        verifier: Arc<dyn Verifier>,
+        restored: Restored,
+        now: Now,
+    ) -> Result<Self, RestoreError> {
+        let mut jitter = Jitter::new(config.seed);
+        let applied = restored.applied.block.height;
+        let mut log = Log::new(restored.applied, restored.left);
+        for block in restored.blocks {
+            let (below, here) = (log.tip().clone(), block.block_ref());
+            let judged = log.judge(&below, &[], block, config.chain_id, &*verifier);
+            let entry =
+                judged.map_err(|why| RestoreError::Unfit { block: here, why: Box::new(why) })?;
+            log.branch(below.block, vec![entry]);
+        }
+        let (tip, ballot) = (log.tip().block, restored.ballot.term);
+        if ballot < tip.term {
+            return Err(RestoreError::BallotBehind { ballot, tip: tip.term });
+        }
+        let certified = restored.certificate.as_ref().map(|it| it.block().height);
+        let member = log.tip().roster.member(config.id).map(|member| member.lead);
+        let lead = config.lead.or(member).unwrap_or(Lead::Yes);
+        let timeout = jitter.election_timeout(config.election_timeout, lead);
+        let nonce = jitter.nonce();
+        let life = Life { incarnation: config.incarnation, boot: config.boot, nonce };
+        let follower = Follower {
+            leader: None,
+            heard: now.moment,
+            link_lost: false,
+            deadline: now.moment.after(timeout),
+            confirmed: tip,
+            beat: Beat(0),
+            owes_answer: false,
+            owes_beat: false,
+            ignoring: false,
+            handover: None,
+        };
+        Ok(Self {
+            config,
+            verifier,
+            jitter,
+            now,
+            ballot: restored.ballot,
+            disk: Durability::new(tip),
+            commits: Commits::restored(restored.certificate, applied),
+            states: States::new(applied, restored.state_root),
+            acks: Acks::new(certified.unwrap_or(applied).max(applied)),
+            install: Install::default(),
+            log,
+            role: Role::Follower(follower),
+            willing: None,
+            reads: Reads::default(),
+            life,
+            memory: Memory::at_start(now.moment),
+            lives: Lives::default(),
+            renewed: None,
+            witness: Witness::default(),
+            unsigned: Vec::new(),
+            owed: None,
+            effects: Vec::new(),
+            halted: false,
+        })
+    }
+}
