@@ -31,6 +31,7 @@ pub mod journal;
 mod mempool;
 mod overlay;
 pub mod record;
+mod repair;
 mod replay;
 pub mod restore;
 mod seal;
@@ -38,5 +39,7 @@ pub mod setup;
 pub mod store;
 
 pub use mempool::Load;
-pub use restore::{OpenError, Replica, open};
+pub use repair::Repaired;
+pub use replay::ReplayError;
+pub use restore::{Found, OpenError, Replica, open};
 pub use setup::Setup;

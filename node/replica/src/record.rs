@@ -7,6 +7,9 @@
 //! part u32 ‖ more bool ‖ above (term, height, hash) ‖ blocks: count u32, then each
 //! ```
 //!
+//! or says where the log begins anew: above the applied block, whose ref it has. A log has one after a
+//! repair and after a snapshot.
+//!
 //! A branch that is too long for one record is cut into parts, numbered from 0. Only with its last
 //! part, which says that no more follow, does it count; parts without it are what a crash left of a
 //! branch that nobody was told is durable. The tag of a part is the rank of its last block.
@@ -28,6 +31,10 @@ use quorate_wal::Tag;
 
 /// The kind of a record that holds a part of a branch.
 pub const BRANCH: u8 = 1;
+
+/// The kind of a record that says where the log begins anew: its payload is the ref of the block that is
+/// applied, and what stands before it counts no more.
+pub const START: u8 = 2;
 
 /// Bytes of a part besides its blocks.
 const PART: usize = 4 + 1 + 8 + 8 + 32 + 4;

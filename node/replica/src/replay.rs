@@ -1,4 +1,7 @@
 //! Reading the log back: what stands above the applied tip.
+//!
+//! A log that is whole is read strictly: what cannot be is an error. Of a damaged one everything is read
+//! that is left, and then the question is whether it says as much as the whole one did.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +10,9 @@ use quorate_chain::block::Block;
 use quorate_chain::checked::Checked;
 use quorate_chain::codec::{Decode, DecodeError};
 use quorate_chain::ids::{BlockRef, Height};
-use quorate_wal::{Entry, Lsn, Record};
+use quorate_wal::{Entry, Lsn, Record, Report};
 
-use crate::record::{BRANCH, Part};
+use crate::record::{BRANCH, Part, START};
 
 /// Why the log is not one of a replica.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +38,7 @@ pub enum ReplayError {
     Gap {
         /// The applied tip.
         applied: BlockRef,
-        /// The lowest block above it.
+        /// The lowest block above it that does not follow.
         found: BlockRef,
     },
 }
@@ -49,19 +52,28 @@ pub(crate) struct Replay {
     /// The parts of a branch whose last part has not come yet.
     parts: Vec<Part>,
     wrong: Option<ReplayError>,
+    /// The newest preamble that is a record.
+    preamble: Lsn,
+    /// The newest record that says how the chain ends, whatever stood before it.
+    joined: Lsn,
 }
 
 impl Replay {
     pub(crate) fn new(applied: BlockRef) -> Self {
-        let (chain, parts) = (BTreeMap::new(), Vec::new());
-        Self { applied, chain, parts, wrong: None }
+        Self {
+            applied,
+            chain: BTreeMap::new(),
+            parts: Vec::new(),
+            wrong: None,
+            preamble: Lsn::ZERO,
+            joined: Lsn::ZERO,
+        }
     }
 
     /// The next record.
     pub(crate) fn visit(&mut self, record: &Record<'_>) {
-        if self.wrong.is_none() {
-            self.wrong = self.read(record).err();
-        }
+        let read = self.read(record);
+        self.wrong = self.wrong.take().or(read.err());
     }
 
     fn read(&mut self, record: &Record<'_>) -> Result<(), ReplayError> {
@@ -69,62 +81,104 @@ impl Replay {
         let wrong = |why| ReplayError::Record { lsn, why };
         match record.entry {
             // The newest one counts, and the log says which that is.
-            Entry::Preamble(_) => {}
+            Entry::Preamble(_) => self.preamble = lsn,
             Entry::Record { kind: BRANCH, payload, .. } => {
                 let part = Part::from_bytes(&Bytes::copy_from_slice(payload));
-                self.part(part.map_err(wrong)?);
+                self.part(lsn, part.map_err(wrong)?);
+            }
+            Entry::Record { kind: START, payload, .. } => {
+                let block = BlockRef::from_bytes(&Bytes::copy_from_slice(payload));
+                block.map_err(wrong)?;
+                self.parts.clear();
+                self.chain.clear();
+                self.joined = lsn;
             }
             Entry::Record { kind, .. } => return Err(ReplayError::Kind { lsn, kind }),
         }
         Ok(())
     }
 
-    fn part(&mut self, part: Part) {
-        if part.number as usize != self.parts.len() {
-            // A crash has left the parts before it without their last one.
+    fn part(&mut self, lsn: Lsn, part: Part) {
+        if part.number == 0 {
+            // A crash may have left the parts before it without their last one.
             self.parts.clear();
         }
-        if part.number as usize != self.parts.len() {
+        let follows = self.parts.last().is_none_or(|last| last.above == part.above);
+        if part.number as usize != self.parts.len() || !follows {
             return;
         }
         let more = part.more;
         self.parts.push(part);
         if !more {
-            for part in std::mem::take(&mut self.parts) {
-                self.branch(part);
-            }
+            let parts = std::mem::take(&mut self.parts);
+            let above = parts[0].above;
+            self.branch(lsn, above, parts.into_iter().flat_map(|part| part.blocks));
         }
     }
 
-    fn branch(&mut self, part: Part) {
-        if part.number == 0 {
-            self.chain.retain(|height, _| *height <= part.above.height);
-        }
-        let applied = self.applied.height;
-        for block in part.blocks {
-            let height = block.block_ref().height;
-            if height > applied {
-                self.chain.insert(height, block);
+    fn branch(&mut self, lsn: Lsn, above: BlockRef, blocks: impl Iterator<Item = Block>) {
+        let applied = self.applied;
+        self.chain.retain(|height, _| *height <= above.height);
+        let below = self.chain.get(&above.height).map(Block::block_ref);
+        let mut joins = above == applied || below == Some(above);
+        for block in blocks {
+            let at = block.block_ref();
+            // A branch from below that goes through the applied block.
+            joins |= at == applied;
+            if at.height > applied.height {
+                self.chain.insert(at.height, block);
             }
+        }
+        if joins {
+            self.joined = lsn;
         }
     }
 
-    /// The blocks above the applied tip.
+    /// The blocks above the applied tip, of a log that is whole.
     pub(crate) fn finish(self) -> Result<Vec<Checked<Block>>, ReplayError> {
         if let Some(wrong) = self.wrong {
             return Err(wrong);
         }
-        let mut below = self.applied;
-        let mut blocks = Vec::with_capacity(self.chain.len());
-        for block in self.chain.into_values() {
-            let found = block.block_ref();
-            if Some(found.height) != below.height.next() || block.header().parent != below.hash {
-                return Err(ReplayError::Gap { applied: self.applied, found });
-            }
-            below = found;
-            // Its body was checked before it was written, and the core judges the rest again.
-            blocks.push(Checked::vouch(block));
+        let (applied, count) = (self.applied, self.chain.len());
+        let first_bad = self.chain.values().map(Block::block_ref).nth(self.linked());
+        let blocks = self.salvaged();
+        match first_bad {
+            Some(found) if blocks.len() < count => Err(ReplayError::Gap { applied, found }),
+            Some(_) | None => Ok(blocks),
         }
-        Ok(blocks)
+    }
+
+    /// How many blocks follow the applied one without a gap.
+    fn linked(&self) -> usize {
+        let mut below = self.applied;
+        let linked = self.chain.values().take_while(|block| {
+            let here = block.block_ref();
+            let follows =
+                Some(here.height) == below.height.next() && block.header().parent == below.hash;
+            below = here;
+            follows
+        });
+        linked.count()
+    }
+
+    /// The blocks that follow the applied one, of a log that is damaged, as far as there are any.
+    pub(crate) fn salvaged(self) -> Vec<Checked<Block>> {
+        let linked = self.linked();
+        // Their bodies were checked before they were written, and the core judges the rest again.
+        self.chain.into_values().take(linked).map(Checked::vouch).collect()
+    }
+
+    /// Whether what is left of a damaged log says as much as the whole log did: after the last record
+    /// that is lost comes a ballot, and a branch that stands on a block known here. Such a branch names
+    /// all blocks below it by hash, and cuts whatever else stood above that block.
+    pub(crate) fn is_whole(&self, report: &Report) -> bool {
+        let lossy = || report.damages.iter().filter(|damage| damage.loses_records());
+        let last_lost = lossy().map(|damage| damage.next.map(Lsn::before)).max();
+        let known = lossy().all(|damage| damage.next.is_some()) && self.wrong.is_none();
+        let last_lost = last_lost.flatten().unwrap_or(Lsn::ZERO);
+        let all_linked = self.linked() == self.chain.len();
+        known
+            && all_linked
+            && (last_lost == Lsn::ZERO || last_lost < self.preamble.min(self.joined))
     }
 }

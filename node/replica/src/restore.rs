@@ -3,6 +3,7 @@
 //! ```text
 //!   store ▶ where it stands (or begin it at the genesis) ▶ the tree over its state, and that its root is right
 //!   log   ▶ opened with the applied block as its floor    ▶ ballot, and the blocks above the applied one
+//!           (damaged: written anew from what is left, see `repair`)
 //!   core  ▶ judges every block again on the one below it
 //! ```
 //!
@@ -12,11 +13,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use quorate_chain::block::Block;
+use quorate_chain::checked::Checked;
 use quorate_chain::codec::{Decode, DecodeError};
 use quorate_chain::commitment;
 use quorate_chain::commitment::Commitment;
 use quorate_chain::genesis::GenesisError;
-use quorate_chain::ids::{Hash, Height, StateRoot, TimeUs};
+use quorate_chain::ids::{Hash, Height, StateRoot, Term, TimeUs};
 use quorate_chain::roster::Roster;
 use quorate_chain::state::StateRead;
 use quorate_chain::state_root::{Leaf, MemoryLeaves, StateTree, StateTreeError};
@@ -25,13 +28,14 @@ use quorate_consensus::config::{Boot, Config, Incarnation};
 use quorate_consensus::log::{Anchor, LEFT};
 use quorate_consensus::raft::{Core, RestoreError, Restored};
 use quorate_consensus::time::Now;
-use quorate_wal::{Disk, Tag, Wal};
+use quorate_wal::{Disk, TornTail, Wal};
 
 use crate::apply::Applier;
 use crate::driver::Driver;
 use crate::io::Unreadable;
 use crate::journal::Journal;
 use crate::record::{self, Life};
+use crate::repair::{Repaired, repair};
 use crate::replay::{Replay, ReplayError};
 use crate::setup::{Birth, Setup};
 use crate::store::{Standing, Store, StoreReader};
@@ -73,12 +77,18 @@ pub enum OpenError {
     /// The preamble of the log is not one of a replica.
     #[error("the preamble of the log: {0}")]
     Preamble(DecodeError),
+    /// The log is damaged, and the store has nothing that proves the term that it stands in.
+    #[error("the log is damaged, and the store has no proof of term {term}: restore a backup")]
+    NoProof {
+        /// The term.
+        term: Term,
+    },
     /// What was kept does not fit together.
     #[error(transparent)]
     Restore(#[from] RestoreError),
 }
 
-fn store_failed<E: std::error::Error + Send + Sync + 'static>(error: E) -> OpenError {
+pub(crate) fn store_failed<E: std::error::Error + Send + Sync + 'static>(error: E) -> OpenError {
     OpenError::Store(Unreadable(Arc::new(error)))
 }
 
@@ -90,6 +100,19 @@ pub struct Replica<D, S: Store> {
     pub journal: Journal<D>,
     /// Applies.
     pub applier: Applier<S>,
+    /// What the log had to tell when it was opened.
+    pub found: Found,
+}
+
+/// What a log had to tell when it was opened. Nothing of this is ever silent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The group in flight when the power went out, if there was one. It was never confirmed.
+    pub torn: Option<TornTail>,
+    /// The damage, if there was any.
+    pub repaired: Option<Repaired>,
+    /// Whether the validator signs nothing until the others have readmitted it.
+    pub recovering: bool,
 }
 
 /// Makes a replica of what a disk and a store have kept.
@@ -98,37 +121,25 @@ pub struct Replica<D, S: Store> {
 /// Why that is not possible. Nothing was changed that the next try would miss.
 pub fn open<D: Disk, S: Store>(
     setup: &Setup,
-    mut disk: D,
+    disk: D,
     mut store: S,
     now: Now,
 ) -> Result<Replica<D, S>, OpenError> {
     setup.genesis.check()?;
     let standing = restore_store(setup, &mut store)?;
     let commitment = rebuild(&store.reader(), &standing)?;
-    let applied = standing.applied.block;
-
-    let salt = disk.salt().map_err(|source| quorate_wal::Error::Disk {
-        operation: quorate_wal::Operation::Salt,
-        file: String::new(),
-        source: Arc::new(source),
-    })?;
-    let mut replay = Replay::new(applied);
-    let floor = if applied.height == Height::ZERO { Tag::ZERO } else { record::tag(applied) };
-    let identity = identity(setup);
-    let opened = Wal::open(disk, &identity, setup.wal, floor, |record| replay.visit(&record));
-    let (wal, found) = opened.map_err(|refused| refused.error)?;
-    let blocks = replay.finish()?;
-    let kept = found.preamble.map(|bytes| Life::from_bytes(&Bytes::from(bytes)));
-    let kept = kept.transpose().map_err(OpenError::Preamble)?;
-    let life = live_on(setup, kept, found.records, salt);
+    let kept = restore_log(setup, disk, &standing, &mut store)?;
+    let Kept { wal, mut life, blocks, torn, repaired } = kept;
+    life.boot += 1;
+    let recovering = life.ballot.recovering;
 
     let config = config(setup, &life);
     let restored = Restored {
         ballot: life.ballot.clone(),
         applied: standing.applied.clone(),
-        left: left_rosters(&store, &standing.applied)?,
         state_root: standing.state_root,
         certificate: standing.certificate.clone(),
+        left: left_rosters(&store, &standing.applied)?,
         blocks,
     };
     let core = Core::new(config, Arc::clone(&setup.verifier), restored, now)?;
@@ -137,7 +148,58 @@ pub fn open<D: Disk, S: Store>(
     journal.begin()?;
     let driver = Driver::new(setup, core, store.reader(), journal.space());
     let applier = Applier::new(store, commitment, standing, writers, limits.checkpoint_every);
-    Ok(Replica { driver, journal, applier })
+    let found = Found { torn, repaired, recovering };
+    Ok(Replica { driver, journal, applier, found })
+}
+
+/// What a disk has kept of the log.
+pub(crate) struct Kept<D> {
+    pub(crate) wal: Wal<D>,
+    pub(crate) life: Life,
+    pub(crate) blocks: Vec<Checked<Block>>,
+    pub(crate) torn: Option<TornTail>,
+    pub(crate) repaired: Option<Repaired>,
+}
+
+fn restore_log<D: Disk, S: Store>(
+    setup: &Setup,
+    mut disk: D,
+    standing: &Standing,
+    store: &mut S,
+) -> Result<Kept<D>, OpenError> {
+    let applied = standing.applied.block;
+    let salt = disk.salt().map_err(|source| quorate_wal::Error::Disk {
+        operation: quorate_wal::Operation::Salt,
+        file: String::new(),
+        source: Arc::new(source),
+    })?;
+    let mut replay = Replay::new(applied);
+    let (identity, floor) = (identity(setup), record::tag(applied));
+    let opened = Wal::open(disk, &identity, setup.wal, floor, |record| replay.visit(&record));
+    match opened {
+        Ok((wal, found)) => {
+            let blocks = replay.finish()?;
+            let kept = found.preamble.map(|bytes| Life::from_bytes(&Bytes::from(bytes)));
+            let kept = kept.transpose().map_err(OpenError::Preamble)?;
+            let life = kept.unwrap_or_else(|| begin_life(setup, found.records, salt));
+            Ok(Kept { wal, life, blocks, torn: found.torn, repaired: None })
+        }
+        Err(refused) if matches!(refused.error, quorate_wal::Error::Corrupt(_)) => {
+            // The new log begins at the applied block: the store must never fall behind that.
+            store.checkpoint().map_err(store_failed)?;
+            repair(setup, refused.disk, standing, &store.reader(), salt)
+        }
+        Err(refused) => Err(refused.error.into()),
+    }
+}
+
+/// The first life of a log. If the key has been used, it is not the first of the validator.
+fn begin_life(setup: &Setup, records: u64, salt: u64) -> Life {
+    let (incarnation, recovering) = match setup.birth {
+        Birth::Fresh(incarnation) if records == 0 => (incarnation, false),
+        Birth::Fresh(_) | Birth::Used(_) => (Incarnation(salt), true),
+    };
+    Life { incarnation, boot: 0, ballot: Ballot { recovering, ..Ballot::default() } }
 }
 
 /// The newest rosters that were left before the applied tip, oldest first, as far as the store knows them.
@@ -153,7 +215,7 @@ fn left_rosters<S: Store>(store: &S, applied: &Anchor) -> Result<Vec<Arc<Roster>
 }
 
 /// The log belongs to one key on one chain.
-fn identity(setup: &Setup) -> Vec<u8> {
+pub(crate) fn identity(setup: &Setup) -> Vec<u8> {
     let key = setup.signer.key();
     [setup.chain_id.as_bytes().as_slice(), key.as_bytes()].concat()
 }
@@ -232,20 +294,4 @@ where
         return Err(OpenError::State { height, expected, found });
     }
     Ok(commitment)
-}
-
-/// The life that begins now.
-fn live_on(setup: &Setup, kept: Option<Life>, records: u64, salt: u64) -> Life {
-    let fresh = |incarnation, recovering| Life {
-        incarnation,
-        boot: 0,
-        ballot: Ballot { recovering, ..Ballot::default() },
-    };
-    let mut life = match (kept, setup.birth) {
-        (Some(life), _) => life,
-        (None, Birth::Fresh(incarnation)) if records == 0 => fresh(incarnation, false),
-        (None, Birth::Fresh(_) | Birth::Used(_)) => fresh(Incarnation(salt), true),
-    };
-    life.boot += 1;
-    life
 }

@@ -1,0 +1,144 @@
+//! A damaged log is repaired, and a node that may have forgotten something says so.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use common::{Group, limits, write};
+use quorate_consensus::time::Span;
+use quorate_replica::setup::Limits;
+
+/// A group that has applied transactions, some of them not safe in the store of node 1.
+fn group() -> Group {
+    let mut group = Group::with(3, Limits { checkpoint_every: 10, ..limits() });
+    group.elect();
+    for nonce in 0..30 {
+        group.submit(0, write(group.chain_id, 0, nonce, None, &[nonce as u8; 3_000]));
+        group.settle();
+    }
+    group.run(Span::millis(500));
+    group.kill(1);
+    group
+}
+
+fn segments(group: &Group) -> Vec<String> {
+    let disk = group.node(1).disk.lock().unwrap();
+    let live = |name: &&str| std::path::Path::new(name).extension().is_some_and(|it| it == "wal");
+    disk.names().filter(live).map(str::to_owned).collect()
+}
+
+/// Where a record that holds this value begins to, in which segment.
+fn place_of(group: &Group, value: u8) -> Option<(String, u64)> {
+    let disk = group.node(1).disk.lock().unwrap();
+    let wanted = [value; 600];
+    segments_of(&disk).into_iter().find_map(|name| {
+        let bytes = disk.bytes(&name).unwrap();
+        let at = bytes.windows(wanted.len()).rposition(|window| window == wanted)?;
+        Some((name, at as u64))
+    })
+}
+
+fn segments_of(disk: &quorate_wal::Memory) -> Vec<String> {
+    disk.names().filter(|name| name.contains(".wal")).map(str::to_owned).collect()
+}
+
+/// Starts node 1 and goes on until all are equal; returns whether it may have forgotten something.
+fn go_on(group: &mut Group) -> bool {
+    group.start(1).unwrap();
+    let found = group.replica(1).found.clone();
+    let repaired = found.repaired.expect("the damage is told");
+    assert_eq!(repaired.forgotten, found.recovering);
+    group.submit(0, write(group.chain_id, 1, 0, None, b"after"));
+    group.run(Span::millis(5_000));
+    group.assert_equal();
+    // The log is whole again, whatever happens to the store.
+    group.kill(1);
+    let node = group.node_mut(1);
+    node.store.power_cut(0);
+    group.start(1).unwrap();
+    assert!(group.replica(1).found.repaired.is_none());
+    group.run(Span::millis(5_000));
+    group.assert_equal();
+    found.recovering
+}
+
+#[test]
+fn a_loss_that_no_ballot_follows_may_have_cost_one() {
+    let mut group = group();
+    let (file, at) = place_of(&group, 28).unwrap();
+    group.node(1).disk.lock().unwrap().overwrite(&file, at, b"rot");
+    group.node_mut(1).store.power_cut(usize::MAX);
+    // What is lost is applied, and the branches after it name it by hash; but no ballot follows it.
+    assert!(go_on(&mut group));
+}
+
+#[test]
+fn a_changed_byte_at_the_end_may_have_cost_a_promise() {
+    let mut group = group();
+    let (file, at) = place_of(&group, 29).unwrap();
+    group.node(1).disk.lock().unwrap().overwrite(&file, at, b"rot");
+    assert!(go_on(&mut group));
+}
+
+#[test]
+fn a_loss_before_a_ballot_and_a_branch_costs_nothing() {
+    let mut group = Group::with(3, Limits { checkpoint_every: 1_000, ..limits() });
+    let leader = group.elect();
+    for nonce in 0..20 {
+        group.submit(leader, write(group.chain_id, 0, nonce, None, &[nonce as u8; 3_000]));
+        group.settle();
+    }
+    // Another term begins.
+    group.kill(leader);
+    group.run_until("another leads", |group| group.leader().is_some());
+    group.start(leader).unwrap();
+    group.submit(1, write(group.chain_id, 0, 20, None, b"later"));
+    group.run(Span::millis(2_000));
+    group.kill(1);
+    let (file, at) = place_of(&group, 10).unwrap();
+    group.node(1).disk.lock().unwrap().overwrite(&file, at, b"rot");
+    assert!(!go_on(&mut group), "the blocks are in the store, and what follows names them");
+}
+
+#[test]
+fn a_damaged_head_of_a_segment_costs_nothing() {
+    let mut group = group();
+    let file = segments(&group).pop().unwrap();
+    group.node(1).disk.lock().unwrap().overwrite(&file, 16, b"rot");
+    assert!(!go_on(&mut group));
+}
+
+#[test]
+fn a_log_that_is_gone_is_begun_anew() {
+    let mut group = group();
+    for name in segments(&group) {
+        group.node(1).disk.lock().unwrap().lose_file(&name);
+    }
+    assert!(go_on(&mut group));
+}
+
+#[test]
+fn an_old_copy_of_the_log_is_behind_the_store() {
+    let mut group = Group::new(3);
+    group.elect();
+    let old = group.node(1).disk.lock().unwrap().clone();
+    for nonce in 0..10 {
+        group.submit(0, write(group.chain_id, 0, nonce, None, b"x"));
+        group.settle();
+    }
+    group.kill(1);
+    *group.node(1).disk.lock().unwrap() = old;
+    assert!(go_on(&mut group));
+}
+
+#[test]
+fn a_lost_disk_and_a_lost_store_are_a_used_key_with_a_fresh_log() {
+    let mut group = group();
+    let node = group.node_mut(1);
+    *node.disk.lock().unwrap() = quorate_wal::Memory::new(77);
+    node.store = quorate_replica::store::MemoryStore::new();
+    group.start(1).unwrap();
+    let found = &group.replica(1).found;
+    assert!(found.recovering && found.repaired.is_none());
+    group.run(Span::millis(5_000));
+    group.assert_equal();
+}
