@@ -1,6 +1,5 @@
-//! The `quorate-testnet` command. Nothing of it works yet.
+//! The `quorate-testnet` command; `quorate testnet` runs it.
 
-fn main() {
-    eprintln!("quorate-testnet: the testnet is not built yet; see README.md for what works today");
-    std::process::exit(1);
+fn main() -> std::process::ExitCode {
+    quorate_testnet::cli::main()
 }

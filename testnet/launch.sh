@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Builds Quorate if need be and starts a testnet; every argument goes to `quorate testnet up`.
+# QUORATE_BIN_DIR names a directory with `quorate` and `quorate-testnet` and skips the build.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+if [ -z "${QUORATE_BIN_DIR:-}" ]; then
+    target=${CARGO_TARGET_DIR:-$root/target}
+    if [ ! -x "$target/release/quorate" ]; then
+        echo "building Quorate; the first build takes a few minutes" >&2
+    fi
+    # From the root, where the toolchain is pinned and .cargo/config.toml stands.
+    (cd "$root" && CARGO_TARGET_DIR=$target cargo build --quiet --release --locked \
+        --package quorate-node --package quorate-testnet --bins)
+    QUORATE_BIN_DIR=$target/release
+fi
+export QUORATE_BIN_DIR
+exec "$QUORATE_BIN_DIR/quorate-testnet" up "$@"

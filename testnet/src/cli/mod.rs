@@ -1,0 +1,87 @@
+//! The command line of the testnet.
+//!
+//! Data goes to standard output, everything else to standard error; exit codes are those of
+//! `quorate`. Every command returns when its effect is there.
+
+mod orders;
+mod up;
+mod waiting;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use quorate_client::Testnet;
+use quorate_node::exit::{Exit, Failure};
+
+use crate::directory::Directory;
+use crate::supervisor::control;
+
+/// A group of validators on this machine, to try things out on.
+#[derive(Debug, Parser)]
+#[command(name = "quorate testnet", bin_name = "quorate testnet", version)]
+struct Cli {
+    /// What is printed: text for people, or one line of JSON.
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::Up),
+    Down(orders::Down),
+    Status(orders::Status),
+    Kill(orders::Nodes),
+    Revive(orders::Revive),
+    Pause(orders::Nodes),
+    Resume(orders::Nodes),
+    Wait(waiting::Wait),
+    Assert(waiting::Assert),
+    Init(up::Init),
+    #[command(hide = true)]
+    Supervise(up::Supervise),
+}
+
+/// Runs the command that the process was called with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Cli { output, command } = Cli::parse();
+    let done = match command {
+        Command::Up(up) => up.run(output),
+        Command::Down(down) => down.run(),
+        Command::Status(status) => status.run(output),
+        Command::Kill(nodes) => nodes.run(|nodes| control::Order::Kill { nodes }),
+        Command::Revive(revive) => revive.run(),
+        Command::Pause(nodes) => nodes.run(|nodes| control::Order::Pause { nodes }),
+        Command::Resume(nodes) => nodes.run(|nodes| control::Order::Resume { nodes }),
+        Command::Wait(wait) => wait.run(),
+        Command::Assert(assert) => assert.run(),
+        Command::Init(init) => init.run(),
+        Command::Supervise(supervise) => supervise.run(),
+    };
+    match done {
+        Ok(()) => Exit::Success.into(),
+        Err(Failure { exit, sentence }) => {
+            eprintln!("quorate testnet: {sentence}");
+            exit.into()
+        }
+    }
+}
+
+/// The testnet that runs in a directory.
+fn running(directory: &Directory) -> Result<Testnet, Failure> {
+    Testnet::in_dir(directory.root()).ok_or_else(|| control::none_runs(directory))
+}
+
+/// One line of JSON.
+fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|error| Failure::new(Exit::Bug, error))
+}

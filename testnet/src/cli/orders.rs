@@ -1,0 +1,167 @@
+//! What is done to a running testnet: `down`, `status`, `kill`, `revive`, `pause`, `resume`.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use quorate_client::{Testnet, TestnetNode};
+use quorate_node::exit::{Exit, Failure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::{Output, json, running};
+use crate::directory::Directory;
+use crate::options::At;
+use crate::supervisor::control::{self, Order};
+use crate::supervisor::{all, statuses};
+
+/// How long nodes that have lost their supervisor may take to end.
+const ENDING: Duration = Duration::from_secs(10);
+
+/// End the testnet; its directory stays, and `up` goes on with it.
+#[derive(Debug, clap::Args)]
+pub(super) struct Down {
+    #[command(flatten)]
+    at: At,
+    /// Delete the directory too.
+    #[arg(long)]
+    purge: bool,
+}
+
+/// Show the nodes and how they fare.
+#[derive(Debug, clap::Args)]
+pub(super) struct Status {
+    #[command(flatten)]
+    at: At,
+}
+
+/// Kill (SIGKILL), pause (SIGSTOP) or resume (SIGCONT) nodes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Nodes {
+    #[command(flatten)]
+    at: At,
+    /// The numbers of the nodes.
+    #[arg(required = true, value_name = "NODE")]
+    nodes: Vec<u16>,
+}
+
+/// Start dead nodes again, in their homes as they are.
+#[derive(Debug, clap::Args)]
+pub(super) struct Revive {
+    #[command(flatten)]
+    at: At,
+    /// The numbers of the nodes.
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "NODE")]
+    nodes: Vec<u16>,
+    /// All that are dead.
+    #[arg(long)]
+    all: bool,
+}
+
+impl Nodes {
+    pub(super) fn run(self, order: impl FnOnce(Vec<u16>) -> Order) -> Result<(), Failure> {
+        let directory = Directory::new(self.at.dir()?)?;
+        control::order(&directory, &order(self.nodes))
+    }
+}
+
+impl Revive {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let directory = Directory::new(self.at.dir()?)?;
+        control::order(&directory, &Order::Revive { nodes: self.nodes })
+    }
+}
+
+impl Down {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let directory = Directory::new(self.at.dir()?)?;
+        let ended = if control::is_running(&directory) {
+            control::order(&directory, &Order::Down)
+        } else {
+            abandoned(&directory)
+        };
+        match ended {
+            Err(failure) if !(self.purge && failure.exit == Exit::NoNode) => return Err(failure),
+            Ok(()) | Err(_) => {}
+        }
+        if self.purge { directory.delete() } else { Ok(()) }
+    }
+}
+
+/// Ends what a supervisor has left behind that was killed.
+fn abandoned(directory: &Directory) -> Result<(), Failure> {
+    let testnet = running(directory)?;
+    let left: Vec<_> = testnet.nodes.iter().filter_map(process).collect();
+    for signal in [Signal::TERM, Signal::CONT] {
+        for pid in &left {
+            // One that has ended meanwhile is what we want.
+            let _ = kill_process(*pid, signal);
+        }
+    }
+    let end = Instant::now() + ENDING;
+    while testnet.nodes.iter().any(|node| process(node).is_some()) {
+        if Instant::now() > end {
+            for pid in testnet.nodes.iter().filter_map(process) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    let _ = std::fs::remove_file(directory.socket());
+    std::fs::remove_file(directory.testnet_file()).map_err(|error| {
+        Failure::new(Exit::Storage, format!("{}: {error}", directory.testnet_file().display()))
+    })
+}
+
+/// A node's process, if the one that has its number still is the node: it names the home.
+fn process(node: &TestnetNode) -> Option<Pid> {
+    let pid = node.pid?;
+    let arguments = std::fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline")).ok()?;
+    let home = node.home.as_os_str().as_encoded_bytes();
+    let names_home = arguments.split(|byte| *byte == 0).any(|argument| argument == home);
+    if names_home { Pid::from_raw(i32::try_from(pid).ok()?) } else { None }
+}
+
+impl Status {
+    pub(super) fn run(self, output: Output) -> Result<(), Failure> {
+        let directory = Directory::new(self.at.dir()?)?;
+        let testnet = running(&directory)?;
+        match output {
+            Output::Json => println!("{}", with_status(&testnet)?),
+            Output::Text => print(&testnet),
+        }
+        Ok(())
+    }
+}
+
+/// The testnet as JSON, with what `/v1/status` says in each node.
+fn with_status(testnet: &Testnet) -> Result<String, Failure> {
+    let bug = |error: serde_json::Error| Failure::new(Exit::Bug, error);
+    let bodies = all(&testnet.nodes, |client| {
+        serde_json::from_str::<Value>(&client.body("/v1/status").ok()?).ok()
+    });
+    let mut value = serde_json::to_value(testnet).map_err(bug)?;
+    let nodes = value.get_mut("nodes").and_then(Value::as_array_mut);
+    for (node, body) in nodes.into_iter().flatten().zip(bodies) {
+        if let Some(node) = node.as_object_mut() {
+            node.insert("status".to_owned(), body.unwrap_or(Value::Null));
+        }
+    }
+    json(&value)
+}
+
+fn print(testnet: &Testnet) {
+    println!(
+        "{:<8} {:<8} {:>8}  {:<10} {:>5} {:>8}  api",
+        "node", "state", "pid", "role", "term", "height"
+    );
+    for (node, status) in testnet.nodes.iter().zip(statuses(&testnet.nodes)) {
+        let pid = node.pid.map_or("-".to_owned(), |pid| pid.to_string());
+        let (role, term, height) = status.map_or_else(
+            || ("-".to_owned(), "-".to_owned(), "-".to_owned()),
+            |status| (status.role, status.term.to_string(), status.height.to_string()),
+        );
+        let TestnetNode { name, state, api, .. } = node;
+        println!("{name:<8} {state:<8} {pid:>8}  {role:<10} {term:>5} {height:>8}  {api}");
+    }
+}

@@ -1,0 +1,183 @@
+//! `up` and `init`: making a testnet and starting it.
+
+use std::fs::OpenOptions;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, io};
+
+use quorate_client::Testnet;
+use quorate_node::config::values::show_duration;
+use quorate_node::exit::{Exit, Failure};
+use serde::{Deserialize, Serialize};
+
+use super::{Output, json};
+use crate::directory::Directory;
+use crate::options::{At, Options, time};
+use crate::ports;
+use crate::supervisor::{self, Start, control, leader, statuses};
+
+/// Start a testnet, a new one or the one that is there, until Ctrl-C.
+#[derive(Debug, clap::Args)]
+pub(super) struct Up {
+    #[command(flatten)]
+    at: At,
+    #[command(flatten)]
+    options: Options,
+    /// Return once every node is ready; `down` ends the testnet.
+    #[arg(long)]
+    detach: bool,
+    /// Delete the testnet that is there first.
+    #[arg(long)]
+    fresh: bool,
+    /// How long the nodes may take until all are ready.
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "60s")]
+    timeout: Duration,
+}
+
+/// Make keys, genesis and homes, and start nothing.
+#[derive(Debug, clap::Args)]
+pub(super) struct Init {
+    #[command(flatten)]
+    at: At,
+    #[command(flatten)]
+    options: Options,
+    /// Delete the testnet that is there first.
+    #[arg(long)]
+    fresh: bool,
+}
+
+/// Hold a testnet together: what `up --detach` starts.
+#[derive(Debug, clap::Args)]
+pub(super) struct Supervise {
+    #[command(flatten)]
+    at: At,
+    #[arg(long)]
+    leader: Option<u16>,
+    #[arg(long, value_parser = time)]
+    timeout: Duration,
+}
+
+/// What a supervisor says to who has started it, in one line.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Word {
+    Ready(Testnet),
+    Failed(u8, String),
+}
+
+fn prepare(at: &At, options: &Options, fresh: bool) -> Result<Directory, Failure> {
+    let directory = Directory::new(at.dir()?)?;
+    if control::is_running(&directory) {
+        let root = directory.root().display();
+        let sentence = format!("a testnet runs in {root}; `quorate testnet down` ends it");
+        return Err(Failure::new(Exit::Configuration, sentence));
+    }
+    if fresh {
+        directory.delete()?;
+    }
+    directory.prepare(options)?;
+    Ok(directory)
+}
+
+impl Init {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let directory = prepare(&self.at, &self.options, self.fresh)?;
+        for node in 0..directory.count()? {
+            println!("quorate start --home {}", directory.home(node).display());
+        }
+        Ok(())
+    }
+}
+
+impl Up {
+    pub(super) fn run(self, output: Output) -> Result<(), Failure> {
+        let begin = Instant::now();
+        let directory = prepare(&self.at, &self.options, self.fresh)?;
+        ports::check_free(&directory.ports()?)?;
+        if self.detach {
+            let testnet = self.detach(&directory)?;
+            show(&testnet, output, begin.elapsed(), "`quorate testnet down` ends it").map_err(bug)
+        } else {
+            let start = Start { first: self.options.leader, timeout: self.timeout };
+            let ready =
+                |testnet: &Testnet| show(testnet, output, begin.elapsed(), "Ctrl-C ends it");
+            supervisor::run(&directory, &start, ready, |event| eprintln!("{event}"))
+        }
+    }
+
+    /// Starts a supervisor that stays, and waits for its word.
+    fn detach(&self, directory: &Directory) -> Result<Testnet, Failure> {
+        let log = directory.root().join("supervisor.log");
+        let errors = OpenOptions::new().create(true).append(true).open(&log);
+        let errors = errors
+            .map_err(|error| Failure::new(Exit::Storage, format!("{}: {error}", log.display())))?;
+        let mut command = Command::new(env::current_exe().map_err(bug)?);
+        command.args(["supervise", "--timeout", &show_duration(self.timeout), "--dir"]);
+        command.arg(directory.root());
+        if let Some(leader) = self.options.leader {
+            command.args(["--leader", &leader.to_string()]);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
+        let mut supervisor = command.spawn().map_err(bug)?;
+        let mut line = String::new();
+        if let Some(words) = supervisor.stdout.take() {
+            BufReader::new(words).read_line(&mut line).map_err(bug)?;
+        }
+        match serde_json::from_str(&line) {
+            Ok(Word::Ready(testnet)) => Ok(testnet),
+            Ok(Word::Failed(code, sentence)) => Err(Failure::new(control::exit(code), sentence)),
+            Err(_) => {
+                let sentence =
+                    format!("the testnet was ended before it was ready ({})", log.display());
+                Err(Failure::new(Exit::NoQuorum, sentence))
+            }
+        }
+    }
+}
+
+impl Supervise {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        // Away from the terminal, so that neither Ctrl-C there nor its end reaches the testnet.
+        rustix::process::setsid().map_err(|error| bug(error.into()))?;
+        let directory = Directory::new(self.at.dir()?)?;
+        let start = Start { first: self.leader, timeout: self.timeout };
+        let ready = |testnet: &Testnet| say(&Word::Ready(testnet.clone()));
+        let done = supervisor::run(&directory, &start, ready, |event| eprintln!("{event}"));
+        if let Err(failure) = &done {
+            // If nobody listens any more, the log has it.
+            let _ = say(&Word::Failed(failure.exit.code(), failure.sentence.clone()));
+        }
+        done
+    }
+}
+
+fn say(word: &Word) -> io::Result<()> {
+    let line = serde_json::to_string(word)?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+fn bug(error: io::Error) -> Failure {
+    Failure::new(Exit::Bug, error)
+}
+
+/// Shows a testnet that is ready.
+fn show(testnet: &Testnet, output: Output, took: Duration, end: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if output == Output::Json {
+        let line = json(testnet).map_err(io::Error::other)?;
+        writeln!(out, "{line}")?;
+        return out.flush();
+    }
+    let (count, dir) = (testnet.nodes.len(), testnet.dir.display());
+    writeln!(out, "{count} validators in {dir}, ready after {:.1} s", took.as_secs_f64())?;
+    let leader = leader(&statuses(&testnet.nodes));
+    for node in &testnet.nodes {
+        let role = if leader == Some(node.node_id) { "leads" } else { "" };
+        writeln!(out, "  {:<8} {}  {role}", node.name, node.api)?;
+    }
+    writeln!(out, "try: quorate put greeting hello && quorate get greeting   ({end})")?;
+    out.flush()
+}

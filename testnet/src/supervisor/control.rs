@@ -1,0 +1,146 @@
+//! The supervisor's socket: one line of JSON each way.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::thread;
+
+use quorate_node::exit::{Exit, Failure};
+use serde::{Deserialize, Serialize};
+
+use super::group::Group;
+use crate::directory::Directory;
+
+/// What the supervisor is told to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "lowercase")]
+pub(crate) enum Order {
+    /// Kill nodes.
+    Kill {
+        /// Which.
+        nodes: Vec<u16>,
+    },
+    /// Start dead nodes.
+    Revive {
+        /// Which; all that are dead if none is named.
+        nodes: Vec<u16>,
+    },
+    /// Stop nodes where they stand.
+    Pause {
+        /// Which.
+        nodes: Vec<u16>,
+    },
+    /// Let stopped nodes go on.
+    Resume {
+        /// Which.
+        nodes: Vec<u16>,
+    },
+    /// End. There is no answer but the end of the connection.
+    Down,
+}
+
+/// What it says when it has done so, or could not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Done {
+    /// Why not, and the exit code that goes with it.
+    failure: Option<(u8, String)>,
+}
+
+/// Does what it is told, each order in a thread of its own, as long as the process lives.
+pub(super) fn listen(group: &Arc<Group>, listener: &UnixListener) {
+    for stream in listener.incoming().filter_map(Result::ok) {
+        let group = Arc::clone(group);
+        thread::spawn(move || answer(&group, stream));
+    }
+}
+
+fn answer(group: &Arc<Group>, mut stream: UnixStream) {
+    let mut line = String::new();
+    let read = BufReader::new(&stream).take(1 << 16).read_line(&mut line);
+    let Some(order) = read.ok().and_then(|_| serde_json::from_str(&line).ok()) else {
+        return;
+    };
+    if order == Order::Down {
+        group.begin_ending();
+        // The connection stays open until the process is gone; then whoever waits knows it.
+        std::mem::forget(stream);
+        return;
+    }
+    let failure = obey(group, &order).err();
+    let done = Done { failure: failure.map(|why| (why.exit.code(), why.sentence)) };
+    if let Ok(line) = serde_json::to_string(&done) {
+        // Who does not wait for the answer does not want it.
+        let _ = writeln!(stream, "{line}");
+    }
+}
+
+fn obey(group: &Arc<Group>, order: &Order) -> Result<(), Failure> {
+    match order {
+        Order::Kill { nodes } => group.kill(&known(group, nodes)?),
+        Order::Revive { nodes } if nodes.is_empty() => group.revive(&group.dead()),
+        Order::Revive { nodes } => group.revive(&known(group, nodes)?),
+        Order::Pause { nodes } => group.pause(&known(group, nodes)?),
+        Order::Resume { nodes } => group.resume(&known(group, nodes)?),
+        Order::Down => Ok(()),
+    }
+}
+
+fn known(group: &Group, nodes: &[u16]) -> Result<Vec<usize>, Failure> {
+    let count = group.testnet().nodes.len();
+    let nodes = nodes.iter().map(|node| usize::from(*node));
+    nodes.map(|node| if node < count { Ok(node) } else { Err(no_such_node(node, count)) }).collect()
+}
+
+/// That there is no such node.
+pub(crate) fn no_such_node(node: usize, count: usize) -> Failure {
+    Failure::new(Exit::Usage, format!("there is no node {node}: there are {count}, from 0 on"))
+}
+
+/// Whether a supervisor listens.
+pub(crate) fn is_running(directory: &Directory) -> bool {
+    UnixStream::connect(directory.socket()).is_ok()
+}
+
+/// Has the supervisor do something, and waits until it is done.
+pub(crate) fn order(directory: &Directory, order: &Order) -> Result<(), Failure> {
+    let gone = |_| none_runs(directory);
+    let mut stream = UnixStream::connect(directory.socket()).map_err(gone)?;
+    let line = serde_json::to_string(order).map_err(|error| Failure::new(Exit::Bug, error))?;
+    writeln!(stream, "{line}").map_err(gone)?;
+    let mut answer = String::new();
+    // An end in the middle of an answer is the end of the supervisor too.
+    let _ = BufReader::new(stream).read_to_string(&mut answer);
+    if *order == Order::Down {
+        return Ok(());
+    }
+    let done: Done = serde_json::from_str(&answer).map_err(|_| none_runs(directory))?;
+    match done.failure {
+        None => Ok(()),
+        Some((code, sentence)) => Err(Failure::new(exit(code), sentence)),
+    }
+}
+
+/// That there is no testnet to be talked to.
+pub(crate) fn none_runs(directory: &Directory) -> Failure {
+    let root = directory.root().display();
+    let sentence = format!("no testnet runs in {root}; `quorate testnet up` starts one");
+    Failure::new(Exit::NoNode, sentence)
+}
+
+/// The exit that has this code.
+pub(crate) fn exit(code: u8) -> Exit {
+    let all = [
+        Exit::Success,
+        Exit::Bug,
+        Exit::Usage,
+        Exit::Configuration,
+        Exit::NoNode,
+        Exit::NotFound,
+        Exit::NoQuorum,
+        Exit::Rejected,
+        Exit::Verification,
+        Exit::Storage,
+        Exit::Unsafe,
+    ];
+    all.into_iter().find(|exit| exit.code() == code).unwrap_or(Exit::Bug)
+}
