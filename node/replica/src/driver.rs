@@ -12,6 +12,7 @@ use std::sync::Arc;
 use quorate_chain::checked::Checked;
 use quorate_chain::crypto::Signer;
 use quorate_chain::ids::{ChainId, Height, NodeId, Term};
+use quorate_chain::limits as format;
 use quorate_chain::state::StateRead;
 use quorate_chain::statement::SignedStatement;
 use quorate_chain::transaction::SignedTransaction;
@@ -95,8 +96,8 @@ impl<S: Store> Driver<S> {
             mempool,
             sealer: Sealer::new(
                 limits.block_interval,
-                limits.block_transactions,
-                limits.block_bytes,
+                limits.block_transactions.min(format::TRANSACTIONS),
+                limits.block_bytes.min(format::BODY),
             ),
             forwarder: Forwarder::new(limits.forward_again, limits.forward_bytes),
             handed: applied,
@@ -166,7 +167,12 @@ impl<S: Store> Driver<S> {
             Input::Fetched(Fetched { node, found }) => {
                 self.step(now, Event::Fetched { node, found }, out);
             }
-            Input::Installed(installed) => self.step(now, Event::Installed(installed), out),
+            Input::Installed(installed) => {
+                if let Some(installed) = &installed {
+                    self.begin_anew(installed.anchor.block.height, out);
+                }
+                self.step(now, Event::Installed(installed), out);
+            }
             Input::Change { id, change } => self.step(now, Event::Change { id, change }, out),
             Input::Recover(order) => self.step(now, Event::Recover(order), out),
             Input::Shutdown => self.shutdown(out),
@@ -370,6 +376,18 @@ impl<S: Store> Driver<S> {
             self.checkpointed = applied.checkpointed;
             let below = Height::new(self.checkpointed.get() + 1);
             out.push(Output::Prune { below });
+        }
+    }
+
+    /// The applied state is that of a snapshot: what was read before counts no more.
+    fn begin_anew(&mut self, applied: Height, out: &mut Vec<Output>) {
+        self.handed = applied;
+        self.checkpointed = applied;
+        for account in self.mempool.begin_anew() {
+            let Some(nonces) = self.read(|reader| reader.nonces(account), out) else { return };
+            let unknown = self.mempool.renew(account, nonces).into_iter();
+            let answer = |submission| Output::Answer { submission, answer: Answer::Unknown };
+            out.extend(unknown.map(answer));
         }
     }
 

@@ -211,18 +211,25 @@ impl Mempool {
         Ok(())
     }
 
-    /// The next transactions for a block at a height, at most so many and so many bytes.
+    /// The next transactions for a block at a height, at most so many and so many bytes. If there is
+    /// room at all, one of any size finds its place.
     pub(crate) fn batch(
         &mut self,
         height: Height,
         count: usize,
         bytes: usize,
     ) -> Vec<SignedTransaction> {
-        let mut lines = self.lines();
+        let (later, sooner) = match self.served {
+            Some(served) => ((Excluded(served), Unbounded), (Unbounded, Included(served))),
+            None => ((Unbounded, Unbounded), (Unbounded, Excluded(AccountKey::ZERO))),
+        };
+        let mut fresh = self.senders.range(later).chain(self.senders.range(sooner));
+        // Those who have had a turn. There are no more of them than transactions in the batch.
+        let mut again = VecDeque::new();
         let (mut batch, mut room, mut served) = (Vec::new(), bytes, self.served);
-        while batch.len() < count
-            && let Some(mut line) = lines.pop_front()
-        {
+        while batch.len() < count && room > 0 {
+            let next = fresh.next().map(|(account, sender)| self.line(*account, sender));
+            let Some(mut line) = next.or_else(|| again.pop_front()) else { break };
             let next = line.waiting.find(|waiting| {
                 let content = waiting.transaction.content();
                 content.expires.is_none_or(|last| height <= last)
@@ -231,35 +238,45 @@ impl Mempool {
             });
             let Some(next) = next else { continue };
             let size = next.transaction.bytes().len();
-            if size > room {
+            if size > room && !batch.is_empty() {
                 // Smaller ones of other senders may still fit; this sender keeps its order.
                 continue;
             }
-            room -= size;
+            room = room.saturating_sub(size);
             let taken = line.nonces.take(next.transaction.content().nonce);
             assert!(taken.is_ok(), "what was checked can be taken");
             batch.push(next.transaction.get().clone());
             served = Some(line.account);
-            lines.push_back(line);
+            again.push_back(line);
         }
-        drop(lines);
         self.served = served;
         batch
     }
 
-    /// The senders in the order in which they are served.
-    fn lines(&self) -> VecDeque<Line<'_>> {
-        let (later, sooner) = match self.served {
-            Some(served) => ((Excluded(served), Unbounded), (Unbounded, Included(served))),
-            None => ((Unbounded, Unbounded), (Unbounded, Excluded(AccountKey::ZERO))),
-        };
-        let senders = self.senders.range(later).chain(self.senders.range(sooner));
-        let mut lines = VecDeque::with_capacity(self.senders.len());
-        for (account, sender) in senders {
-            let nonces = self.flight.after(*account, sender.nonces);
-            lines.push_back(Line { account: *account, nonces, waiting: sender.waiting.values() });
+    fn line<'a>(&self, account: AccountKey, sender: &'a Sender) -> Line<'a> {
+        let nonces = self.flight.after(account, sender.nonces);
+        Line { account, nonces, waiting: sender.waiting.values() }
+    }
+
+    /// The applied state is another one, and nothing is in flight. Returns whose nonces are to be read
+    /// again.
+    pub(crate) fn begin_anew(&mut self) -> Vec<AccountKey> {
+        for transaction in self.flight.cut(Height::ZERO) {
+            self.landed(transaction.id());
         }
-        lines
+        self.senders.keys().copied().collect()
+    }
+
+    /// The nonces of a sender in the new state. What has used one of them stands in a block that is not
+    /// kept here, so nobody here knows what became of it.
+    pub(crate) fn renew(&mut self, account: AccountKey, nonces: Nonces) -> Vec<Submission> {
+        let Some(sender) = self.senders.get_mut(&account) else { return Vec::new() };
+        sender.nonces = nonces;
+        let mut unknown = Vec::new();
+        for id in self.used(account) {
+            unknown.extend(self.take_out(id).into_iter().flatten());
+        }
+        unknown
     }
 
     /// The chain ends with these blocks above that height. What stood above it and is neither among them
@@ -341,39 +358,45 @@ impl Mempool {
     }
 
     fn drop_used(&mut self, account: AccountKey, gone: &mut Vec<Gone>) {
-        let Some(sender) = self.senders.get(&account) else { return };
-        let used = sender
-            .waiting
-            .iter()
-            .filter(|(nonce, _)| sender.nonces.check(**nonce) == Err(NonceError::Used));
-        let used: Vec<_> = used.map(|(_, waiting)| waiting.transaction.id()).collect();
-        for id in used {
+        for id in self.used(account) {
             gone.extend(self.remove(id, Err(Dropped::NonceUsed)));
         }
     }
 
+    /// What waits of a sender although its nonce is used.
+    fn used(&self, account: AccountKey) -> Vec<TxId> {
+        let Some(sender) = self.senders.get(&account) else { return Vec::new() };
+        let used = |nonce: &Nonce| sender.nonces.check(*nonce) == Err(NonceError::Used);
+        let waiting = sender.waiting.iter().filter(|(nonce, _)| used(nonce));
+        waiting.map(|(_, waiting)| waiting.transaction.id()).collect()
+    }
+
     fn remove(&mut self, id: TxId, why: Result<Placed, Dropped>) -> Option<Gone> {
-        let (account, nonce) = self.ids.remove(&id)?;
-        let sender = self.senders.get_mut(&account)?;
-        let waiting = sender.waiting.remove(&nonce)?;
-        if sender.waiting.is_empty() {
-            self.senders.remove(&account);
-        }
-        let size = waiting.transaction.bytes().len();
-        self.all.remove(size);
-        if !self.flight.contains(id) {
-            self.free.remove(size);
-        }
-        if let Some(last) = waiting.transaction.content().expires {
-            self.expiries.remove(&(last, id));
-        }
-        let submissions = waiting.submissions;
+        let submissions = self.take_out(id)?;
         match why {
             Ok(_) if submissions.is_empty() => None,
             Ok(placed) => Some(Gone::Answers(submissions, Answer::Placed(placed))),
             Err(dropped) if submissions.is_empty() => Some(Gone::Silent(dropped)),
             Err(dropped) => Some(Gone::Answers(submissions, Answer::Dropped(dropped))),
         }
+    }
+
+    fn take_out(&mut self, id: TxId) -> Option<Vec<Submission>> {
+        let (account, nonce) = self.ids.remove(&id)?;
+        let sender = self.senders.get_mut(&account)?;
+        let Waiting { transaction, submissions } = sender.waiting.remove(&nonce)?;
+        if sender.waiting.is_empty() {
+            self.senders.remove(&account);
+        }
+        let size = transaction.bytes().len();
+        self.all.remove(size);
+        if !self.flight.contains(id) {
+            self.free.remove(size);
+        }
+        if let Some(last) = transaction.content().expires {
+            self.expiries.remove(&(last, id));
+        }
+        Some(submissions)
     }
 
     /// A transaction that is there and not in flight.

@@ -30,7 +30,7 @@ use quorate_wal::{Disk, Entry, Rebuild, Report, salvage};
 
 use crate::record::{self, BRANCH, Life, START};
 use crate::replay::Replay;
-use crate::restore::{Kept, OpenError, identity, store_failed};
+use crate::restore::{Kept, OpenError, identity, options, store_failed};
 use crate::setup::Setup;
 use crate::store::{Standing, StoreReader};
 
@@ -81,7 +81,7 @@ where
         }
     };
 
-    let mut rebuild = Rebuild::begin(disk, &identity, setup.wal)?;
+    let mut rebuild = Rebuild::begin(disk, &identity, options(setup))?;
     rebuild.push(Entry::Preamble(&life.to_bytes()))?;
     let (start, tag) = (applied.to_bytes(), record::tag(applied));
     rebuild.push(Entry::Record { kind: START, tag, payload: &start })?;

@@ -20,6 +20,7 @@ use quorate_chain::commitment;
 use quorate_chain::commitment::Commitment;
 use quorate_chain::genesis::GenesisError;
 use quorate_chain::ids::{Hash, Height, StateRoot, Term, TimeUs};
+use quorate_chain::limits as format;
 use quorate_chain::roster::Roster;
 use quorate_chain::state::StateRead;
 use quorate_chain::state_root::{Leaf, MemoryLeaves, StateTree, StateTreeError};
@@ -28,7 +29,7 @@ use quorate_consensus::config::{Boot, Config, Incarnation};
 use quorate_consensus::log::{Anchor, LEFT};
 use quorate_consensus::raft::{Core, RestoreError, Restored};
 use quorate_consensus::time::Now;
-use quorate_wal::{Disk, TornTail, Wal};
+use quorate_wal::{Disk, Options, TornTail, Wal};
 
 use crate::apply::Applier;
 use crate::driver::Driver;
@@ -39,6 +40,11 @@ use crate::repair::{Repaired, repair};
 use crate::replay::{Replay, ReplayError};
 use crate::setup::{Birth, Setup};
 use crate::store::{Standing, Store, StoreReader};
+
+/// Bytes of a block, and of the record that it stands in, besides its body.
+const BESIDES: usize = 1_024;
+/// Most bytes of a preamble: as many as the log can hold.
+const PREAMBLE: usize = 64 << 10;
 
 /// How many leaves are read at a time when the tree is rebuilt.
 const LEAVES: usize = 1_024;
@@ -83,6 +89,14 @@ pub enum OpenError {
         /// The term.
         term: Term,
     },
+    /// The log could not hold the largest block.
+    #[error("the log takes records of {found} bytes, a block may need {least}")]
+    Record {
+        /// The largest record that the log takes.
+        found: usize,
+        /// What it must take.
+        least: usize,
+    },
     /// What was kept does not fit together.
     #[error(transparent)]
     Restore(#[from] RestoreError),
@@ -126,6 +140,7 @@ pub fn open<D: Disk, S: Store>(
     now: Now,
 ) -> Result<Replica<D, S>, OpenError> {
     setup.genesis.check()?;
+    check(setup)?;
     let standing = restore_store(setup, &mut store)?;
     let commitment = rebuild(&store.reader(), &standing)?;
     let kept = restore_log(setup, disk, &standing, &mut store)?;
@@ -152,6 +167,20 @@ pub fn open<D: Disk, S: Store>(
     Ok(Replica { driver, journal, applier, found })
 }
 
+/// Checks that what one part may hand to another can be taken there.
+fn check(setup: &Setup) -> Result<(), OpenError> {
+    let (found, least) = (setup.wal.max_record, format::BODY + BESIDES);
+    if found < least {
+        return Err(OpenError::Record { found, least });
+    }
+    Ok(())
+}
+
+/// How the log is kept: a ballot with the largest roster that fits there at all must find its place.
+pub(crate) fn options(setup: &Setup) -> Options {
+    Options { max_preamble: PREAMBLE, ..setup.wal }
+}
+
 /// What a disk has kept of the log.
 pub(crate) struct Kept<D> {
     pub(crate) wal: Wal<D>,
@@ -175,7 +204,7 @@ fn restore_log<D: Disk, S: Store>(
     })?;
     let mut replay = Replay::new(applied);
     let (identity, floor) = (identity(setup), record::tag(applied));
-    let opened = Wal::open(disk, &identity, setup.wal, floor, |record| replay.visit(&record));
+    let opened = Wal::open(disk, &identity, options(setup), floor, |record| replay.visit(&record));
     match opened {
         Ok((wal, found)) => {
             let blocks = replay.finish()?;

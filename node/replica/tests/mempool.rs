@@ -319,3 +319,21 @@ fn with_an_interval_there_is_one_block_in_each() {
     assert_eq!(group.answers.len(), 10);
     group.assert_agree();
 }
+
+#[test]
+fn a_transaction_larger_than_a_message_should_be_finds_its_place() {
+    let mut group = Group::new(3);
+    let leader = group.elect();
+    let big = write(group.chain_id, 1, 0, None, &[7; 200_000]);
+    assert!(big.bytes().len() > limits().message_bytes);
+    let submissions = [
+        group.submit(leader, update(group.chain_id, 2, 0)),
+        group.submit(leader, big),
+        group.submit(leader, update(group.chain_id, 1, 1)),
+    ];
+    group.run(Span::millis(3_000));
+    for submission in submissions {
+        placed(&group, submission);
+    }
+    group.assert_equal();
+}
