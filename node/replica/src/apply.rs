@@ -7,16 +7,19 @@
 //!
 //! After an error the applier is of no more use: the node must stop, and open what is on the disk.
 
+use quorate_chain::block::Block;
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
 use quorate_chain::commitment::{Commitment, leaf_changes};
 use quorate_chain::execute::{Rules, Writers, execute};
 use quorate_chain::ids::Height;
-use quorate_chain::state_root::StateTreeError;
+use quorate_chain::state_root::{StateTree, StateTreeError};
+use quorate_consensus::log::Anchor;
 
-use crate::io::{Applied, AppliedBlock, ApplyJob};
+use crate::io::{Applied, AppliedBlock, ApplyJob, InstallJob, StageJob};
 use crate::overlay::Overlay;
-use crate::store::{Batch, Executed, Standing, Store};
+use crate::setup::Limits;
+use crate::store::{Batch, Executed, Install, Standing, Store, StoreReader, pages};
 
 /// Why blocks could not be applied.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,8 @@ pub struct Applier<S: Store> {
     /// The height that survives a power cut.
     checkpointed: Height,
     checkpoint_every: u64,
+    /// K: the state is frozen at every height that is a multiple of it; never if 0.
+    snapshot_every: u64,
 }
 
 impl<S: Store> Applier<S> {
@@ -48,13 +53,23 @@ impl<S: Store> Applier<S> {
         commitment: Commitment,
         standing: Standing,
         writers: Writers,
-        checkpoint_every: u64,
+        limits: &Limits,
     ) -> Self {
         let (reader, checkpointed) = (store.reader(), standing.applied.block.height);
-        Self { store, reader, commitment, standing, writers, checkpointed, checkpoint_every }
+        Self {
+            store,
+            reader,
+            commitment,
+            standing,
+            writers,
+            checkpointed,
+            checkpoint_every: limits.checkpoint_every,
+            snapshot_every: limits.snapshot_every,
+        }
     }
 
-    /// Applies committed blocks, in one transaction of the store.
+    /// Applies committed blocks, in one transaction of the store; in several, if a state is to be frozen
+    /// between them.
     ///
     /// # Errors
     /// If the store failed, or the state in it is damaged: then the node must stop.
@@ -65,46 +80,103 @@ impl<S: Store> Applier<S> {
         &mut self,
         jobs: impl IntoIterator<Item = ApplyJob>,
     ) -> Result<Applied, ApplyError<S::Error>> {
+        let mut applied = Vec::new();
+        let mut run = Vec::new();
+        for ApplyJob { blocks, certificate } in jobs {
+            for (block, anchor) in blocks {
+                let height = anchor.block.height;
+                run.push((block, anchor, certificate.clone()));
+                if self.is_frozen_at(height) {
+                    applied.extend(self.apply_run(std::mem::take(&mut run))?);
+                    self.store.freeze().map_err(ApplyError::Store)?;
+                }
+            }
+        }
+        applied.extend(self.apply_run(run)?);
+        let height = self.standing.applied.block.height;
+        if height.get() - self.checkpointed.get() >= self.checkpoint_every {
+            self.checkpoint()?;
+        }
+        Ok(Applied { blocks: applied, checkpointed: self.checkpointed })
+    }
+
+    fn is_frozen_at(&self, height: Height) -> bool {
+        self.snapshot_every > 0 && height.get().is_multiple_of(self.snapshot_every)
+    }
+
+    /// Applies blocks, each with the certificate that covers it, in one transaction of the store.
+    fn apply_run(
+        &mut self,
+        run: Vec<(Checked<Block>, Anchor, Checked<Certificate>)>,
+    ) -> Result<Vec<AppliedBlock>, ApplyError<S::Error>> {
+        if run.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut overlay = Overlay::new(&self.reader);
         let (mut blocks, mut applied) = (Vec::new(), Vec::new());
         let mut standing = self.standing.clone();
-        for job in jobs {
-            for (block, anchor) in job.blocks {
-                let (header, height) = (block.header(), anchor.block.height);
-                let follows = header.parent == standing.applied.block.hash;
-                assert!(follows, "blocks are applied one after the other");
-                let rules = Rules::under(&anchor.roster, self.writers);
-                let done = execute(&overlay, &rules, height, &block.body().transactions);
-                let done = done.map_err(ApplyError::Store)?;
-                let moved = self.commitment.advance(&done, &overlay);
-                moved.map_err(ApplyError::State)?;
-                let state_root = self.commitment.root();
-                applied.push(AppliedBlock {
-                    block: anchor.block,
-                    state_root,
-                    outcomes: done.outcomes.clone(),
-                });
-                let leaves = leaf_changes(&done.changes);
-                overlay.extend(done.changes, leaves);
-                let begins = anchor.roster_since == height;
-                let roster = begins.then(|| anchor.roster.clone());
-                let (outcomes, writes) = (done.outcomes, done.writes);
-                blocks.push(Executed { block, roster, outcomes, writes, state_root });
-                standing.applied = anchor;
-                standing.state_root = state_root;
-            }
-            standing.certificate = Some(job.certificate);
+        standing.replaced = None;
+        for (block, anchor, certificate) in run {
+            let (header, height) = (block.header(), anchor.block.height);
+            let follows = header.parent == standing.applied.block.hash;
+            assert!(follows, "blocks are applied one after the other");
+            let rules = Rules::under(&anchor.roster, self.writers);
+            let done = execute(&overlay, &rules, height, &block.body().transactions);
+            let done = done.map_err(ApplyError::Store)?;
+            let moved = self.commitment.advance(&done, &overlay);
+            moved.map_err(ApplyError::State)?;
+            let (state_root, outcomes) = (self.commitment.root(), done.outcomes);
+            let at = anchor.block;
+            applied.push(AppliedBlock { block: at, state_root, outcomes: outcomes.clone() });
+            let leaves = leaf_changes(&done.changes);
+            overlay.extend(done.changes, leaves);
+            let begins = anchor.roster_since == height;
+            let roster = begins.then(|| anchor.roster.clone());
+            blocks.push(Executed { block, roster, outcomes, writes: done.writes, state_root });
+            standing.applied = anchor;
+            standing.state_root = state_root;
+            standing.certificate = Some(certificate);
         }
         standing.outcomes = self.commitment.outcomes();
         let (changes, leaves) = overlay.into_changes();
         self.standing = standing.clone();
         let batch = Batch { blocks, changes, leaves, standing };
         self.store.apply(batch).map_err(ApplyError::Store)?;
-        let height = self.standing.applied.block.height;
-        if height.get() - self.checkpointed.get() >= self.checkpoint_every {
-            self.checkpoint()?;
+        Ok(applied)
+    }
+
+    /// Stages entries of a snapshot. Returns whether the store takes snapshots.
+    ///
+    /// # Errors
+    /// If the store failed: then the node must stop.
+    pub fn stage(&mut self, job: StageJob) -> Result<bool, ApplyError<S::Error>> {
+        self.store.stage(job.entries, job.first).map_err(ApplyError::Store)
+    }
+
+    /// Installs the snapshot whose entries have been staged, if they make the state root that it names. It
+    /// survives a power cut. Returns whether it was installed; if not, nothing has changed.
+    ///
+    /// # Errors
+    /// If the store failed: then the node must stop.
+    pub fn install(&mut self, job: InstallJob) -> Result<bool, ApplyError<S::Error>> {
+        let standing = job.standing;
+        let leaves = pages(|after, limit| self.reader.staged_leaves(after, limit));
+        let tree = match StateTree::rebuild(leaves) {
+            Ok(tree) => tree,
+            Err(StateTreeError::Leaves(error)) => return Err(ApplyError::Store(error)),
+            Err(_) => return Ok(false),
+        };
+        let commitment = Commitment::new(tree, standing.outcomes);
+        if commitment.root() != standing.state_root {
+            return Ok(false);
         }
-        Ok(Applied { blocks: applied, checkpointed: self.checkpointed })
+        let install = Install { standing: standing.clone() };
+        if !self.store.install(install).map_err(ApplyError::Store)? {
+            return Ok(false);
+        }
+        (self.standing, self.commitment) = (standing, commitment);
+        self.checkpoint()?;
+        Ok(true)
     }
 
     /// Keeps a certificate that more have signed than the one that is kept.

@@ -6,20 +6,22 @@
 //! nonces of a sender whose transactions begin to wait, where a transaction with a used nonce stands, and
 //! nothing else.
 
+mod install;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use quorate_chain::checked::Checked;
-use quorate_chain::crypto::Signer;
+use quorate_chain::crypto::{Signer, Verifier};
 use quorate_chain::ids::{ChainId, Height, NodeId, Term};
 use quorate_chain::limits as format;
 use quorate_chain::state::StateRead;
 use quorate_chain::statement::SignedStatement;
 use quorate_chain::transaction::SignedTransaction;
 use quorate_consensus::effect::{Effect, Record};
-use quorate_consensus::event::Event;
+use quorate_consensus::event::{Event, Installed};
 use quorate_consensus::raft::{Core, Standing};
-use quorate_consensus::time::{Moment, Now};
+use quorate_consensus::time::{Moment, Now, Span};
 use quorate_wal::Space;
 
 use crate::forward::Forwarder;
@@ -30,6 +32,7 @@ use crate::io::{
 use crate::mempool::{Gone, Load, Mempool, Room};
 use crate::seal::{self, Sealer};
 use crate::setup::Setup;
+use crate::snapshot::Download;
 use crate::store::{Store, StoreReader};
 
 /// What the outside may know of a driver.
@@ -60,6 +63,7 @@ pub struct Driver<S: Store> {
     chain_id: ChainId,
     id: NodeId,
     signer: Arc<dyn Signer>,
+    verifier: Arc<dyn Verifier>,
     core: Core,
     reader: S::Reader,
     mempool: Mempool,
@@ -71,6 +75,12 @@ pub struct Driver<S: Store> {
     space: Space,
     /// The leader that was last told of.
     told: (Term, Option<NodeId>),
+    /// A snapshot on its way.
+    download: Option<Download>,
+    /// A snapshot that stands in the store, while the log begins anew.
+    starting: Option<Installed>,
+    /// How long a piece of a snapshot may take.
+    patience: Span,
     stopping: bool,
     stopped: bool,
 }
@@ -90,6 +100,7 @@ impl<S: Store> Driver<S> {
             chain_id: setup.chain_id,
             id: setup.id,
             signer: Arc::clone(&setup.signer),
+            verifier: Arc::clone(&setup.verifier),
             told: (core.term(), None),
             core,
             reader,
@@ -103,6 +114,9 @@ impl<S: Store> Driver<S> {
             handed: applied,
             checkpointed: applied,
             space,
+            download: None,
+            starting: None,
+            patience: limits.election_timeout,
             stopping: false,
             stopped: false,
         }
@@ -111,7 +125,8 @@ impl<S: Store> Driver<S> {
     /// When it wants a tick, if nothing happens before.
     #[must_use]
     pub fn deadline(&self) -> Moment {
-        let others = [self.sealer.deadline(), self.forwarder.deadline()];
+        let download = self.download.as_ref().and_then(Download::deadline);
+        let others = [self.sealer.deadline(), self.forwarder.deadline(), download];
         others.into_iter().flatten().fold(self.core.deadline(), Moment::min)
     }
 
@@ -144,7 +159,10 @@ impl<S: Store> Driver<S> {
             return;
         }
         match input {
-            Input::Tick => self.step(now, Event::Tick, out),
+            Input::Tick => {
+                self.step(now, Event::Tick, out);
+                self.download_tick(now, out);
+            }
             Input::Received { from, message } => {
                 self.step(now, Event::Received { from, message }, out);
             }
@@ -157,22 +175,22 @@ impl<S: Store> Driver<S> {
             Input::Willing(lead) => self.step(now, Event::Willing(lead), out),
             Input::Read { read } => self.step(now, Event::Read { read }, out),
             Input::Readmit => self.step(now, Event::Readmit, out),
-            Input::Written(Written { ticket, space }) => {
+            Input::Written(Written { ticket, started, space }) => {
                 self.space = space;
                 if let Some(ticket) = ticket {
                     self.step(now, Event::Persisted { ticket }, out);
+                }
+                if let Some(block) = started {
+                    self.started(now, block, out);
                 }
             }
             Input::Applied(applied) => self.applied(now, applied, out),
             Input::Fetched(Fetched { node, found }) => {
                 self.step(now, Event::Fetched { node, found }, out);
             }
-            Input::Installed(installed) => {
-                if let Some(installed) = &installed {
-                    self.begin_anew(installed.anchor.block.height, out);
-                }
-                self.step(now, Event::Installed(installed), out);
-            }
+            Input::Brought { from, piece } => self.brought(now, from, piece, out),
+            Input::Staged(taken) => self.staged(now, taken, out),
+            Input::Installed(good) => self.installed(now, good, out),
             Input::Change { id, change } => self.step(now, Event::Change { id, change }, out),
             Input::Recover(order) => self.step(now, Event::Recover(order), out),
             Input::Shutdown => self.shutdown(out),
@@ -187,18 +205,24 @@ impl<S: Store> Driver<S> {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             for effect in self.core.step(now, event) {
-                self.carry_out(effect, &mut events, out);
+                self.carry_out(now, effect, &mut events, out);
             }
         }
     }
 
-    fn carry_out(&mut self, effect: Effect, events: &mut VecDeque<Event>, out: &mut Vec<Output>) {
+    fn carry_out(
+        &mut self,
+        now: Now,
+        effect: Effect,
+        events: &mut VecDeque<Event>,
+        out: &mut Vec<Output>,
+    ) {
         match effect {
             Effect::Persist { ticket, record } => {
                 if let Record::Branch { above, blocks } = &record {
                     self.branched(above.height, blocks, out);
                 }
-                out.push(Output::Write(JournalJob { ticket, record }));
+                out.push(Output::Write(JournalJob::Record { ticket, record }));
             }
             Effect::Send { to, message } => out.push(Output::Send { to, message }),
             Effect::Sign { statement, roster_hash } => {
@@ -225,11 +249,11 @@ impl<S: Store> Driver<S> {
             }
             Effect::Final(certificate) => out.push(Output::Keep(certificate)),
             Effect::Changed { id, outcome } => out.push(Output::Changed { id, outcome }),
-            Effect::Install { from, snapshot } => out.push(Output::Install { from, snapshot }),
             Effect::Serve { read, height } => out.push(Output::Serve { read, height }),
             Effect::RefuseRead { read, why } => out.push(Output::RefuseRead { read, why }),
             Effect::TransferEnded(end) => out.push(Output::TransferEnded(end)),
             Effect::Convict(conviction) => out.push(Output::Convict(conviction)),
+            Effect::Install { from, snapshot } => self.download(now, from, *snapshot, out),
             Effect::Halt(halt) => self.stop(halt.into(), out),
         }
     }
@@ -376,18 +400,6 @@ impl<S: Store> Driver<S> {
             self.checkpointed = applied.checkpointed;
             let below = Height::new(self.checkpointed.get() + 1);
             out.push(Output::Prune { below });
-        }
-    }
-
-    /// The applied state is that of a snapshot: what was read before counts no more.
-    fn begin_anew(&mut self, applied: Height, out: &mut Vec<Output>) {
-        self.handed = applied;
-        self.checkpointed = applied;
-        for account in self.mempool.begin_anew() {
-            let Some(nonces) = self.read(|reader| reader.nonces(account), out) else { return };
-            let unknown = self.mempool.renew(account, nonces).into_iter();
-            let answer = |submission| Output::Answer { submission, answer: Answer::Unknown };
-            out.extend(unknown.map(answer));
         }
     }
 

@@ -5,6 +5,7 @@ use quorate_chain::state::StateRead;
 use quorate_consensus::event::Fetched as Found;
 
 use crate::io::{FetchJob, Fetched};
+use crate::snapshot;
 use crate::store::StoreReader;
 
 /// Reads blocks from the store. The range ends at a block with a certificate: whoever must cut a suffix
@@ -23,13 +24,20 @@ pub fn fetch<R: StoreReader>(
         let (parent, certificate) = (range.parent, Some(range.certificate));
         return Ok(Fetched { node, found: Found::Blocks { parent, blocks, certificate } });
     }
-    let kept = reader.oldest()?.is_none_or(|oldest| oldest <= from);
-    let found = match reader.standing()? {
-        Some(standing) if kept => {
-            let parent = standing.applied.block;
-            Found::Blocks { parent, blocks: Vec::new(), certificate: None }
-        }
-        Some(_) | None => Found::Pruned { snapshot: None },
+    let Some(standing) = reader.standing()? else {
+        return Ok(Fetched { node, found: Found::Pruned { snapshot: None } });
+    };
+    let applied = standing.applied.block;
+    let kept = match reader.oldest()? {
+        Some(oldest) => from >= oldest,
+        // With a snapshot came no blocks.
+        None => from > applied.height,
+    };
+    let found = if kept {
+        Found::Blocks { parent: applied, blocks: Vec::new(), certificate: None }
+    } else {
+        let snapshot = snapshot::newest(reader)?;
+        Found::Pruned { snapshot: snapshot.map(Box::new) }
     };
     Ok(Fetched { node, found })
 }

@@ -13,14 +13,18 @@ use quorate_chain::outcome::{Outcome, Status};
 use quorate_chain::recovery::SignedRecovery;
 use quorate_chain::roster::{Lead, SignedRosterChange};
 use quorate_chain::transaction::SignedTransaction;
+use quorate_consensus::ballot::Ballot;
 use quorate_consensus::effect::{Halt, Record, Ticket};
-use quorate_consensus::event::{ChangeId, Fetched as Found, Installed};
+use quorate_consensus::event::{ChangeId, Fetched as Found};
 use quorate_consensus::handover::TransferEnd;
 use quorate_consensus::log::Anchor;
 use quorate_consensus::membership::Refusal as ChangeRefusal;
-use quorate_consensus::message::{Message, Snapshot};
+use quorate_consensus::message::Message;
 use quorate_consensus::reads::{ReadId, Unread};
 use quorate_wal::Space;
+
+use crate::snapshot::{Ask, Piece};
+use crate::store::{Entries, Standing};
 
 /// The caller's number for one submission of a transaction. Each is answered exactly once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +32,6 @@ pub struct Submission(pub u64);
 
 /// Everything that can happen to a driver.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "inputs are handed over once")]
 pub enum Input {
     /// Time has passed.
     Tick,
@@ -87,8 +90,17 @@ pub enum Input {
     Applied(Applied),
     /// Blocks have been read for another node.
     Fetched(Fetched),
-    /// A snapshot has been installed, or could not be.
-    Installed(Option<Box<Installed>>),
+    /// Another node has answered an [`Output::Ask`].
+    Brought {
+        /// The node.
+        from: NodeId,
+        /// What it has.
+        piece: Piece,
+    },
+    /// Entries of a snapshot have been staged; not so if the store takes no snapshots.
+    Staged(bool),
+    /// The snapshot that was staged has been installed, or it was not what it claimed to be.
+    Installed(bool),
     /// The node is about to stop: whoever still waits is told that the outcome is unknown.
     Shutdown,
 }
@@ -127,13 +139,18 @@ pub enum Output {
     /// Give the applier a certificate that more have signed than were needed to commit. It has no
     /// completion.
     Keep(Checked<Certificate>),
-    /// Get a snapshot from another node, verify and install it; then [`Input::Installed`].
-    Install {
+    /// Ask another node for a piece of a snapshot ([`crate::snapshot::piece`] answers); then
+    /// [`Input::Brought`]. Question or answer may be lost: it is asked again.
+    Ask {
         /// The node.
-        from: NodeId,
-        /// What it offers.
-        snapshot: Box<Snapshot>,
+        to: NodeId,
+        /// What.
+        ask: Ask,
     },
+    /// Give the applier entries of a snapshot to stage; then [`Input::Staged`].
+    Stage(StageJob),
+    /// Let the applier install what was staged; then [`Input::Installed`].
+    Install(Box<InstallJob>),
     /// Answer a roster change.
     Changed {
         /// The caller's name for it.
@@ -241,20 +258,49 @@ pub enum Dropped {
 
 /// A record for the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JournalJob {
-    /// The record's place in the order of all records.
-    pub ticket: Ticket,
-    /// The record.
-    pub record: Record,
+pub enum JournalJob {
+    /// A record of the core.
+    Record {
+        /// The record's place in the order of all records.
+        ticket: Ticket,
+        /// The record.
+        record: Record,
+    },
+    /// The log begins anew above a block that came with a snapshot.
+    Start {
+        /// The block.
+        block: BlockRef,
+        /// The ballot from now on, if it is another one.
+        ballot: Option<Ballot>,
+    },
 }
 
 /// The journal has written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// The last record that is durable; `None` if nothing but the room has changed.
+    /// The last record that is durable; `None` if there is none yet.
     pub ticket: Option<Ticket>,
-    /// How much room is left.
+    /// Where the log was begun anew last, durably so.
+    pub started: Option<BlockRef>,
+    /// How much room is left. Without any, what could not be written waits: then
+    /// [`Journal::write`](crate::journal::Journal::write) wants to be called again, with nothing new.
     pub space: Space,
+}
+
+/// Entries of a snapshot to stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageJob {
+    /// The entries.
+    pub entries: Entries,
+    /// Whether they take the place of all that was staged before.
+    pub first: bool,
+}
+
+/// A snapshot to install: its entries have been staged.
+#[derive(Clone, Debug)]
+pub struct InstallJob {
+    /// Where the store stands then.
+    pub standing: Standing,
 }
 
 /// Blocks to apply.

@@ -11,21 +11,28 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use quorate_chain::codec::Encode;
-use quorate_chain::ids::Height;
+use quorate_chain::ids::{BlockRef, Height};
 use quorate_consensus::effect::{Record, Ticket};
 use quorate_wal::{Disk, Entry, Error, Options, Space, Tag, Wal};
 
 use crate::io::{JournalJob, Written};
-use crate::record::{self, BRANCH, Life};
+use crate::record::{self, BRANCH, Life, START};
 
 /// A record on its way into the log.
 #[derive(Clone, Debug)]
 struct Piece {
-    /// The tag of a record; the preamble has none.
-    tag: Option<Tag>,
+    /// Kind and tag of a record; the preamble has none.
+    head: Option<(u8, Tag)>,
     payload: Bytes,
-    /// The job that is done with it.
-    ends: Option<Ticket>,
+    /// What is done with it.
+    ends: Option<Done>,
+}
+
+/// A job that is done.
+#[derive(Clone, Copy, Debug)]
+enum Done {
+    Record(Ticket),
+    Start(BlockRef),
 }
 
 /// The owner of the log.
@@ -35,22 +42,33 @@ pub struct Journal<D> {
     life: Life,
     max_record: usize,
     waiting: VecDeque<Piece>,
-    /// The last job in the staged group.
-    staged: Option<Ticket>,
-    /// The last job that is durable.
+    /// What will be done with the staged group.
+    staged: Vec<Done>,
+    /// The last record that is durable.
     done: Option<Ticket>,
+    /// Where the log was begun anew last.
+    started: Option<BlockRef>,
 }
 
 impl<D: Disk> Journal<D> {
     pub(crate) fn new(wal: Wal<D>, life: Life, options: &Options) -> Self {
-        let max_record = options.max_record;
-        Self { wal, life, max_record, waiting: VecDeque::new(), staged: None, done: None }
+        Self {
+            wal,
+            life,
+            max_record: options.max_record,
+            waiting: VecDeque::new(),
+            staged: Vec::new(),
+            done: None,
+            started: None,
+        }
     }
 
-    /// Writes down that a life begins.
-    pub(crate) fn begin(&mut self) -> Result<(), Error> {
-        let payload = self.life.to_bytes();
-        self.waiting.push_back(Piece { tag: None, payload, ends: None });
+    /// Writes down that a life begins, and where, if the log still has to begin anew.
+    pub(crate) fn begin(&mut self, start: Option<BlockRef>) -> Result<(), Error> {
+        self.stage_life();
+        if let Some(block) = start {
+            self.stage_start(block);
+        }
         self.write_waiting()
     }
 
@@ -59,32 +77,55 @@ impl<D: Disk> Journal<D> {
     /// # Errors
     /// If the disk failed: then the node must stop.
     pub fn write(&mut self, jobs: impl IntoIterator<Item = JournalJob>) -> Result<Written, Error> {
-        for JournalJob { ticket, record } in jobs {
-            self.stage(ticket, record);
+        for job in jobs {
+            self.stage(job);
         }
         let written = self.write_waiting();
         match written {
             Ok(()) | Err(Error::NoSpace { .. }) => {}
             Err(error) => return Err(error),
         }
-        Ok(Written { ticket: self.done, space: self.space() })
+        Ok(Written { ticket: self.done, started: self.started, space: self.space() })
     }
 
-    fn stage(&mut self, ticket: Ticket, record: Record) {
-        match record {
-            Record::Ballot(ballot) => {
+    fn stage(&mut self, job: JournalJob) {
+        match job {
+            JournalJob::Record { ticket, record: Record::Ballot(ballot) } => {
                 self.life.ballot = ballot;
-                let payload = self.life.to_bytes();
-                self.waiting.push_back(Piece { tag: None, payload, ends: Some(ticket) });
+                self.stage_life();
+                self.ends_with(Done::Record(ticket));
             }
-            Record::Branch { above, blocks } => {
+            JournalJob::Record { ticket, record: Record::Branch { above, blocks } } => {
                 let parts = record::parts(above, &blocks, self.max_record);
-                let piece = |(tag, payload)| Piece { tag: Some(tag), payload, ends: None };
+                let piece =
+                    |(tag, payload)| Piece { head: Some((BRANCH, tag)), payload, ends: None };
                 self.waiting.extend(parts.into_iter().map(piece));
-                if let Some(last) = self.waiting.back_mut() {
-                    last.ends = Some(ticket);
-                }
+                self.ends_with(Done::Record(ticket));
             }
+            JournalJob::Start { block, ballot } => {
+                if let Some(ballot) = ballot {
+                    self.life.ballot = ballot;
+                    self.stage_life();
+                }
+                self.stage_start(block);
+            }
+        }
+    }
+
+    fn stage_life(&mut self) {
+        let payload = self.life.to_bytes();
+        self.waiting.push_back(Piece { head: None, payload, ends: None });
+    }
+
+    fn stage_start(&mut self, block: BlockRef) {
+        let head = Some((START, record::tag(block)));
+        let ends = Some(Done::Start(block));
+        self.waiting.push_back(Piece { head, payload: block.to_bytes(), ends });
+    }
+
+    fn ends_with(&mut self, done: Done) {
+        if let Some(last) = self.waiting.back_mut() {
+            last.ends = Some(done);
         }
     }
 
@@ -95,12 +136,12 @@ impl<D: Disk> Journal<D> {
             }
             let Some(piece) = self.waiting.front() else { break };
             let payload = &piece.payload[..];
-            let entry = match piece.tag {
-                Some(tag) => Entry::Record { kind: BRANCH, tag, payload },
+            let entry = match piece.head {
+                Some((kind, tag)) => Entry::Record { kind, tag, payload },
                 None => Entry::Preamble(payload),
             };
             self.wal.push(entry)?;
-            self.staged = piece.ends.or(self.staged);
+            self.staged.extend(piece.ends);
             self.waiting.pop_front();
         }
         self.commit()
@@ -108,14 +149,19 @@ impl<D: Disk> Journal<D> {
 
     fn commit(&mut self) -> Result<(), Error> {
         self.wal.commit()?;
-        self.done = self.staged.or(self.done);
+        for done in self.staged.drain(..) {
+            match done {
+                Done::Record(ticket) => self.done = Some(ticket),
+                Done::Start(block) => self.started = Some(block),
+            }
+        }
         Ok(())
     }
 
     /// Whether something waits for room on the disk.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty() || self.staged > self.done
+        !self.waiting.is_empty() || !self.staged.is_empty()
     }
 
     /// Lets go of what is below a height. Returns how many segments are gone.

@@ -36,6 +36,7 @@ mod replay;
 pub mod restore;
 mod seal;
 pub mod setup;
+pub mod snapshot;
 pub mod store;
 
 pub use mempool::Load;

@@ -30,7 +30,7 @@ use quorate_wal::{Disk, Entry, Rebuild, Report, salvage};
 
 use crate::record::{self, BRANCH, Life, START};
 use crate::replay::Replay;
-use crate::restore::{Kept, OpenError, identity, options, store_failed};
+use crate::restore::{Kept, OpenError, floor, identity, options, store_failed};
 use crate::setup::Setup;
 use crate::store::{Standing, StoreReader};
 
@@ -59,7 +59,7 @@ where
     let applied = standing.applied.block;
     let mut replay = Replay::new(applied);
     let identity = identity(setup);
-    let floor = record::tag(applied);
+    let floor = floor(standing);
     let (report, preamble) = salvage(&mut disk, &identity, floor, |record| replay.visit(&record))?;
     // A preamble that does not decode is as good as lost.
     let life = preamble.and_then(|bytes| Life::from_bytes(&bytes.into()).ok());
@@ -93,7 +93,7 @@ where
     let wal = rebuild.finish()?;
     let saved = blocks.len();
     let repaired = report.map(|report| Repaired { report, saved, forgotten: !whole });
-    Ok(Kept { wal, life, blocks, torn: None, repaired })
+    Ok(Kept { wal, life, blocks, torn: None, repaired, start: None })
 }
 
 fn term(block: &quorate_chain::block::Block) -> Term {
@@ -106,6 +106,9 @@ where
     <R as StateRead>::Error: std::error::Error + Send + Sync + 'static,
 {
     let anchor = &standing.applied;
+    if let Some(replaced) = &standing.replaced {
+        return Ok(replaced.proof.clone());
+    }
     if let Some(certificate) = &standing.certificate
         && certificate.roster_hash() == anchor.roster.hash()
     {

@@ -52,6 +52,8 @@ pub(crate) struct Replay {
     /// The parts of a branch whose last part has not come yet.
     parts: Vec<Part>,
     wrong: Option<ReplayError>,
+    /// Where the log begins anew, if it says so.
+    started: Option<BlockRef>,
     /// The newest preamble that is a record.
     preamble: Lsn,
     /// The newest record that says how the chain ends, whatever stood before it.
@@ -65,6 +67,7 @@ impl Replay {
             chain: BTreeMap::new(),
             parts: Vec::new(),
             wrong: None,
+            started: None,
             preamble: Lsn::ZERO,
             joined: Lsn::ZERO,
         }
@@ -88,7 +91,7 @@ impl Replay {
             }
             Entry::Record { kind: START, payload, .. } => {
                 let block = BlockRef::from_bytes(&Bytes::copy_from_slice(payload));
-                block.map_err(wrong)?;
+                self.started = Some(block.map_err(wrong)?);
                 self.parts.clear();
                 self.chain.clear();
                 self.joined = lsn;
@@ -132,6 +135,11 @@ impl Replay {
         if joins {
             self.joined = lsn;
         }
+    }
+
+    /// Whether the log begins anew at this block.
+    pub(crate) fn is_started_at(&self, block: BlockRef) -> bool {
+        self.started == Some(block)
     }
 
     /// The blocks above the applied tip, of a log that is whole.

@@ -19,17 +19,17 @@ use quorate_chain::codec::{Decode, DecodeError};
 use quorate_chain::commitment;
 use quorate_chain::commitment::Commitment;
 use quorate_chain::genesis::GenesisError;
-use quorate_chain::ids::{Hash, Height, StateRoot, Term, TimeUs};
+use quorate_chain::ids::{BlockRef, Hash, Height, StateRoot, Term, TimeUs};
 use quorate_chain::limits as format;
 use quorate_chain::roster::Roster;
 use quorate_chain::state::StateRead;
-use quorate_chain::state_root::{Leaf, MemoryLeaves, StateTree, StateTreeError};
+use quorate_chain::state_root::{MemoryLeaves, StateTree, StateTreeError};
 use quorate_consensus::ballot::Ballot;
 use quorate_consensus::config::{Boot, Config, Incarnation};
 use quorate_consensus::log::{Anchor, LEFT};
 use quorate_consensus::raft::{Core, RestoreError, Restored};
 use quorate_consensus::time::Now;
-use quorate_wal::{Disk, Options, TornTail, Wal};
+use quorate_wal::{Disk, Options, Tag, TornTail, Wal};
 
 use crate::apply::Applier;
 use crate::driver::Driver;
@@ -39,15 +39,12 @@ use crate::record::{self, Life};
 use crate::repair::{Repaired, repair};
 use crate::replay::{Replay, ReplayError};
 use crate::setup::{Birth, Setup};
-use crate::store::{Standing, Store, StoreReader};
+use crate::store::{Replaced, Standing, Store, StoreReader, pages};
 
 /// Bytes of a block, and of the record that it stands in, besides its body.
 const BESIDES: usize = 1_024;
 /// Most bytes of a preamble: as many as the log can hold.
 const PREAMBLE: usize = 64 << 10;
-
-/// How many leaves are read at a time when the tree is rebuilt.
-const LEAVES: usize = 1_024;
 
 /// Why a replica cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -144,7 +141,7 @@ pub fn open<D: Disk, S: Store>(
     let standing = restore_store(setup, &mut store)?;
     let commitment = rebuild(&store.reader(), &standing)?;
     let kept = restore_log(setup, disk, &standing, &mut store)?;
-    let Kept { wal, mut life, blocks, torn, repaired } = kept;
+    let Kept { wal, mut life, blocks, torn, repaired, start } = kept;
     life.boot += 1;
     let recovering = life.ballot.recovering;
 
@@ -160,9 +157,9 @@ pub fn open<D: Disk, S: Store>(
     let core = Core::new(config, Arc::clone(&setup.verifier), restored, now)?;
     let (limits, writers) = (&setup.limits, setup.genesis.writers);
     let mut journal = Journal::new(wal, life, &setup.wal);
-    journal.begin()?;
+    journal.begin(start)?;
     let driver = Driver::new(setup, core, store.reader(), journal.space());
-    let applier = Applier::new(store, commitment, standing, writers, limits.checkpoint_every);
+    let applier = Applier::new(store, commitment, standing, writers, limits);
     let found = Found { torn, repaired, recovering };
     Ok(Replica { driver, journal, applier, found })
 }
@@ -188,6 +185,14 @@ pub(crate) struct Kept<D> {
     pub(crate) blocks: Vec<Checked<Block>>,
     pub(crate) torn: Option<TornTail>,
     pub(crate) repaired: Option<Repaired>,
+    /// Where the log still has to begin anew.
+    pub(crate) start: Option<BlockRef>,
+}
+
+/// What the log has reached, if nothing of it is lost.
+pub(crate) fn floor(standing: &Standing) -> Tag {
+    let replaced = standing.replaced.as_ref().map(|replaced| replaced.applied);
+    record::tag(replaced.unwrap_or(standing.applied.block))
 }
 
 fn restore_log<D: Disk, S: Store>(
@@ -203,15 +208,23 @@ fn restore_log<D: Disk, S: Store>(
         source: Arc::new(source),
     })?;
     let mut replay = Replay::new(applied);
-    let (identity, floor) = (identity(setup), record::tag(applied));
+    let (identity, floor) = (identity(setup), floor(standing));
     let opened = Wal::open(disk, &identity, options(setup), floor, |record| replay.visit(&record));
     match opened {
         Ok((wal, found)) => {
-            let blocks = replay.finish()?;
+            let start = standing.replaced.as_ref().filter(|_| !replay.is_started_at(applied));
+            // What the log has is from before the snapshot.
+            let blocks = if start.is_some() { Vec::new() } else { replay.finish()? };
             let kept = found.preamble.map(|bytes| Life::from_bytes(&Bytes::from(bytes)));
             let kept = kept.transpose().map_err(OpenError::Preamble)?;
-            let life = kept.unwrap_or_else(|| begin_life(setup, found.records, salt));
-            Ok(Kept { wal, life, blocks, torn: found.torn, repaired: None })
+            let mut life = kept.unwrap_or_else(|| begin_life(setup, found.records, salt));
+            if let Some(Replaced { proof, .. }) =
+                start.filter(|it| it.proof.term() > life.ballot.term)
+            {
+                life.ballot = life.ballot.raised(proof.clone());
+            }
+            let start = start.map(|_| applied);
+            Ok(Kept { wal, life, blocks, torn: found.torn, repaired: None, start })
         }
         Err(refused) if matches!(refused.error, quorate_wal::Error::Corrupt(_)) => {
             // The new log begins at the applied block: the store must never fall behind that.
@@ -285,7 +298,8 @@ fn restore_store<S: Store>(setup: &Setup, store: &mut S) -> Result<Standing, Ope
         roster_since: Height::ZERO,
     };
     let state_root = Commitment::new(tree, Hash::ZERO).root();
-    let standing = Standing { applied, state_root, outcomes: Hash::ZERO, certificate: None };
+    let standing =
+        Standing { applied, state_root, outcomes: Hash::ZERO, certificate: None, replaced: None };
     store.begin(standing.clone(), &changes).map_err(store_failed)?;
     store.checkpoint().map_err(store_failed)?;
     Ok(standing)
@@ -296,19 +310,7 @@ fn rebuild<R: StoreReader>(reader: &R, standing: &Standing) -> Result<Commitment
 where
     <R as StateRead>::Error: std::error::Error + Send + Sync + 'static,
 {
-    let mut page: std::vec::IntoIter<Leaf> = Vec::new().into_iter();
-    let mut after = None;
-    let leaves = std::iter::from_fn(|| {
-        if page.len() == 0 {
-            match reader.leaves_after(after, LEAVES) {
-                Ok(leaves) => page = leaves.into_iter(),
-                Err(error) => return Some(Err(error)),
-            }
-        }
-        let leaf = page.next()?;
-        after = Some(leaf.path);
-        Some(Ok(leaf))
-    });
+    let leaves = pages(|after, limit| reader.leaves_after(after, limit));
     let height = standing.applied.block.height;
     let expected = standing.state_root;
     let tree = StateTree::rebuild(leaves).map_err(|error| match error {

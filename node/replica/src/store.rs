@@ -23,8 +23,9 @@ use quorate_chain::execute::Write;
 use quorate_chain::ids::{BlockHash, BlockRef, Hash, Height, StateRoot, TxId};
 use quorate_chain::outcome::Outcome;
 use quorate_chain::roster::Roster;
-use quorate_chain::state::{Changes, StateRead, Value};
+use quorate_chain::state::{Changes, StateEntry, StateKey, StateRead, Value};
 use quorate_chain::state_root::{self, Leaf, Leaves};
+use quorate_consensus::judge::Proven;
 use quorate_consensus::log::Anchor;
 
 pub use memory::{MemoryError, MemoryReader, MemoryStore};
@@ -40,7 +41,28 @@ pub struct Standing {
     pub outcomes: Hash,
     /// The newest commit certificate, for the applied tip or a descendant.
     pub certificate: Option<Checked<Certificate>>,
+    /// What the applied tip took the place of, if it came with a snapshot and nothing was applied since.
+    pub replaced: Option<Replaced>,
 }
+
+/// What a snapshot took the place of. Until the log has been begun anew it is only as long as this says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    /// The applied tip before.
+    pub applied: BlockRef,
+    /// The certificate that came with the snapshot, with its roster: a ballot may rest on it.
+    pub proof: Proven,
+}
+
+/// What a store takes over with a snapshot, besides the entries that were staged.
+#[derive(Clone, Debug)]
+pub struct Install {
+    /// Where the store stands then.
+    pub standing: Standing,
+}
+
+/// Entries of a state, ascending by path.
+pub type Entries = Vec<(StateKey, StateEntry)>;
 
 /// A block that was applied, and what came of it.
 #[derive(Clone, Debug)]
@@ -176,6 +198,32 @@ pub trait StoreReader:
         before: Option<(Height, u32, u8)>,
         limit: usize,
     ) -> Result<Vec<Version>, <Self as StateRead>::Error>;
+
+    /// Where the store stood when its state was frozen, newest first. A store that cannot freeze has
+    /// none.
+    fn frozen(&self) -> Result<Vec<Standing>, <Self as StateRead>::Error> {
+        Ok(Vec::new())
+    }
+
+    /// The entries of the state that was frozen at a height, ascending by path from above one on: at
+    /// least one, about so many bytes. `None` if no such state is kept.
+    fn frozen_entries(
+        &self,
+        _height: Height,
+        _after: Option<Hash>,
+        _bytes: usize,
+    ) -> Result<Option<Entries>, <Self as StateRead>::Error> {
+        Ok(None)
+    }
+
+    /// The leaves of the entries that were staged, like [`StoreReader::leaves_after`].
+    fn staged_leaves(
+        &self,
+        _after: Option<Hash>,
+        _limit: usize,
+    ) -> Result<Vec<Leaf>, <Self as StateRead>::Error> {
+        Ok(Vec::new())
+    }
 }
 
 /// The writer of a store.
@@ -202,4 +250,44 @@ pub trait Store {
 
     /// Makes all that was taken over survive a power cut.
     fn checkpoint(&mut self) -> Result<(), Self::Error>;
+
+    /// Keeps the state as it is now for others, and of those kept before the newest one. Returns whether
+    /// this store can.
+    fn freeze(&mut self) -> Result<bool, Self::Error> {
+        Ok(false)
+    }
+
+    /// Stages entries of a state that somebody sends; the first ones take the place of all that were
+    /// staged before. They are not part of the state. Returns whether this store can.
+    fn stage(&mut self, _entries: Entries, _first: bool) -> Result<bool, Self::Error> {
+        Ok(false)
+    }
+
+    /// Makes what was staged the state, in one transaction: blocks, outcomes, history and rosters of before
+    /// are gone. Returns whether this store can.
+    fn install(&mut self, _install: Install) -> Result<bool, Self::Error> {
+        Ok(false)
+    }
+}
+
+/// How many leaves are read at a time.
+const PAGE: usize = 1_024;
+
+/// All leaves, read page by page.
+pub(crate) fn pages<E>(
+    read: impl Fn(Option<Hash>, usize) -> Result<Vec<Leaf>, E>,
+) -> impl Iterator<Item = Result<Leaf, E>> {
+    let mut page: std::vec::IntoIter<Leaf> = Vec::new().into_iter();
+    let mut after = None;
+    std::iter::from_fn(move || {
+        if page.len() == 0 {
+            match read(after, PAGE) {
+                Ok(leaves) => page = leaves.into_iter(),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        let leaf = page.next()?;
+        after = Some(leaf.path);
+        Some(Ok(leaf))
+    })
 }

@@ -160,5 +160,7 @@ pub(super) fn read(db: &Connection) -> Result<Option<Standing>, StoreError> {
         state_root: StateRoot::new(hash(WHAT, &stored.state_root)?),
         outcomes: Hash::new(hash(WHAT, &stored.outcomes)?),
         certificate,
+        // This store takes no snapshots.
+        replaced: None,
     }))
 }

@@ -3,6 +3,8 @@
 //! It keeps what it takes to undo each batch since the last checkpoint, so that a power cut can be
 //! played: [`MemoryStore::power_cut`].
 
+mod snapshots;
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +18,8 @@ use quorate_chain::roster::Roster;
 use quorate_chain::state::{Changes, Grants, Nonces, StateEntry, StateKey, StateRead, Value};
 use quorate_chain::state_root::{Leaf, Leaves, PathRange};
 
-use super::{Batch, Place, Range, Standing, Store, StoreReader, Version};
+use super::{Batch, Entries, Install, Place, Range, Standing, Store, StoreReader, Version};
+use snapshots::Snapshots;
 
 /// A store in memory never fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,13 +35,19 @@ struct Kept {
     state_root: StateRoot,
 }
 
-/// What one batch has replaced.
+/// What one transaction has replaced.
 #[derive(Clone, Debug)]
-struct Undo {
-    standing: Option<Standing>,
-    entries: Changes,
-    /// The certificate's height, if the batch brought it.
-    certified: Option<Height>,
+#[expect(clippy::large_enum_variant, reason = "nearly all are batches")]
+enum Undo {
+    /// A batch.
+    Batch {
+        standing: Option<Standing>,
+        entries: Changes,
+        /// The certificate's height, if the batch brought it.
+        certified: Option<Height>,
+    },
+    /// A snapshot.
+    Install(Box<Contents>),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -52,6 +61,9 @@ struct Contents {
     history: BTreeMap<Bytes, BTreeMap<Written, (TxId, Option<Bytes>)>>,
     rosters: BTreeMap<Height, Arc<Roster>>,
     certificates: BTreeMap<Height, Certificate>,
+    /// The block right below the oldest one that is kept.
+    base: Option<BlockRef>,
+    snapshots: Snapshots,
     undos: Vec<Undo>,
 }
 
@@ -101,13 +113,22 @@ impl Contents {
             self.certificates.insert(height, certificate).is_none().then_some(height)
         });
         let standing = self.standing.replace(batch.standing);
-        self.undos.push(Undo { standing, entries, certified });
+        self.undos.push(Undo::Batch { standing, entries, certified });
     }
 
     fn undo(&mut self, undo: Undo) {
-        self.standing = undo.standing;
+        let (standing, entries, certified) = match undo {
+            Undo::Batch { standing, entries, certified } => (standing, entries, certified),
+            Undo::Install(before) => {
+                let undos = std::mem::take(&mut self.undos);
+                *self = Self { undos, ..*before };
+                return;
+            }
+        };
+        self.standing = standing;
         let applied = self.applied();
-        self.change(&undo.entries);
+        self.snapshots.cut(applied);
+        self.change(&entries);
         self.rosters.retain(|height, _| *height <= applied);
         self.places.retain(|_, (height, _)| *height <= applied);
         self.heights.retain(|_, height| *height <= applied);
@@ -116,7 +137,7 @@ impl Contents {
             versions.retain(|(height, _, _), _| *height <= applied);
         }
         self.history.retain(|_, versions| !versions.is_empty());
-        if let Some(height) = undo.certified {
+        if let Some(height) = certified {
             self.certificates.remove(&height);
         }
     }
@@ -127,14 +148,8 @@ impl Contents {
 
     fn parent_of(&self, height: Height) -> Option<BlockRef> {
         let below = height.previous()?;
-        match self.blocks.get(&below) {
-            Some(kept) => Some(kept.block.block_ref()),
-            None if below == Height::ZERO => {
-                let first = self.blocks.get(&height)?;
-                Some(first.block.header().chain_id.genesis_ref())
-            }
-            None => None,
-        }
+        let kept = self.blocks.get(&below).map(|kept| kept.block.block_ref());
+        kept.or(self.base.filter(|base| base.height == below))
     }
 
     fn range(&self, from: Height, bytes: usize) -> Option<Range> {
@@ -199,6 +214,20 @@ impl MemoryStore {
         contents.undos.clear();
     }
 
+    /// Forgets the blocks below a height, as a node does that prunes.
+    pub fn prune(&mut self, below: Height) {
+        let mut contents = lock(&self.contents);
+        while let Some(first) = contents.blocks.first_entry() {
+            if *first.key() >= below {
+                break;
+            }
+            let gone = first.remove().block.block_ref();
+            contents.heights.remove(&gone.hash);
+            contents.base = Some(gone);
+        }
+        contents.certificates.retain(|height, _| *height >= below);
+    }
+
     /// A store with the same contents that shares nothing with this one.
     #[must_use]
     pub fn copy(&self) -> Self {
@@ -219,6 +248,7 @@ impl Store for MemoryStore {
         contents.change(changes);
         let height = standing.applied.roster_since;
         contents.rosters.insert(height, Arc::clone(&standing.applied.roster));
+        contents.base = Some(standing.applied.block);
         contents.standing = Some(standing);
         Ok(())
     }
@@ -236,6 +266,21 @@ impl Store for MemoryStore {
     fn checkpoint(&mut self) -> Result<(), MemoryError> {
         lock(&self.contents).undos.clear();
         Ok(())
+    }
+
+    fn freeze(&mut self) -> Result<bool, MemoryError> {
+        lock(&self.contents).freeze();
+        Ok(true)
+    }
+
+    fn stage(&mut self, entries: Entries, first: bool) -> Result<bool, MemoryError> {
+        lock(&self.contents).snapshots.stage(entries, first);
+        Ok(true)
+    }
+
+    fn install(&mut self, install: Install) -> Result<bool, MemoryError> {
+        lock(&self.contents).install(install);
+        Ok(true)
     }
 }
 
@@ -376,5 +421,22 @@ impl StoreReader for MemoryReader {
             value: value.clone(),
         };
         Ok(found.map(version).collect())
+    }
+
+    fn frozen(&self) -> Result<Vec<Standing>, MemoryError> {
+        Ok(lock(&self.contents).snapshots.frozen())
+    }
+
+    fn frozen_entries(
+        &self,
+        height: Height,
+        after: Option<Hash>,
+        bytes: usize,
+    ) -> Result<Option<Entries>, MemoryError> {
+        Ok(lock(&self.contents).snapshots.entries(height, after, bytes))
+    }
+
+    fn staged_leaves(&self, after: Option<Hash>, limit: usize) -> Result<Vec<Leaf>, MemoryError> {
+        Ok(lock(&self.contents).snapshots.leaves(after, limit))
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn genesis() -> Standing {
         roster_since: Height::ZERO,
     };
     let state_root = root(Height::ZERO);
-    Standing { applied, state_root, outcomes: Hash::ZERO, certificate: None }
+    Standing { applied, state_root, outcomes: Hash::ZERO, certificate: None, replaced: None }
 }
 
 pub(super) fn certificate(block: BlockRef, signers: u32) -> Checked<Certificate> {
@@ -153,6 +153,7 @@ impl Chain {
             state_root: root(self.tip().height),
             outcomes: Hash::of(&[b"link", &self.tip().height.get().to_be_bytes()]),
             certificate: Some(certificate(self.tip(), 1)),
+            replaced: None,
             applied: anchor,
         };
         let leaves = leaf_changes(&changes);

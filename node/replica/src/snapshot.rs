@@ -1,0 +1,231 @@
+//! Snapshots: a state, and what it takes to believe it.
+//!
+//! A state is frozen after every K-th block. It can be offered once a certified header names it as
+//! executed: whoever gets it computes its root again and compares.
+//!
+//! ```text
+//!            anchor                 names the anchor's state      certified
+//!   …─────────▶■───────────□──────────────▶□──────────────□──────────▶■ ◀── certificate
+//!              └ header, roster, entries   └────── headers of the path ──────┘
+//! ```
+//!
+//! What is checked, before anything takes the place of what is here ([`Head::check`], then the root):
+//!
+//! 1. the certificate is the one that was offered, by the roster that was offered, and that roster is
+//!    one that this node knows: in force at its own applied block, a half of it, or the joint one of
+//!    which it knows a half;
+//! 2. the headers of the path lead from the anchor to the certified block, by parent hash;
+//! 3. one of them names the anchor's height as executed: its state root is the one that counts;
+//! 4. the roster brought is the one that the anchor's header names, and has the anchor's proposer, whose
+//!    signature is on that header;
+//! 5. the entries, ascending by path, make that state root together with the link of the outcomes.
+//!
+//! From the first height of the roster on, certificates by it count for leaving it; the source says where
+//! that is, and it is believed as far as it is not above the anchor: certificates have to be by that
+//! roster anyway, and for an ancestor.
+//!
+//! **Getting it.** One piece is asked for at a time and staged before the next; a piece that does not
+//! come is asked for again, and a source that does not bring it, or brings something else, is given up.
+//! So no more than a piece is ever held.
+//!
+//! **Installing.** The store takes it over in one transaction and is made safe against a power cut; then
+//! the log begins anew above the anchor, with the ballot that the certificate leads to if it is of a
+//! higher term. Between the two the store knows what the log still reaches ([`Replaced`]), so that a crash
+//! there is not taken for damage.
+//!
+//! Left out: following the rosters from a known one to one that is further than a step away
+//! (`quorate_chain::proof::RosterStep` can; nobody keeps the steps yet): such an offer is not taken. A node
+//! that was away for longer than two roster changes *and* the blocks that are kept begins from a backup.
+//!
+//! [`Replaced`]: crate::store::Replaced
+
+mod download;
+mod piece;
+
+use std::sync::Arc;
+
+use quorate_chain::block::{Header, SignedHeader};
+use quorate_chain::certificate::CertificatePath;
+use quorate_chain::crypto::Verifier;
+use quorate_chain::ids::{BlockRef, ChainId, Hash, Height, StateRoot};
+use quorate_chain::limits;
+use quorate_chain::roster::Roster;
+use quorate_chain::state::StateRead;
+use quorate_consensus::log::Anchor;
+use quorate_consensus::message::{Proof, Snapshot};
+
+use crate::store::{Entries, Standing, StoreReader};
+
+pub(crate) use download::{Download, Step};
+
+/// Asks for a piece of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The anchor.
+    pub block: BlockRef,
+    /// What is asked for.
+    pub what: Wanted,
+}
+
+/// The piece that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// What it takes to believe it.
+    Head,
+    /// Entries above a path, or from the first one on.
+    Entries {
+        /// The path of the last entry that is here.
+        after: Option<Hash>,
+    },
+}
+
+/// A piece of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "pieces are handed over once")]
+pub enum Piece {
+    /// What it takes to believe it.
+    Head(Head),
+    /// The next entries, ascending by path; none after the last.
+    Entries(Entries),
+    /// It is not kept any more.
+    Gone,
+}
+
+/// What it takes to believe a snapshot, besides its entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The header of the anchor.
+    pub anchor: SignedHeader,
+    /// The roster in force at the anchor.
+    pub roster: Roster,
+    /// The first height under that roster.
+    pub roster_since: Height,
+    /// The link of the outcomes at the anchor.
+    pub outcomes: Hash,
+    /// The headers above the anchor, and the certificate for the last of them.
+    pub path: CertificatePath,
+}
+
+/// A head that was checked.
+#[derive(Clone, Debug)]
+pub(crate) struct CheckedHead {
+    pub(crate) anchor: Anchor,
+    pub(crate) outcomes: Hash,
+    pub(crate) state_root: StateRoot,
+}
+
+impl Head {
+    /// Checks all but the entries against what was offered; `None` if something is wrong.
+    pub(crate) fn check(
+        &self,
+        offer: &Snapshot,
+        chain_id: ChainId,
+        verifier: &dyn Verifier,
+    ) -> Option<CheckedHead> {
+        let header = &self.anchor.header;
+        let block = header.block_ref();
+        let Proof { certificate, roster } = &offer.proof;
+        if block != offer.block || self.path.certificate != *certificate {
+            return None;
+        }
+        self.path.check(block, chain_id, roster, verifier).ok()?;
+        let names = |above: &&Header| above.executed == block.height;
+        let state_root = self.path.headers.iter().find(names)?.state_root;
+        let since = self.roster_since <= block.height;
+        if self.roster.hash() != header.roster_hash || !since {
+            return None;
+        }
+        let proposer = self.roster.member(header.proposer)?;
+        self.anchor.check(&proposer.key, verifier).ok()?;
+        let anchor = Anchor {
+            block,
+            kind: Some(header.kind),
+            time: header.time,
+            leader: Some((proposer.id, proposer.key.clone())),
+            roster: Arc::new(self.roster.clone()),
+            roster_since: self.roster_since,
+        };
+        Some(CheckedHead { anchor, outcomes: self.outcomes, state_root })
+    }
+}
+
+/// Whether certificates by this roster are to be believed by a node whose applied block is under another.
+pub(crate) fn is_known(roster: &Roster, here: &Roster) -> bool {
+    let half = |of: &Roster, half: &Roster| of.halves().iter().any(|it| it.hash() == half.hash());
+    let shares = || here.halves().iter().any(|ours| half(roster, ours));
+    roster.hash() == here.hash() || half(here, roster) || roster.is_joint() && shares()
+}
+
+/// The newest snapshot that can be offered.
+///
+/// # Errors
+/// If the store cannot be read.
+pub(crate) fn newest<R: StoreReader>(
+    reader: &R,
+) -> Result<Option<Snapshot>, <R as StateRead>::Error> {
+    for standing in reader.frozen()? {
+        if let Some((head, roster)) = head(reader, &standing)? {
+            let certificate = head.path.certificate;
+            let proof = Proof { certificate, roster: (*roster).clone() };
+            return Ok(Some(Snapshot { block: standing.applied.block, proof }));
+        }
+    }
+    Ok(None)
+}
+
+/// What it takes to believe a frozen state, with the roster of its certificate; `None` if no certified
+/// header names it, or not yet.
+fn head<R: StoreReader>(
+    reader: &R,
+    frozen: &Standing,
+) -> Result<Option<(Head, Arc<Roster>)>, <R as StateRead>::Error> {
+    let anchor = &frozen.applied;
+    let Some(signed) = reader.block(anchor.block.height)? else { return Ok(None) };
+    let (mut headers, mut named) = (Vec::new(), false);
+    let mut next = anchor.block.height.next();
+    while let Some(height) = next.filter(|_| headers.len() < limits::PATH) {
+        let Some(block) = reader.block(height)? else { return Ok(None) };
+        named |= block.header().executed == anchor.block.height;
+        headers.push(block.header().clone());
+        let certificate = reader.certificate(height)?;
+        let certificate = certificate.filter(|it| named && it.block() == block.block_ref());
+        if let Some(certificate) = certificate
+            && let Some((_, roster)) = reader.roster(height)?
+            && roster.hash() == certificate.roster_hash()
+        {
+            let path = CertificatePath { headers, certificate };
+            let head = Head {
+                anchor: signed.signed_header().clone(),
+                roster: (*anchor.roster).clone(),
+                roster_since: anchor.roster_since,
+                outcomes: frozen.outcomes,
+                path,
+            };
+            return Ok(Some((head, roster)));
+        }
+        next = height.next();
+    }
+    Ok(None)
+}
+
+/// Reads a piece of a snapshot for another node.
+///
+/// # Errors
+/// If the store cannot be read: then the node must stop.
+pub fn piece<R: StoreReader>(
+    reader: &R,
+    ask: Ask,
+    bytes: usize,
+) -> Result<Piece, <R as StateRead>::Error> {
+    let frozen = reader.frozen()?;
+    let Some(frozen) = frozen.into_iter().find(|it| it.applied.block == ask.block) else {
+        return Ok(Piece::Gone);
+    };
+    Ok(match ask.what {
+        Wanted::Head => head(reader, &frozen)?.map_or(Piece::Gone, |(head, _)| Piece::Head(head)),
+        Wanted::Entries { after } => {
+            let entries = reader.frozen_entries(ask.block.height, after, bytes)?;
+            entries.map_or(Piece::Gone, Piece::Entries)
+        }
+    })
+}

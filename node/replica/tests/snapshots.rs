@@ -1,0 +1,151 @@
+//! A node that was away for longer than blocks are kept gets a snapshot, and nothing but the right one.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+
+use common::{Carried, Group, limits, update};
+use quorate_consensus::time::Span;
+use quorate_replica::io::Answer;
+use quorate_replica::setup::Limits;
+use quorate_replica::snapshot::Piece;
+use quorate_replica::store::{Store, StoreReader};
+use quorate_wal::{Step, Verdict};
+
+/// A group whose node 2 was away while the others went on and forgot old blocks.
+fn behind() -> Group {
+    let mut group = Group::with(3, Limits { snapshot_every: 5, checkpoint_every: 4, ..limits() });
+    let leader = group.elect();
+    if leader == 2 {
+        // Another one leads.
+        group.kill(2);
+        group.run_until("another leads", |group| group.leader().is_some());
+        group.start(2).unwrap();
+        group.run(Span::millis(500));
+    }
+    for nonce in 0..3 {
+        group.submit(0, update(group.chain_id, 0, nonce));
+        group.settle();
+    }
+    group.run(Span::millis(500));
+    group.kill(2);
+    for nonce in 3..40 {
+        group.submit(0, update(group.chain_id, u8::try_from(nonce % 7).unwrap(), nonce));
+        group.settle();
+    }
+    group.run(Span::millis(1_000));
+    for id in 0..2 {
+        let frozen = group.node(id).store.reader().frozen().unwrap();
+        assert_eq!(frozen.len(), 2, "two states are kept");
+        let oldest = frozen[1].applied.block.height;
+        group.node_mut(id).store.prune(oldest);
+    }
+    group
+}
+
+fn catch_up(group: &mut Group) {
+    let top = group.applied(0);
+    group.run_until("node 2 has caught up", |group| group.applied(2) >= top);
+    let submission = group.submit(2, update(group.chain_id, 9, 0));
+    group.run(Span::millis(2_000));
+    assert!(matches!(group.answers.get(&submission), Some(Answer::Placed(_))));
+    group.assert_equal();
+    let leaves = |id| group.node(id).store.reader().leaves_after(None, 1_000).unwrap();
+    assert_eq!(leaves(2), leaves(0));
+    // It can do without the others, from its log and its store, also after a power cut.
+    group.power_cut(2, |_| false);
+    group.start(2).unwrap();
+    assert!(group.replica(2).found.repaired.is_none());
+    group.run(Span::millis(3_000));
+    group.assert_equal();
+}
+
+#[test]
+fn a_node_that_was_away_for_long_goes_on_from_a_snapshot() {
+    let mut group = behind();
+    group.start(2).unwrap();
+    catch_up(&mut group);
+    assert_eq!(group.installs, [(2, true)]);
+}
+
+#[test]
+fn a_snapshot_that_lacks_an_entry_is_refused_and_another_source_is_asked() {
+    let mut group = behind();
+    group.start(2).unwrap();
+    let mut taken_out = false;
+    for _ in 0..20_000 {
+        if !group.installs.is_empty() {
+            break;
+        }
+        for (_, to, carried) in &mut group.wire {
+            if let (2, Carried::Piece(Piece::Entries(entries))) = (*to, carried)
+                && !taken_out
+                && entries.len() > 1
+            {
+                entries.remove(0);
+                taken_out = true;
+            }
+        }
+        group.turn();
+    }
+    assert_eq!(group.installs, [(2, false)]);
+    catch_up(&mut group);
+    assert_eq!(group.installs, [(2, false), (2, true)]);
+}
+
+#[test]
+fn pieces_that_are_lost_are_asked_for_again() {
+    let mut lost = 0;
+    let mut group = behind();
+    group.start(2).unwrap();
+    for _ in 0..20_000 {
+        if group.installs == [(2, true)] {
+            break;
+        }
+        let piece = |carried: &Carried| matches!(carried, Carried::Piece(_));
+        if group.wire.front().is_some_and(|(_, _, carried)| piece(carried)) {
+            lost += 1;
+            if lost % 2 == 1 {
+                group.wire.pop_front();
+                continue;
+            }
+        }
+        group.turn();
+    }
+    assert!(lost > 3, "{lost} pieces");
+    catch_up(&mut group);
+}
+
+#[test]
+fn a_power_cut_while_a_snapshot_is_installed_is_no_damage() {
+    let all = {
+        let mut group = behind();
+        let before = group.node(2).disk.lock().unwrap().operations();
+        group.start(2).unwrap();
+        catch_up(&mut group);
+        group.node(2).disk.lock().unwrap().operations() - before
+    };
+    for operation in 0..all.min(80) {
+        for batches in [0, usize::MAX] {
+            let mut group = behind();
+            let at = group.node(2).disk.lock().unwrap().operations() + operation;
+            group.node(2).disk.lock().unwrap().set_hook(Some(Arc::new(Mutex::new(
+                move |step: &Step<'_>| {
+                    if step.index >= at { Verdict::Crash } else { Verdict::Proceed }
+                },
+            ))));
+            let _ = group.start(2);
+            group.run(Span::millis(1_000));
+            group.kill(2);
+            let node = group.node_mut(2);
+            node.disk.lock().unwrap().set_hook(None);
+            node.disk.lock().unwrap().crash(|_| false);
+            let at_risk = node.store.at_risk();
+            node.store.power_cut(batches.min(at_risk));
+            group.start(2).unwrap();
+            assert!(group.replica(2).found.repaired.is_none(), "after {operation} operations");
+            catch_up(&mut group);
+        }
+    }
+}
