@@ -99,6 +99,7 @@ impl Chain {
             state_root: StateRoot::ZERO,
             outcomes: Hash::ZERO,
             certificate: None,
+            replaced: None,
         };
         let sender = |number| SecretKey::from_seed(&arbitrary(number)).account_key();
         let senders = (0..SENDERS).map(sender).collect();

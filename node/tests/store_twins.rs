@@ -71,7 +71,7 @@ fn setup() -> Setup {
         signer: Arc::new(secret(1)),
         verifier: Arc::new(Ed25519),
         birth: Birth::Fresh(Incarnation(7)),
-        lead: Lead::Yes,
+        lead: None,
         limits: Limits::default(),
         wal: Options { segment: 256 << 10, ..Options::default() },
         seed: 3,
