@@ -3,14 +3,12 @@
 //! A tip never falls in rank. What is held is cut only for a range that ends in a block of the current
 //! term sent by its leader, in a block of higher rank that was pulled, or in a certified one. A block of
 //! the current term is never exchanged for another of the same term: then the leader has sealed twice,
-//! and is not listened to any more. So it is with a leader whose calendar is far ahead: a block with such
-//! a time, once on the disks of a quorum, would be acked by nobody and built upon by everybody. It is
-//! taken only when it is certified.
+//! and is not listened to any more. Nor is one that seals what must not be built upon (`soundness`).
 
 use quorate_chain::block::Block;
 use quorate_chain::certificate::{Certificate, CertificateKind};
 use quorate_chain::checked::Checked;
-use quorate_chain::ids::{BlockRef, Height, NodeId, TimeUs};
+use quorate_chain::ids::{BlockRef, Height, NodeId};
 
 use crate::effect::{Effect, Halt, Record};
 use crate::event::Fetched;
@@ -19,10 +17,8 @@ use crate::log::{Anchor, Entry, Unfit};
 use crate::message::Message;
 use crate::raft::Core;
 use crate::role::Role;
+use crate::soundness::Fault;
 use crate::states::Compared;
-
-/// How far ahead of the own calendar the time of a block may be: an hour.
-const CLOCK_AHEAD: u64 = 3_600_000_000;
 
 impl Core {
     /// Learns a commit certificate from whomever it comes. It may also be judged by the rosters of blocks
@@ -115,8 +111,12 @@ impl Core {
             self.learn_commit(certificate, &new);
         }
         let Some(last) = new.last().map(|entry| entry.anchor.block) else { return true };
-        if self.cuts_own_term(parent.block) || self.timely(&parent, &new) < new.len() {
+        let fault = self.first_fault(&parent, &new).map(|(_, fault)| fault);
+        if self.cuts_own_term(parent.block) || fault == Some(Fault::Wrong) {
             self.ignore_leader();
+            return false;
+        }
+        if fault == Some(Fault::Uncovered) {
             return false;
         }
         let extends = self.log.tip().block == parent.block;
@@ -126,32 +126,6 @@ impl Core {
         }
         self.adopt(parent.block, new);
         true
-    }
-
-    fn ignore_leader(&mut self) {
-        if let Role::Follower(follower) = &mut self.role {
-            follower.ignoring = true;
-        }
-    }
-
-    /// How many of these blocks come before the first one whose time is too far ahead to take it
-    /// uncertified.
-    fn timely(&self, parent: &Anchor, new: &[Entry]) -> usize {
-        let certified = self.certified_part(new);
-        let mut below = new[..certified].last().map_or(parent.time, |entry| entry.anchor.time);
-        for (at, entry) in new.iter().enumerate().skip(certified) {
-            let time = std::mem::replace(&mut below, entry.anchor.time);
-            if self.is_ahead(entry.anchor.time, time) {
-                return at;
-            }
-        }
-        new.len()
-    }
-
-    /// Whether a time is too far ahead of the own calendar, and the parent's is not as far.
-    pub(crate) fn is_ahead(&self, time: TimeUs, parent: TimeUs) -> bool {
-        let latest = TimeUs::new(self.now.time.get().saturating_add(CLOCK_AHEAD));
-        time > latest && time > parent
     }
 
     /// Whether a block of the own term stands above this one.
@@ -174,7 +148,7 @@ impl Core {
     }
 
     /// How many of these blocks are known to be certified, each by itself or by one above it.
-    fn certified_part(&self, new: &[Entry]) -> usize {
+    pub(crate) fn certified_part(&self, new: &[Entry]) -> usize {
         let among = |block| new.iter().any(|entry| entry.anchor.block == block);
         let highest = self.commits.on_chain(among).map(|certificate| certificate.block());
         let at = new.iter().position(|entry| Some(entry.anchor.block) == highest);
@@ -198,7 +172,9 @@ impl Core {
         if let Some(certificate) = &certificate {
             self.learn_commit(certificate, &new);
         }
-        new.truncate(self.timely(&parent, &new));
+        if let Some((at, _)) = self.first_fault(&parent, &new) {
+            new.truncate(at);
+        }
         let Some(last) = new.last().map(|entry| entry.anchor.block) else { return };
         let higher = last.rank() > self.log.tip().block.rank();
         let twice = last.term == self.ballot.term && self.cuts_own_term(parent.block);

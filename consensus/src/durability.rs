@@ -37,12 +37,20 @@ impl Durability {
         self.last
     }
 
+    /// What stands above a block counts no more, on the disk or not.
+    pub fn cut(&mut self, above: BlockRef) {
+        let ends = self.branches.iter_mut().map(|(_, _, end)| end);
+        for end in ends.chain([&mut self.tip]) {
+            if end.height > above.height {
+                *end = above;
+            }
+        }
+    }
+
     /// Numbers a branch above a block that ends at another.
     pub fn branch(&mut self, above: BlockRef, end: BlockRef) -> Ticket {
         self.last = Ticket(self.last.0 + 1);
-        if self.tip.height > above.height {
-            self.tip = above;
-        }
+        self.cut(above);
         self.branches.push_back((self.last, above, end));
         self.last
     }

@@ -161,15 +161,26 @@ impl Core {
         while let Some(next) = self.acks.asked.next().filter(|next| *next <= last) {
             let Some(entry) = self.log.from(next).next() else { return };
             let (block, header) = (entry.anchor.block, entry.block.header());
+            let (roster_hash, time, executed) = (header.roster_hash, header.time, header.executed);
             let votes = entry.anchor.roster.is_voter(self.config.id);
-            if block.term == self.ballot.term && votes {
+            let compared = self.states.compare(header);
+            let differs = matches!(compared, Compared::Differs { .. });
+            // What does not fit yet holds back everything above: acks are given in order.
+            if block.term == self.ballot.term {
                 let below = self.log.anchor(self.acks.asked).map_or(TimeUs::ZERO, |it| it.time);
-                // What does not fit yet holds back everything above: acks are given in order.
-                let late = self.is_ahead(header.time, below);
-                if late || self.states.compare(header) != Compared::Fits {
+                if differs {
+                    self.ignore_leader();
+                }
+                if compared != Compared::Fits || self.is_ahead(time, below) {
                     return;
                 }
-                let (statement, roster_hash) = (Statement::Ack { block }, header.roster_hash);
+            } else if differs {
+                return self.give_up(next);
+            } else if compared == Compared::Later && executed <= self.log.committed().height {
+                return;
+            }
+            if block.term == self.ballot.term && votes {
+                let statement = Statement::Ack { block };
                 self.acks.signing += 1;
                 self.effects.push(Effect::Sign { statement, roster_hash });
             }

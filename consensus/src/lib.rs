@@ -2,7 +2,8 @@
 //!
 //! [`raft::Core`] takes events ([`event::Event`]) and returns effects ([`effect::Effect`]). The rules
 //! are in the module docs: [`candidate`](raft) for campaigns, `follower` for appends and acks, `leader`
-//! for replication and commit, `adopt` for taking blocks over, [`judge`] for whom to believe.
+//! for replication and commit, `adopt` for taking blocks over, `soundness` for what must not be built
+//! upon, [`judge`] for whom to believe.
 
 mod acks;
 mod adopt;
@@ -10,6 +11,7 @@ mod candidate;
 mod follower;
 mod leader;
 mod snapshots;
+mod soundness;
 
 pub mod amnesia;
 pub mod ballot;

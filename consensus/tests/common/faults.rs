@@ -65,6 +65,11 @@ impl World {
         self.install(id);
     }
 
+    /// Whether records are on their way to a node's disk.
+    pub fn is_writing(&self, id: u32) -> bool {
+        !self.nodes[id as usize].disk.written.is_empty()
+    }
+
     /// One more record becomes durable on a disk that is held.
     pub fn write_one(&mut self, id: u32) {
         assert!(self.write(id), "nothing is on its way to the disk of {id}");

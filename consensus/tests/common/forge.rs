@@ -4,14 +4,14 @@
 use quorate_chain::block::{Block, BlockKind, Body, Draft};
 use quorate_chain::certificate::{Certificate, Signed};
 use quorate_chain::checked::Checked;
-use quorate_chain::ids::{BlockHash, BlockRef, Height, NodeId, StateRoot, Term, TimeUs};
+use quorate_chain::ids::{BlockHash, BlockRef, Height, NodeId, Term, TimeUs};
 use quorate_chain::roster::{Lead, Roster};
 use quorate_chain::statement::Statement;
 use quorate_consensus::config::Incarnation;
 use quorate_consensus::message::{Append, Beat, Lap, Message, Proof, Stored};
 
 use super::World;
-use super::keys::{CHAIN, Key, key, sign};
+use super::keys::{CHAIN, Key, key, sign, state_root};
 
 /// Every lie that [`World::forged`] knows, by its name.
 pub const LIES: [&str; 12] = [
@@ -120,7 +120,7 @@ impl World {
                     lap: Lap(0),
                     beat: Beat(0),
                     parent,
-                    blocks: vec![self.forged_block(liar, parent, term)],
+                    blocks: vec![self.forged_block((liar, victim), parent, term)],
                     certificate: Some(certify(tip)),
                 }))
             }
@@ -145,7 +145,7 @@ impl World {
             "Committed" => Message::Committed(certify(tip)),
             "Pull" => Message::Pull { committed: tip },
             "Pulled" => {
-                let block = self.forged_block(liar, parent, term);
+                let block = self.forged_block((liar, victim), parent, term);
                 let certificate = Some(certify(block.block_ref()));
                 Message::Pulled { parent, blocks: vec![block], certificate }
             }
@@ -154,7 +154,12 @@ impl World {
     }
 
     /// A block that a validator seals without the right to.
-    fn forged_block(&self, liar: u32, parent: BlockRef, term: Term) -> Checked<Block> {
+    fn forged_block(
+        &self,
+        (liar, victim): (u32, u32),
+        parent: BlockRef,
+        term: Term,
+    ) -> Checked<Block> {
         let draft = Draft {
             chain_id: CHAIN,
             roster_hash: self.genesis.roster.hash(),
@@ -163,8 +168,8 @@ impl World {
             term,
             proposer: NodeId::new(liar),
             time: TimeUs::new(self.moment.as_micros()),
-            executed: Height::ZERO,
-            state_root: StateRoot::ZERO,
+            executed: self.nodes[victim as usize].applied,
+            state_root: state_root(self.nodes[victim as usize].applied),
             body: Body { item: None, transactions: Vec::new() },
         };
         Block::seal(draft, &Key(key(liar))).unwrap()

@@ -20,7 +20,11 @@ impl Random {
     }
 
     pub fn node(&mut self, world: &World) -> u32 {
-        u32::try_from(self.below(world.ids().len() as u64)).unwrap()
+        self.node_of(u32::try_from(world.ids().len()).unwrap())
+    }
+
+    pub fn node_of(&mut self, count: u32) -> u32 {
+        u32::try_from(self.below(u64::from(count))).unwrap()
     }
 }
 
