@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use quorate_chain::checked::Checked;
 use quorate_chain::crypto::{Signer, Verifier};
-use quorate_chain::ids::{ChainId, Height, NodeId, Term};
+use quorate_chain::ids::{ChainId, Height, NodeId, Term, TxId};
 use quorate_chain::limits as format;
 use quorate_chain::state::StateRead;
 use quorate_chain::statement::SignedStatement;
@@ -145,6 +145,12 @@ impl<S: Store> Driver<S> {
             mempool: self.mempool.load(),
             space: self.space,
         }
+    }
+
+    /// Whether a transaction is in the mempool, in flight or not.
+    #[must_use]
+    pub fn is_waiting(&self, id: TxId) -> bool {
+        self.mempool.contains(id)
     }
 
     /// The core, to look at.

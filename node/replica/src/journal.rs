@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use quorate_chain::codec::Encode;
 use quorate_chain::ids::{BlockRef, Height};
+use quorate_consensus::config::Incarnation;
 use quorate_consensus::effect::{Record, Ticket};
 use quorate_wal::{Disk, Entry, Error, Options, Space, Tag, Wal};
 
@@ -188,6 +189,12 @@ impl<D: Disk> Journal<D> {
     #[must_use]
     pub fn space(&self) -> Space {
         if self.is_waiting() { Space::Reserve } else { self.wal.space() }
+    }
+
+    /// The name of the log.
+    #[must_use]
+    pub const fn incarnation(&self) -> Incarnation {
+        self.life.incarnation
     }
 
     /// The log, to look at.
