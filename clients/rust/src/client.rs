@@ -390,6 +390,7 @@ fn failed_is_an_error(body: String) -> Result<String, Error> {
         reachable: None,
         needed: None,
         leader_api: None,
+        read_height: None,
     };
     let body = serde_json::to_string(&problem).unwrap_or(body);
     Err(Error::Refused { problem: Box::new(problem), body })

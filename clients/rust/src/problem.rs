@@ -4,7 +4,7 @@
 //! same bytes may be sent again, and what is to be repaired first. A client decides by these and by
 //! the code, never by the words.
 
-use quorate_chain::ids::TxId;
+use quorate_chain::ids::{Height, TxId};
 use serde::{Deserialize, Serialize};
 
 use crate::answer::Outcome;
@@ -163,6 +163,9 @@ pub struct Problem {
     /// Where the leader serves clients, if that would help.
     #[serde(default)]
     pub leader_api: Option<String>,
+    /// The height at which a key was found to have no value; in no other problem.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_height: Option<Height>,
 }
 
 impl Problem {
