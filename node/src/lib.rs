@@ -1,8 +1,17 @@
 //! The Quorate node: threads, network, storage and interfaces around one validator.
 
+pub mod api;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod exit;
 pub mod home;
 pub mod keys;
+mod papers;
+mod start;
 pub mod store;
+mod telemetry;
+#[expect(dead_code, unused_imports, reason = "the network comes next")]
+mod threads;
+
+pub use start::Node;

@@ -1,11 +1,16 @@
 //! `quorate start`: runs a node until it is told to stop.
 
 use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::settings::Settings;
+use crate::Node;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::home::Home;
+use crate::telemetry;
 
 /// Run the node whose home this is, until SIGTERM or SIGINT.
 #[derive(Debug, clap::Args)]
@@ -24,12 +29,37 @@ pub(super) struct Start {
     settings: Settings,
 }
 
+/// Runs a node until it fails or the process is asked to stop.
+async fn run(home: Home, config: Config) -> Result<(), Failure> {
+    let no_signals = |error| Failure::new(Exit::Bug, format!("no signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let node = Node::start(home, config).await?;
+    tokio::select! {
+        failure = node.failed() => {
+            tracing::error!("{failure}");
+            node.kill().await;
+            Err(failure)
+        }
+        _ = terminate.recv() => node.shutdown().await,
+        _ = interrupt.recv() => node.shutdown().await,
+    }
+}
+
 impl Start {
     /// Runs the node.
     pub(super) fn run(self) -> Result<(), Failure> {
         let home = Home::open(&self.home).map_err(|error| error.failure())?;
-        self.config(&home)?;
-        Err(Failure::new(Exit::Bug, "the node is not built yet; see README.md for what works"))
+        let config = self.config(&home)?;
+        telemetry::begin(config.log);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::new(Exit::Bug, format!("no runtime: {error}")))?;
+        let ended = runtime.block_on(run(home, config));
+        // What still hangs in the runtime may not keep the process alive.
+        runtime.shutdown_timeout(Duration::from_millis(500));
+        ended
     }
 
     fn config(&self, home: &Home) -> Result<Config, Failure> {

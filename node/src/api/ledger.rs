@@ -1,0 +1,462 @@
+//! What clients can do, as plain functions: every dialect only translates to them and back.
+//!
+//! **Submitting.** A transaction is checked, taken into the mempool, ordered, applied; the caller says
+//! how far to wait. If the wait ends early nobody knows what became of it, and the caller is told so;
+//! nothing is ever said to have failed that may still be ordered.
+//!
+//! **Reading.** Reads of state come from the store as it is here, or, linearizable, as it is once
+//! everything that was acknowledged before has been applied here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use quorate_chain::block::Block;
+use quorate_chain::ids::{AccountKey, BlockHash, BlockRef, ChainId, Height, NodeId, TxId};
+use quorate_chain::roster::{Lead, QuorumKind};
+use quorate_chain::transaction::SignedTransaction;
+use quorate_client::answer::{self, Outcome, TxStatus};
+use quorate_client::problem::{Code, Problem};
+use quorate_consensus::config::Incarnation;
+use quorate_replica::io::{Answer, Placed};
+use serde::Deserialize;
+use tokio::sync::{oneshot, watch};
+
+use super::answers::{self, BlockInfo, HeaderInfo};
+use super::pace::Pace;
+use super::problem::{dropped, failed, problem, refused, unacceptable};
+use super::reading::{Found, Readers, Reading};
+use crate::exit::{Exit, Failure};
+use crate::threads::{End, Ending, Inbox, Pool, Request, View, Wish, Word};
+
+/// Most headers between a block and the certificate that covers it.
+const PATH: u64 = quorate_chain::limits::PATH as u64;
+
+/// How far a caller waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    /// Until the transaction was taken.
+    Accepted,
+    /// Until it is committed.
+    Committed,
+    /// Until it is applied, and its result known.
+    Applied,
+}
+
+/// How fresh a read must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Consistency {
+    /// It sees all that was acknowledged, anywhere, before it began.
+    Linearizable,
+    /// It sees what is applied here.
+    Local,
+}
+
+/// What does not change while a node runs.
+pub(crate) struct Facts {
+    pub(crate) chain_id: ChainId,
+    pub(crate) chain_name: String,
+    pub(crate) genesis: Bytes,
+    pub(crate) id: NodeId,
+    pub(crate) name: String,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) lead: Lead,
+    pub(crate) api: Option<String>,
+    pub(crate) started_ms: u64,
+    pub(crate) election_timeout: Duration,
+    pub(crate) window_blocks: usize,
+}
+
+/// Whether a node is there.
+#[expect(dead_code, reason = "the network comes next")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Liveness {
+    /// It has been heard lately.
+    Alive,
+    /// It has been silent for a while.
+    Suspect,
+    /// It is gone, or has been silent for long.
+    Dead,
+}
+
+/// What is known of another node by its own word.
+#[derive(Clone, Debug)]
+pub(crate) struct Neighbour {
+    pub(crate) node: NodeId,
+    pub(crate) liveness: Liveness,
+    pub(crate) last_seen: Option<Duration>,
+    pub(crate) committed: Option<Height>,
+    pub(crate) term: Option<quorate_chain::ids::Term>,
+    pub(crate) api: Option<String>,
+}
+
+/// Who else is there.
+pub(crate) trait Neighbourhood: Send + Sync {
+    /// Everybody who has been heard.
+    fn neighbours(&self) -> Vec<Neighbour>;
+}
+
+/// What clients can do.
+pub(crate) struct Ledger {
+    pub(crate) facts: Facts,
+    pub(crate) view: watch::Receiver<View>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) readers: Arc<Readers>,
+    pub(crate) ending: Arc<Ending>,
+    pub(crate) neighbourhood: Arc<dyn Neighbourhood>,
+    pub(crate) pace: Pace,
+    pub(crate) leaving: AtomicBool,
+}
+
+/// An answer, or why there is none.
+pub(crate) type Answered<T> = Result<T, Box<Problem>>;
+
+/// What was waited for, and where it was found.
+struct Stood {
+    transaction: SignedTransaction,
+    placed: Placed,
+}
+
+fn stopping() -> Box<Problem> {
+    problem(Code::Stopping, "the node is about to stop")
+}
+
+impl Ledger {
+    /// Reads the store. A store that cannot be read ends the node.
+    async fn read<T: Send + 'static>(
+        &self,
+        what: impl FnOnce(&dyn Reading) -> Found<T> + Send + 'static,
+    ) -> Answered<T> {
+        match self.readers.read(what).await {
+            Some(Ok(found)) => Ok(found),
+            Some(Err(error)) => {
+                let why = format!("cannot read the store: {error}");
+                self.ending.begin(End::Failed(Failure::new(Exit::Storage, why)));
+                Err(stopping())
+            }
+            None => Err(stopping()),
+        }
+    }
+
+    /// Whether the node has been asked to stop.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// Submits a transaction and waits as far as asked.
+    pub(crate) async fn submit(
+        &self,
+        transaction: SignedTransaction,
+        level: Level,
+        timeout: Duration,
+    ) -> Answered<Outcome> {
+        let deadline = Instant::now() + timeout;
+        let id = transaction.id();
+        self.quorum_in_sight(id, timeout.min(2 * self.facts.election_timeout)).await?;
+        let wish = if level == Level::Accepted { Wish::Accepted } else { Wish::Settled };
+        let word = self.pool.submit(transaction.clone(), wish);
+        match until(deadline, word).await {
+            None => Err(self.unknown(id, "the wait is over")),
+            Some(Err(_)) => Err(self.unknown(id, "the node is about to stop")),
+            Some(Ok(Word::Accepted)) => Ok(answers::unplaced(id, TxStatus::Pending)),
+            Some(Ok(Word::Bad(error))) => Err(unacceptable(id, &error)),
+            Some(Ok(Word::Busy)) => {
+                let mut problem = problem(Code::MempoolFull, "too many requests are waiting");
+                problem.tx = Some(id);
+                Err(problem)
+            }
+            Some(Ok(Word::Answer(Answer::Refused(refusal)))) => Err(refused(id, refusal)),
+            Some(Ok(Word::Answer(Answer::Dropped(why)))) => Err(dropped(id, why)),
+            Some(Ok(Word::Answer(Answer::Unknown))) => {
+                Err(self.unknown(id, "the node stops before it knows"))
+            }
+            Some(Ok(Word::Answer(Answer::Placed(placed)))) => {
+                self.settled(Stood { transaction, placed }, deadline).await
+            }
+        }
+    }
+
+    /// The outcome of a transaction that stands in an applied block.
+    async fn settled(&self, stood: Stood, deadline: Instant) -> Answered<Outcome> {
+        let Stood { transaction, placed } = stood;
+        let Placed { block, index, status, duplicate } = placed;
+        let mut outcome = answers::outcome(&transaction, block, index, status, duplicate);
+        outcome.certificate = self.certificate_soon(block.height, deadline).await?;
+        if outcome.error.is_some() { Err(failed(outcome)) } else { Ok(outcome) }
+    }
+
+    /// Waits for a leader, or for enough voters to elect one. A transaction that is not even taken
+    /// without them has certainly not happened.
+    async fn quorum_in_sight(&self, id: TxId, patience: Duration) -> Answered<()> {
+        let deadline = Instant::now() + patience;
+        let mut view = self.view.clone();
+        loop {
+            let (reachable, needed) = {
+                let view = view.borrow_and_update();
+                if view.status.leader.is_some() {
+                    return Ok(());
+                }
+                (self.reachable(&view), view.roster.current().quorum(QuorumKind::Commit))
+            };
+            if reachable >= needed {
+                return Ok(());
+            }
+            let pause = Duration::from_millis(50).min(patience);
+            let changed = until(Instant::now() + pause, view.changed()).await;
+            if changed.is_none() && Instant::now() >= deadline {
+                let detail = format!("{reachable} voters are reachable, {needed} are needed");
+                let mut problem = problem(Code::NoQuorum, detail);
+                problem.tx = Some(id);
+                problem.reachable = u32::try_from(reachable).ok();
+                problem.needed = u32::try_from(needed).ok();
+                return Err(problem);
+            }
+        }
+    }
+
+    fn unknown(&self, id: TxId, detail: &str) -> Box<Problem> {
+        let view = self.view.borrow();
+        let mut problem = problem(Code::OutcomeUnknown, detail);
+        problem.tx = Some(id);
+        problem.reachable = u32::try_from(self.reachable(&view)).ok();
+        problem.needed = u32::try_from(view.roster.current().quorum(QuorumKind::Commit)).ok();
+        problem.leader_api = view.status.leader.and_then(|leader| self.api_of(&view, leader));
+        problem
+    }
+
+    /// What became of a transaction.
+    pub(crate) async fn transaction(&self, id: TxId) -> Answered<Outcome> {
+        if let Some(outcome) = self.placed(id).await? {
+            return Ok(outcome);
+        }
+        let (reply, waiting) = oneshot::channel();
+        let asked = self.inbox.request(Request::IsWaiting { tx: id, reply });
+        let waits = asked.is_ok() && waiting.await.unwrap_or(false);
+        if waits {
+            return Ok(answers::unplaced(id, TxStatus::Pending));
+        }
+        // It may have been applied between the two questions.
+        let placed = self.placed(id).await?;
+        Ok(placed.unwrap_or_else(|| answers::unplaced(id, TxStatus::Unknown)))
+    }
+
+    async fn placed(&self, id: TxId) -> Answered<Option<Outcome>> {
+        let found = self.read(move |store| {
+            let Some(place) = store.place(id)? else { return Ok(None) };
+            let block = store.block(place.block.height)?;
+            Ok(block.map(|block| (place, block)))
+        });
+        let Some((place, block)) = found.await? else { return Ok(None) };
+        let at = usize::try_from(place.index).unwrap_or(usize::MAX);
+        let Some(transaction) = block.body().transactions.get(at) else { return Ok(None) };
+        let (index, status) = (place.index, place.outcome.status);
+        let mut outcome = answers::outcome(transaction, place.block, index, status, false);
+        outcome.certificate = self.certificate_here(place.block.height).await?;
+        Ok(Some(outcome))
+    }
+
+    /// The certificate that covers an applied height, if all it takes is here.
+    async fn certificate_here(&self, height: Height) -> Answered<Option<answer::Certificate>> {
+        self.read(move |store| {
+            let Some(certificate) = store.certificate(height)? else { return Ok(None) };
+            let end = certificate.block().height;
+            if end.get() - height.get() > PATH {
+                return Ok(None);
+            }
+            let mut path: Vec<Block> = Vec::new();
+            for above in height.get() + 1..=end.get() {
+                let Some(block) = store.block(Height::new(above))? else { return Ok(None) };
+                path.push(block);
+            }
+            let Some(roster) = store.roster(end)? else { return Ok(None) };
+            Ok(Some(answers::certificate(height, &path, &certificate, &roster)))
+        })
+        .await
+    }
+
+    /// The same, with a little patience: the block that the certificate is for may be about to be
+    /// applied.
+    async fn certificate_soon(
+        &self,
+        height: Height,
+        deadline: Instant,
+    ) -> Answered<Option<answer::Certificate>> {
+        let mut view = self.view.clone();
+        loop {
+            view.mark_unchanged();
+            if let Some(certificate) = self.certificate_here(height).await? {
+                return Ok(Some(certificate));
+            }
+            if !matches!(until(deadline, view.changed()).await, Some(Ok(()))) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The certificate that covers a height.
+    pub(crate) async fn certificate(&self, height: Height) -> Answered<answer::Certificate> {
+        if height == Height::ZERO {
+            let detail = "the genesis has no certificate: its hash is the chain id";
+            return Err(problem(Code::ProofUnavailable, detail));
+        }
+        self.block_at(height).await?;
+        let found = self.certificate_here(height).await?;
+        found.ok_or_else(|| {
+            problem(Code::ProofUnavailable, format!("no certificate covers height {height} yet"))
+        })
+    }
+
+    async fn block_at(&self, height: Height) -> Answered<Block> {
+        let found = self.read(move |store| Ok((store.block(height)?, store.oldest()?)));
+        match found.await? {
+            (Some(block), _) => Ok(block),
+            (None, Some(oldest)) if height < oldest && height > Height::ZERO => {
+                let detail = format!("the oldest block here is {oldest}");
+                Err(problem(Code::Pruned, detail))
+            }
+            (None, _) => {
+                let applied = self.view.borrow().status.applied.height;
+                let detail = format!("there is no block {height}; the newest one is {applied}");
+                Err(problem(Code::BlockNotFound, detail))
+            }
+        }
+    }
+
+    /// The block at a height.
+    pub(crate) async fn block(&self, height: Height, is_full: bool) -> Answered<BlockInfo> {
+        let block = self.block_at(height).await?;
+        let found =
+            self.read(move |store| Ok((store.certificate(height)?, store.outcomes(height)?)));
+        let (certificate, outcomes) = found.await?;
+        let certified_by = certificate.map(|certificate| certificate.block());
+        let outcomes = outcomes.unwrap_or_default();
+        let full = |block: &Block| answers::full(block, &outcomes);
+        let txs: &dyn Fn(&Block) -> answers::Txs = if is_full { &full } else { &answers::ids };
+        Ok(answers::block_info(&block, Some(txs), certified_by))
+    }
+
+    /// The height of the block with this hash.
+    pub(crate) async fn height_of(&self, hash: BlockHash) -> Answered<Height> {
+        let found = self.read(move |store| store.height_of(hash)).await?;
+        found.ok_or_else(|| problem(Code::BlockNotFound, format!("there is no block {hash}")))
+    }
+
+    /// The newest block that can be read here.
+    pub(crate) fn latest(&self) -> Height {
+        self.view.borrow().status.applied.height
+    }
+
+    /// Blocks from a height on, without their transactions.
+    pub(crate) async fn blocks(&self, from: Height, limit: usize) -> Answered<Vec<BlockInfo>> {
+        let from = self.kept_from(from).await?;
+        self.read(move |store| {
+            let (mut infos, mut height) = (Vec::new(), Some(from));
+            let mut certificate = None;
+            while let Some(at) = height.filter(|_| infos.len() < limit) {
+                let Some(block) = store.block(at)? else { break };
+                if certificate.is_none_or(|certified: BlockRef| certified.height < at) {
+                    certificate = store.certificate(at)?.map(|certificate| certificate.block());
+                }
+                infos.push(answers::block_info(&block, None, certificate));
+                height = at.next();
+            }
+            Ok(infos)
+        })
+        .await
+    }
+
+    /// Headers from a height on.
+    pub(crate) async fn headers(&self, from: Height, limit: usize) -> Answered<Vec<HeaderInfo>> {
+        let from = self.kept_from(from).await?;
+        self.read(move |store| {
+            let (mut infos, mut height) = (Vec::new(), Some(from));
+            while let Some(at) = height.filter(|_| infos.len() < limit) {
+                let Some(block) = store.block(at)? else { break };
+                infos.push(HeaderInfo::of(block.header()));
+                height = at.next();
+            }
+            Ok(infos)
+        })
+        .await
+    }
+
+    /// Where a list that should begin at a height begins: there, unless that was pruned.
+    async fn kept_from(&self, from: Height) -> Answered<Height> {
+        let oldest = self.read(|store| store.oldest()).await?;
+        match oldest {
+            Some(oldest) if from < oldest && oldest > Height::new(1) => {
+                Err(problem(Code::Pruned, format!("the oldest block here is {oldest}")))
+            }
+            _ => Ok(from.max(Height::new(1))),
+        }
+    }
+
+    /// What a sender needs to know of itself.
+    pub(crate) async fn account(&self, sender: AccountKey) -> Answered<answers::AccountInfo> {
+        let (nonces, grants) = self.read(move |store| store.account(sender)).await?;
+        let view = self.view.borrow();
+        // What is no text is shown with signs in place of what cannot be.
+        let prefixes = grants.0.iter().map(|prefix| String::from_utf8_lossy(prefix).into_owned());
+        Ok(answers::AccountInfo {
+            sender,
+            next_nonce: nonces.next(),
+            window_base: nonces.base(),
+            grants: prefixes.collect(),
+            admin: view.roster.current().admins.keys.contains(&sender),
+        })
+    }
+
+    /// The value of a key.
+    pub(crate) async fn value(
+        &self,
+        key: Bytes,
+        consistency: Consistency,
+        timeout: Duration,
+    ) -> Answered<(answers::Entry, Bytes)> {
+        let level = match consistency {
+            Consistency::Linearizable => {
+                self.fresh(timeout).await?;
+                "linearizable"
+            }
+            Consistency::Local => "local",
+        };
+        let wanted = key.clone();
+        let found = self.read(move |store| {
+            // A batch may be applied between the two: then the height is asked for again.
+            loop {
+                let before = store.standing()?.map(|standing| standing.applied.block.height);
+                let value = store.value(&wanted)?;
+                let after = store.standing()?.map(|standing| standing.applied.block.height);
+                if before == after {
+                    return Ok((value, after.unwrap_or_default()));
+                }
+            }
+        });
+        let (value, read_height) = found.await?;
+        let Some(value) = value else {
+            let detail = format!("the key has no value at height {read_height}");
+            let mut problem = problem(Code::KeyNotFound, detail);
+            problem.read_height = Some(read_height);
+            return Err(problem);
+        };
+        let entry = answers::Entry {
+            key: answer::Key(key),
+            value: answers::base64(&value.bytes),
+            height: value.height,
+            tx: value.tx,
+            read_height,
+            consistency: level,
+            proof: None,
+        };
+        Ok((entry, value.bytes))
+    }
+}
+
+/// Waits for something until it is that late.
+pub(super) async fn until<T>(deadline: Instant, what: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout_at(deadline.into(), what).await.ok()
+}

@@ -1,0 +1,34 @@
+//! What the node offers to clients. The operations are plain functions ([`ledger`]); a dialect only
+//! translates.
+
+mod answers;
+mod http;
+mod ledger;
+mod pace;
+pub mod problem;
+mod reading;
+mod serve;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+pub(crate) use ledger::{Facts, Ledger, Neighbour, Neighbourhood};
+pub(crate) use pace::Pace;
+pub(crate) use reading::Readers;
+pub(crate) use serve::Server;
+
+/// Begins to serve clients.
+///
+/// # Errors
+/// If the listener does not know its address.
+pub(crate) fn serve(
+    ledger: Arc<Ledger>,
+    listener: TcpListener,
+    connections: usize,
+    header_timeout: Duration,
+) -> std::io::Result<Server> {
+    Server::start(listener, http::router(ledger), connections, header_timeout)
+}

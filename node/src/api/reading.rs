@@ -1,0 +1,146 @@
+//! Reading the store for clients: any store behind one type, a few readers at a time.
+
+use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use quorate_chain::block::Block;
+use quorate_chain::certificate::Certificate;
+use quorate_chain::ids::{AccountKey, BlockHash, Height, TxId};
+use quorate_chain::outcome::Outcome;
+use quorate_chain::roster::Roster;
+use quorate_chain::state::{Grants, Nonces, StateRead, Value};
+use quorate_replica::io::Unreadable;
+use quorate_replica::store::{Place, Standing, StoreReader};
+use tokio::sync::Semaphore;
+
+/// How many readers there are at most. Each has a connection to the database.
+const READERS: usize = 8;
+
+/// What was found, or that the store cannot be read.
+pub(crate) type Found<T> = Result<T, Unreadable>;
+
+/// What clients ask of a store.
+pub(crate) trait Reading: Send {
+    /// Another reader of the same store.
+    fn fork(&self) -> Box<dyn Reading>;
+    /// Where the store stands.
+    fn standing(&self) -> Found<Option<Standing>>;
+    /// The block at a height.
+    fn block(&self, height: Height) -> Found<Option<Block>>;
+    /// The height of a block.
+    fn height_of(&self, hash: BlockHash) -> Found<Option<Height>>;
+    /// The lowest height whose block is kept.
+    fn oldest(&self) -> Found<Option<Height>>;
+    /// The lowest certificate at a height or above it.
+    fn certificate(&self, from: Height) -> Found<Option<Certificate>>;
+    /// Where a transaction stands.
+    fn place(&self, tx: TxId) -> Found<Option<Place>>;
+    /// The outcomes of the block at a height.
+    fn outcomes(&self, height: Height) -> Found<Option<Vec<Outcome>>>;
+    /// The roster in force at a height.
+    fn roster(&self, height: Height) -> Found<Option<Arc<Roster>>>;
+    /// The nonces that an account has used, and what it may write.
+    fn account(&self, account: AccountKey) -> Found<(Nonces, Grants)>;
+    /// The value of a key.
+    fn value(&self, key: &Bytes) -> Found<Option<Value>>;
+}
+
+fn unreadable<E: Error + Send + Sync + 'static>(error: E) -> Unreadable {
+    Unreadable(Arc::new(error))
+}
+
+impl<R> Reading for R
+where
+    R: StoreReader + 'static,
+    <R as StateRead>::Error: Error + Send + Sync + 'static,
+{
+    fn fork(&self) -> Box<dyn Reading> {
+        Box::new(self.clone())
+    }
+
+    fn standing(&self) -> Found<Option<Standing>> {
+        StoreReader::standing(self).map_err(unreadable)
+    }
+
+    fn block(&self, height: Height) -> Found<Option<Block>> {
+        StoreReader::block(self, height).map_err(unreadable)
+    }
+
+    fn height_of(&self, hash: BlockHash) -> Found<Option<Height>> {
+        StoreReader::height_of(self, hash).map_err(unreadable)
+    }
+
+    fn oldest(&self) -> Found<Option<Height>> {
+        StoreReader::oldest(self).map_err(unreadable)
+    }
+
+    fn certificate(&self, from: Height) -> Found<Option<Certificate>> {
+        StoreReader::certificate(self, from).map_err(unreadable)
+    }
+
+    fn place(&self, tx: TxId) -> Found<Option<Place>> {
+        StoreReader::place(self, tx).map_err(unreadable)
+    }
+
+    fn outcomes(&self, height: Height) -> Found<Option<Vec<Outcome>>> {
+        StoreReader::outcomes(self, height).map_err(unreadable)
+    }
+
+    fn roster(&self, height: Height) -> Found<Option<Arc<Roster>>> {
+        let found = StoreReader::roster(self, height).map_err(unreadable)?;
+        Ok(found.map(|(_, roster)| roster))
+    }
+
+    fn account(&self, account: AccountKey) -> Found<(Nonces, Grants)> {
+        let nonces = StateRead::nonces(self, account).map_err(unreadable)?;
+        Ok((nonces, StateRead::grants(self, account).map_err(unreadable)?))
+    }
+
+    fn value(&self, key: &Bytes) -> Found<Option<Value>> {
+        StateRead::value(self, key).map_err(unreadable)
+    }
+}
+
+/// Readers that wait for work.
+pub(crate) struct Readers {
+    first: Mutex<Box<dyn Reading>>,
+    idle: Mutex<Vec<Box<dyn Reading>>>,
+    permits: Semaphore,
+}
+
+impl Readers {
+    /// Readers of the store that this one reads.
+    pub(crate) fn new<R>(reader: R) -> Self
+    where
+        R: StoreReader + 'static,
+        <R as StateRead>::Error: Error + Send + Sync + 'static,
+    {
+        let first: Box<dyn Reading> = Box::new(reader);
+        let (first, idle) = (Mutex::new(first), Mutex::default());
+        Self { first, idle, permits: Semaphore::new(READERS) }
+    }
+
+    fn take(&self) -> Box<dyn Reading> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let first = || self.first.lock().unwrap_or_else(PoisonError::into_inner).fork();
+        idle.unwrap_or_else(first)
+    }
+
+    /// Reads, on a thread where waiting for the disk is no harm. `None` if the work was cut short
+    /// because the process ends.
+    pub(crate) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        what: impl FnOnce(&dyn Reading) -> T + Send + 'static,
+    ) -> Option<T> {
+        let _permit = self.permits.acquire().await.ok()?;
+        let readers = Arc::clone(self);
+        let work = move || {
+            let reader = readers.take();
+            let found = what(&*reader);
+            readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+            found
+        };
+        tokio::task::spawn_blocking(work).await.ok()
+    }
+}

@@ -1,0 +1,229 @@
+//! What a node says of itself and of the group.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use quorate_chain::ids::NodeId;
+use quorate_chain::roster::{Member, QuorumKind};
+use quorate_client::problem::{Code, Problem};
+use quorate_consensus::raft::Standing;
+use quorate_consensus::reads::Unread;
+use quorate_replica::io::Input;
+use tokio::sync::oneshot;
+
+use super::answers::{CatchingUp, HeightInfo, Peer, Status};
+use super::ledger::{Answered, Ledger, Liveness, Neighbour, until};
+use super::problem::problem;
+use crate::threads::{Request, View};
+
+/// How soon a read is tried again when nothing has changed.
+const RETRY: Duration = Duration::from_millis(50);
+
+const fn word(liveness: Liveness) -> &'static str {
+    match liveness {
+        Liveness::Alive => "alive",
+        Liveness::Suspect => "suspect",
+        Liveness::Dead => "dead",
+    }
+}
+
+impl Ledger {
+    fn neighbours(&self) -> BTreeMap<NodeId, Neighbour> {
+        let all = self.neighbourhood.neighbours().into_iter();
+        all.map(|neighbour| (neighbour.node, neighbour)).collect()
+    }
+
+    /// How many voters are reachable, this one among them.
+    pub(crate) fn reachable(&self, view: &View) -> usize {
+        let neighbours = self.neighbours();
+        let reachable = |member: &&Member| {
+            let neighbour = neighbours.get(&member.id);
+            member.id == self.facts.id
+                || neighbour.is_some_and(|other| other.liveness == Liveness::Alive)
+        };
+        view.roster.current().voters().filter(reachable).count()
+    }
+
+    /// Where a node serves clients: by its own word, or else by the roster's.
+    pub(crate) fn api_of(&self, view: &View, id: NodeId) -> Option<String> {
+        let own = if id == self.facts.id { self.facts.api.clone() } else { None };
+        let said = own.or_else(|| self.neighbours().remove(&id)?.api);
+        said.or_else(|| view.roster.member(id)?.api.first().cloned())
+    }
+
+    /// `GET /v1/status`.
+    pub(crate) fn status(&self) -> Status {
+        let view = self.view.borrow().clone();
+        let (status, facts) = (&view.status, &self.facts);
+        let current = view.roster.current();
+        let neighbours = self.neighbours();
+        let (reachable, needed) = (self.reachable(&view), current.quorum(QuorumKind::Commit));
+        let voters = current.voters().count();
+        let is_alive =
+            |id: &NodeId| neighbours.get(id).is_some_and(|other| other.liveness == Liveness::Alive);
+        let ids = view.roster.ids();
+        let live_peers = ids.iter().copied().filter(is_alive).collect();
+        let peers = ids.iter().filter(|id| **id != facts.id);
+        let peers = peers.filter_map(|id| Some(peer(view.roster.member(*id)?, neighbours.get(id))));
+        let is_majority = current.quorum(QuorumKind::Finality) <= needed;
+        let committed = status.committed.height;
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            chain_id: facts.chain_id,
+            chain_name: facts.chain_name.clone(),
+            node_id: facts.id,
+            name: facts.name.clone(),
+            mode: "validator",
+            role: match status.standing {
+                _ if !view.roster.is_voter(facts.id) => "learner",
+                Standing::Follower => "follower",
+                Standing::Candidate => "candidate",
+                Standing::Leader => "leader",
+            },
+            incarnation: format!("{:016x}", facts.incarnation.0),
+            term: status.term,
+            leader: status.leader,
+            leader_api: status.leader.and_then(|leader| self.api_of(&view, leader)),
+            height: committed,
+            committed,
+            applied: status.applied.height,
+            is_final: is_majority.then_some(committed),
+            tip: status.tip.height,
+            last_block_hash: status.committed.hash,
+            quorum: needed,
+            voters,
+            reachable,
+            live_peers,
+            peers: peers.collect(),
+            roster_hash: view.roster.hash(),
+            lead: facts.lead,
+            catching_up: self.catching_up(&view),
+            reason: status
+                .leader
+                .is_none()
+                .then(|| format!("no leader: {reachable} of {voters} reachable, {needed} needed")),
+            started_ms: facts.started_ms,
+        }
+    }
+
+    /// How far behind a node is: by the word of the others, more than what is in flight anyway.
+    fn catching_up(&self, view: &View) -> Option<CatchingUp> {
+        let applied = view.status.applied.height;
+        let said = self.neighbours().into_values();
+        let alive = said.filter(|other| other.liveness == Liveness::Alive);
+        let to = alive.filter_map(|other| other.committed).max()?;
+        let behind = to.get().saturating_sub(applied.get());
+        let blocks_per_second = self.pace.per_second(applied.get());
+        (behind > self.facts.window_blocks as u64).then_some(CatchingUp {
+            from: applied,
+            to,
+            blocks_per_second,
+        })
+    }
+
+    /// `GET /v1/height`.
+    pub(crate) fn height(&self) -> HeightInfo {
+        let status = &self.view.borrow().status;
+        let committed = status.committed;
+        HeightInfo {
+            height: committed.height,
+            applied: status.applied.height,
+            hash: committed.hash,
+            term: committed.term,
+        }
+    }
+
+    /// Why the node cannot serve as it should; nothing if it can.
+    pub(crate) fn not_ready(&self) -> Vec<&'static str> {
+        let view = self.view.borrow().clone();
+        let mut reasons = Vec::new();
+        if self.ending.said().is_some() || self.is_leaving() {
+            reasons.push("stopping");
+        }
+        if view.status.leader.is_none() {
+            reasons.push("no_leader");
+        }
+        if self.catching_up(&view).is_some() {
+            reasons.push("catching_up");
+        }
+        if view.status.space > quorate_wal::Space::Ok {
+            reasons.push("disk_low");
+        }
+        reasons
+    }
+
+    /// Asks another voter to lead, if this node leads, and waits until it does not.
+    pub(crate) async fn hand_over(&self, patience: Duration) {
+        let mut view = self.view.clone();
+        let deadline = Instant::now() + patience;
+        let mut asked = false;
+        loop {
+            let (leads, alone) = {
+                let view = view.borrow_and_update();
+                let alone = view.roster.current().voters().count() == 1;
+                (view.status.standing == Standing::Leader, alone)
+            };
+            if !leads || alone {
+                return;
+            }
+            if !std::mem::replace(&mut asked, true) {
+                self.inbox.complete(Input::Transfer { to: None });
+            }
+            if !matches!(until(deadline, view.changed()).await, Some(Ok(()))) {
+                return;
+            }
+        }
+    }
+
+    /// Waits until everything that was acknowledged so far, anywhere, is applied here.
+    pub(crate) async fn fresh(&self, timeout: Duration) -> Answered<()> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let (reply, found) = oneshot::channel();
+            if self.inbox.request(Request::Read { reply }).is_err() {
+                return Err(problem(Code::RateLimited, "too many requests are waiting"));
+            }
+            let why = match until(deadline, found).await {
+                Some(Ok(Ok(_))) => return Ok(()),
+                Some(Ok(Err(why))) => why,
+                Some(Err(_)) => return Err(problem(Code::Stopping, "the node is about to stop")),
+                None => Unread::TooLate,
+            };
+            match why {
+                Unread::TooMany => return Err(problem(Code::RateLimited, why.to_string())),
+                _ if Instant::now() + RETRY >= deadline => return Err(self.unread(why)),
+                Unread::NoLeader | Unread::LeaderChanges | Unread::TooLate => {
+                    let mut view = self.view.clone();
+                    view.mark_unchanged();
+                    // Whatever changes, and if nothing does, another try.
+                    until(Instant::now() + RETRY, view.changed()).await;
+                }
+            }
+        }
+    }
+
+    fn unread(&self, why: Unread) -> Box<Problem> {
+        let view = self.view.borrow().clone();
+        let reachable = self.reachable(&view);
+        let needed = view.roster.current().quorum(QuorumKind::Commit);
+        let code = if reachable < needed { Code::NoQuorum } else { Code::NoLeader };
+        let mut problem = problem(code, why.to_string());
+        problem.reachable = u32::try_from(reachable).ok();
+        problem.needed = u32::try_from(needed).ok();
+        problem
+    }
+}
+
+fn peer(member: &Member, neighbour: Option<&Neighbour>) -> Peer {
+    let seen = neighbour.and_then(|other| other.last_seen);
+    Peer {
+        node_id: member.id,
+        name: member.name.clone(),
+        voter: member.is_voter(),
+        state: word(neighbour.map_or(Liveness::Dead, |other| other.liveness)),
+        last_seen_ms: seen.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        height: neighbour.and_then(|other| other.committed),
+        term: neighbour.and_then(|other| other.term),
+        api: neighbour.and_then(|other| other.api.clone()).or_else(|| member.api.first().cloned()),
+    }
+}

@@ -1,0 +1,211 @@
+//! From a home to a running node, and back.
+//!
+//! ```text
+//! lock the home ▶ read genesis and key ▶ open store and log ▶ the key says that it signs from now on
+//!               ▶ threads ▶ network ▶ clients
+//! ```
+//!
+//! Stopping goes the other way round: leadership is handed over, clients get their answers, the threads
+//! finish what they have. Killing does nothing of that: what a dead process would not have written is
+//! not written.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use quorate_chain::checked::Checked;
+use quorate_chain::genesis::Genesis;
+use quorate_chain::ids::NodeId;
+use quorate_chain::transaction::SignedTransaction;
+use quorate_consensus::message::Message;
+use quorate_replica::io::Input;
+use quorate_replica::store::{MemoryStore, Store};
+use quorate_wal::Disk;
+use tokio::net::TcpListener;
+
+use crate::api::{self, Facts, Ledger, Neighbour, Neighbourhood, Pace, Readers, Server};
+use crate::clock::Clock;
+use crate::config::{Config, Storage};
+use crate::exit::{Exit, Failure};
+use crate::home::{self, Home};
+use crate::papers::{Papers, cannot_open, configuration, no_random};
+use crate::store::SqliteStore;
+use crate::telemetry;
+use crate::threads::{End, Ending, Links, Plan, Threads};
+
+/// How long leadership may take to be handed over.
+const HANDOVER: Duration = Duration::from_secs(2);
+/// How long clients may take to get the answers that are under way.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A running node.
+pub struct Node {
+    ledger: Arc<Ledger>,
+    server: Server,
+    threads: Threads,
+    ending: Arc<Ending>,
+    /// Held as long as the node runs.
+    _home: Home,
+}
+
+impl Node {
+    /// Starts the node of a home. Clients are served as soon as it returns.
+    ///
+    /// # Errors
+    /// Why it cannot run.
+    pub async fn start(home: Home, config: Config) -> Result<Self, Failure> {
+        let papers = Papers::read(&home)?;
+        if config.storage == Storage::Memory && !papers.genesis.testnet {
+            return Err(configuration(
+                "storage in memory is for chains whose genesis says testnet",
+            ));
+        }
+        let listener = TcpListener::bind(config.api_listen).await;
+        let listener = listener.map_err(|error| {
+            configuration(format!("cannot listen at {}: {error}", config.api_listen))
+        })?;
+        match config.storage {
+            Storage::File => {
+                let path = home.layout().wal();
+                let disk = quorate_wal::File::open(&path).map_err(|error| {
+                    Failure::new(Exit::Storage, format!("{}: {error}", path.display()))
+                })?;
+                let path = home.layout().store();
+                let store = SqliteStore::open(&path, Genesis::chain_id(&papers.file));
+                let store = store.map_err(|error| {
+                    Failure::new(Exit::Storage, format!("{}: {error}", path.display()))
+                })?;
+                Self::open(home, &config, papers, listener, disk, store)
+            }
+            Storage::Memory => {
+                let disk = quorate_wal::Memory::new(home::random_number().map_err(no_random)?);
+                Self::open(home, &config, papers, listener, disk, MemoryStore::new())
+            }
+        }
+    }
+
+    /// Opens what was kept and starts everything around it. Work that takes long stands in the caller's
+    /// way: nothing else runs yet.
+    fn open<D, S>(
+        home: Home,
+        config: &Config,
+        papers: Papers,
+        listener: TcpListener,
+        disk: D,
+        store: S,
+    ) -> Result<Self, Failure>
+    where
+        D: Disk + Send + 'static,
+        S: Store + Send + 'static,
+        S::Reader: 'static,
+    {
+        let clock = Clock::start();
+        let setup = papers.setup(config)?;
+        let replica =
+            quorate_replica::open(&setup, disk, store, clock.now()).map_err(|e| cannot_open(&e))?;
+        telemetry::found(&replica.found);
+        let incarnation = replica.journal.incarnation();
+        papers.signs_from_now_on(&home, incarnation)?;
+        let plan = Plan::new(config, &setup, clock);
+        let readers = Readers::new(replica.applier.store().reader());
+        let applied = replica.driver.status().applied.height;
+        let ending = Ending::new();
+        let threads = Threads::start(replica, &plan, Box::new(Alone), Arc::clone(&ending))
+            .map_err(|error| Failure::new(Exit::Bug, format!("no thread: {error}")))?;
+        let api = config.api_url.clone().or_else(|| own_url(&listener));
+        let facts = Facts {
+            chain_id: setup.chain_id,
+            chain_name: setup.genesis.name,
+            genesis: papers.file,
+            id: papers.id,
+            name: papers.name,
+            incarnation,
+            lead: config.lead.unwrap_or(papers.lead),
+            api,
+            started_ms: clock.now().time.get() / 1_000,
+            election_timeout: config.election_timeout,
+            window_blocks: config.window_blocks,
+        };
+        let ledger = Arc::new(Ledger {
+            facts,
+            view: threads.view.clone(),
+            pool: Arc::clone(&threads.pool),
+            inbox: Arc::clone(&threads.inbox),
+            readers: Arc::new(readers),
+            ending: Arc::clone(&ending),
+            neighbourhood: Arc::new(Alone),
+            pace: Pace::new(applied.get()),
+            leaving: AtomicBool::new(false),
+        });
+        let timeout = config.api_header_timeout;
+        let server = api::serve(Arc::clone(&ledger), listener, config.api_connections, timeout)
+            .map_err(configuration)?;
+        let (node, height) = (papers.id.get(), applied.get());
+        tracing::info!(node, height, api = %server.address(), chain = %setup.chain_id, "started");
+        Ok(Self { ledger, server, threads, ending, _home: home })
+    }
+
+    /// Where clients are served.
+    #[must_use]
+    pub const fn api_address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Waits until the node ends by itself.
+    pub async fn failed(&self) -> Failure {
+        match self.ending.wait().await {
+            End::Failed(failure) => failure,
+            End::Asked | End::Killed => Failure::new(Exit::Success, "the node has stopped"),
+        }
+    }
+
+    /// Hands leadership over, answers who waits, finishes what is under way, and stops.
+    ///
+    /// # Errors
+    /// If the node failed before it had stopped.
+    pub async fn shutdown(self) -> Result<(), Failure> {
+        let Self { ledger, server, mut threads, ending, _home } = self;
+        ledger.leaving.store(true, Ordering::Relaxed);
+        ledger.hand_over(HANDOVER).await;
+        threads.inbox.complete(Input::Shutdown);
+        server.close(FAREWELL).await;
+        ending.begin(End::Asked);
+        let joined = tokio::task::spawn_blocking(move || threads.join()).await;
+        joined.map_err(|error| Failure::new(Exit::Bug, error))?;
+        match ending.said() {
+            Some(End::Failed(failure)) => Err(failure),
+            Some(End::Asked | End::Killed) | None => Ok(()),
+        }
+    }
+
+    /// Ends the node as if its process had been killed: nothing is finished or flushed.
+    pub async fn kill(self) {
+        let Self { ledger, server, mut threads, ending, _home } = self;
+        ending.begin(End::Killed);
+        server.abort();
+        drop(ledger);
+        // The threads see it after the step that they are in.
+        drop(tokio::task::spawn_blocking(move || threads.join()).await);
+    }
+}
+
+/// A validator that knows nobody else.
+struct Alone;
+
+impl Links for Alone {
+    fn send(&self, _: NodeId, _: Message) {}
+
+    fn forward(&self, _: NodeId, _: Vec<Checked<SignedTransaction>>) {}
+}
+
+impl Neighbourhood for Alone {
+    fn neighbours(&self) -> Vec<Neighbour> {
+        Vec::new()
+    }
+}
+
+fn own_url(listener: &TcpListener) -> Option<String> {
+    let address = listener.local_addr().ok().filter(|address| !address.ip().is_unspecified())?;
+    Some(format!("http://{address}"))
+}

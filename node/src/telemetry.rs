@@ -1,0 +1,115 @@
+//! What a node tells of itself: one line for each event that matters, with height and term.
+//!
+//! The core emits no logs. What is told here is taken from what goes into the driver and what comes out
+//! of it.
+
+use quorate_chain::evidence::Conviction;
+use quorate_consensus::handover::TransferEnd;
+use quorate_replica::io::{Input, Notice};
+use quorate_replica::restore::Found;
+use tracing::{Level, debug, error, info, warn};
+
+/// Begins to tell, on standard error, what is as grave as this or graver. Done once in a process; later
+/// calls change nothing.
+pub(crate) fn begin(level: Level) {
+    let told = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .try_init();
+    // Somebody else in this process tells already.
+    drop(told);
+}
+
+/// What the log had to tell when it was opened.
+pub(crate) fn found(found: &Found) {
+    let Found { torn, repaired, recovering } = found;
+    if let Some(torn) = torn {
+        let (file, bytes) = (&torn.file, torn.bytes);
+        info!(
+            file,
+            bytes, "the group in flight at the last crash was cut off; it was not confirmed"
+        );
+    }
+    if let Some(repaired) = repaired {
+        for damage in &repaired.report.damages {
+            let (file, offset, bytes) = (&damage.file, damage.offset, damage.bytes);
+            error!(file, offset, bytes, fault = %damage.fault, "the log is damaged");
+        }
+        let saved = repaired.saved;
+        warn!(saved, "the log was written anew from what is intact; the damaged files are kept");
+    }
+    if *recovering {
+        warn!(
+            "this validator may have forgotten what it signed: it signs nothing until readmitted"
+        );
+    }
+}
+
+/// Something happened to the driver.
+pub(crate) fn input(input: &Input) {
+    match input {
+        Input::LinkLost { node } => info!(node = node.get(), "a connection is closed"),
+        Input::Transfer { to: Some(to) } => {
+            info!(to = to.get(), "leadership is to be handed over");
+        }
+        Input::Transfer { to: None } => info!("leadership is to be handed over"),
+        Input::Willing(lead) => info!(?lead, "the will to lead has changed"),
+        Input::Readmit => warn!("readmitted by the operator's word"),
+        Input::Shutdown => info!("stopping"),
+        Input::Applied(applied) => {
+            for block in &applied.blocks {
+                let (at, transactions) = (block.block, block.outcomes.len());
+                let (height, term) = (at.height.get(), at.term.get());
+                debug!(height, term, hash = %at.hash, transactions, "applied");
+            }
+        }
+        Input::Tick
+        | Input::Received { .. }
+        | Input::Submit { .. }
+        | Input::Forwarded { .. }
+        | Input::Read { .. }
+        | Input::Written(_)
+        | Input::Fetched(_)
+        | Input::Change { .. }
+        | Input::Recover(_)
+        | Input::Brought { .. }
+        | Input::Staged(_)
+        | Input::Installed(_) => {}
+    }
+}
+
+/// A transfer of leadership that was asked for here is over.
+pub(crate) fn transfer(end: TransferEnd) {
+    info!(%end, "a transfer of leadership has ended");
+}
+
+/// Somebody has signed what no honest validator signs.
+pub(crate) fn conviction(conviction: &Conviction) {
+    let evidence = conviction.evidence().get();
+    error!(key = %conviction.key(), ?evidence, "a validator is convicted by its own signatures");
+}
+
+/// Something that the driver wants known.
+pub(crate) fn notice(notice: &Notice) {
+    match notice {
+        Notice::Committed { block } => {
+            debug!(height = block.height.get(), term = block.term.get(), "committed");
+        }
+        Notice::Sealed { block, transactions } => {
+            let (height, term) = (block.height.get(), block.term.get());
+            debug!(height, term, transactions, "sealed");
+        }
+        Notice::Leader { term, leader: Some(leader) } => {
+            info!(term = term.get(), leader = leader.get(), "a leader is known");
+        }
+        Notice::Leader { term, leader: None } => info!(term = term.get(), "no leader is known"),
+        Notice::NotTaken { from, refusal } => {
+            debug!(from = from.get(), %refusal, "a forwarded transaction was not taken");
+        }
+        Notice::Dropped { reason } => debug!(%reason, "a transaction was dropped"),
+        Notice::Void { block, index } => {
+            warn!(%block, index, "a block holds a transaction that counts for nothing");
+        }
+    }
+}

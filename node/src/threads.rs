@@ -1,0 +1,172 @@
+//! The threads of a node.
+//!
+//! ```text
+//!  net ──▶ verify (pool) ──▶┌───────┐            ┌────────┐ driver ──▶ journal ──▶ (completions)
+//!  api ──▶ verify (pool) ──▶│ inbox │──────────▶ │ driver │ driver ──▶ applier ──▶ (completions)
+//!          completions ────▶└───────┘            └────────┘ driver ──▶ readers ──▶ (completions)
+//! ```
+//!
+//! The driver, the journal and the applier own the three parts of the replica by value: nobody locks
+//! them. Signatures of what comes in are checked by a pool before the driver sees it, in parallel, and
+//! what came over one line reaches the driver in its order.
+//!
+//! **Who may wait, and what may be full.** No thread waits for room in another one's queue. What the
+//! driver has asked for is bounded by the window, so a full queue to the journal or the applier is a
+//! broken invariant: an assertion. Two queues may be full: that of clients (they are told to come back)
+//! and that of other nodes (messages are dropped and counted: the protocol sends them again).
+//!
+//! **How it ends.** The first thread that fails says why, in [`Ending`], and all others see it and
+//! return; a thread that panics or returns by itself has failed too. Asked to stop, the driver closes
+//! the queues of the journal and the applier, which finish what they have. Killed, all of them drop
+//! what they have where they stand: nothing is flushed that a dead process would not have flushed.
+//!
+//! Nothing spins: a thread without work sleeps on its queue, the driver until its own deadline.
+
+mod applier;
+mod driver;
+mod ending;
+mod inbox;
+mod journal;
+mod reader;
+mod verify;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use quorate_chain::crypto::Verifier;
+use quorate_chain::ids::ChainId;
+use quorate_replica::Replica;
+use quorate_replica::setup::Setup;
+use quorate_replica::store::Store;
+use quorate_wal::Disk;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::config::Config;
+
+pub(crate) use driver::{Links, View};
+pub(crate) use ending::{End, Ending};
+pub(crate) use inbox::{Inbox, Request, Wish, Word};
+pub(crate) use verify::{Line, Pool};
+
+/// What the threads are started with.
+pub(crate) struct Plan {
+    /// The chain.
+    pub(crate) chain_id: ChainId,
+    /// What signatures are checked with.
+    pub(crate) verifier: Arc<dyn Verifier>,
+    /// The clock that the replica was opened with.
+    pub(crate) clock: Clock,
+    /// Most blocks in flight.
+    pub(crate) window_blocks: usize,
+    /// Most bytes of blocks in flight.
+    pub(crate) window_bytes: usize,
+    /// Most transactions that wait.
+    pub(crate) mempool_transactions: usize,
+    /// Threads that check signatures.
+    pub(crate) verify_threads: usize,
+    /// Threads that read blocks for others.
+    pub(crate) read_threads: usize,
+}
+
+impl Plan {
+    /// What a node's threads are started with.
+    pub(crate) fn new(config: &Config, setup: &Setup, clock: Clock) -> Self {
+        Self {
+            chain_id: setup.chain_id,
+            verifier: Arc::clone(&setup.verifier),
+            clock,
+            window_blocks: config.window_blocks,
+            window_bytes: config.window_bytes,
+            mempool_transactions: config.mempool_transactions,
+            verify_threads: config.verify_threads,
+            read_threads: config.read_threads,
+        }
+    }
+
+    /// How many orders the journal or the applier can have at once: each block in flight makes one,
+    /// a branch that replaces others makes more, and each term a ballot.
+    const fn orders(&self) -> usize {
+        4 * self.window_blocks + 1_024
+    }
+}
+
+/// The running threads.
+pub(crate) struct Threads {
+    /// Where the driver takes from.
+    pub(crate) inbox: Arc<Inbox>,
+    /// Where messages and transactions are verified.
+    pub(crate) pool: Arc<Pool>,
+    /// What the driver says of itself.
+    pub(crate) view: watch::Receiver<View>,
+    /// How all of it ends.
+    pub(crate) ending: Arc<Ending>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    /// Starts all threads of a replica.
+    ///
+    /// # Errors
+    /// If the operating system gives no thread.
+    pub(crate) fn start<D, S>(
+        replica: Replica<D, S>,
+        plan: &Plan,
+        links: Box<dyn Links>,
+        ending: Arc<Ending>,
+    ) -> io::Result<Self>
+    where
+        D: Disk + Send + 'static,
+        S: Store + Send + 'static,
+        S::Reader: 'static,
+    {
+        let Replica { driver, journal, applier, found: _ } = replica;
+        let inbox = Arc::new(Inbox::new(plan.orders(), plan.mempool_transactions));
+        let pool = Arc::new(Pool::new(plan, Arc::clone(&inbox)));
+        let (to_journal, orders) = mpsc::sync_channel(plan.orders());
+        let (to_applier, jobs) = mpsc::sync_channel(plan.orders());
+        let (to_readers, fetches) = mpsc::sync_channel(plan.orders());
+        let (view, seen) = watch::channel(View::of(&driver));
+        let reader = applier.store().reader();
+
+        let mut handles = Vec::new();
+        let mut spawn = |name: &str, body: Body| -> io::Result<()> {
+            handles.push(ending::worker(name, &ending, body)?);
+            Ok(())
+        };
+        let (box_, end) = (Arc::clone(&inbox), Arc::clone(&ending));
+        spawn("journal", Box::new(move || journal::run(journal, &orders, &box_, &end)))?;
+        let (box_, end) = (Arc::clone(&inbox), Arc::clone(&ending));
+        spawn("applier", Box::new(move || applier::run(applier, &jobs, &box_, &end)))?;
+        let fetches = reader::shared(fetches);
+        for at in 0..plan.read_threads {
+            let (reader, fetches) = (reader.clone(), Arc::clone(&fetches));
+            let box_ = Arc::clone(&inbox);
+            let body = move || reader::run(&reader, &fetches, &box_);
+            spawn(&format!("reader {at}"), Box::new(body))?;
+        }
+        for at in 0..plan.verify_threads {
+            let pool = Arc::clone(&pool);
+            spawn(&format!("verify {at}"), Box::new(move || pool.run()))?;
+        }
+        let queues = driver::Queues { to_journal, to_applier, to_readers };
+        let seat = driver::Seat::new(driver, plan.clock, queues, links, view);
+        let (box_, end) = (Arc::clone(&inbox), Arc::clone(&ending));
+        spawn("driver", Box::new(move || seat.run(&box_, &end)))?;
+        Ok(Self { inbox, pool, view: seen, ending, handles })
+    }
+
+    /// Waits until every thread has returned. Something must have ended them.
+    pub(crate) fn join(&mut self) {
+        self.pool.close();
+        self.inbox.close();
+        for handle in self.handles.drain(..) {
+            // A panic has been reported by the thread itself.
+            drop(handle.join());
+        }
+    }
+}
+
+type Body = Box<dyn FnOnce() -> Result<(), crate::exit::Failure> + Send>;

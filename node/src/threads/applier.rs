@@ -1,0 +1,77 @@
+//! The applier's thread: one transaction of the store for all that waits.
+
+use std::sync::mpsc::Receiver;
+
+use quorate_chain::certificate::Certificate;
+use quorate_chain::checked::Checked;
+use quorate_replica::apply::{Applier, ApplyError};
+use quorate_replica::io::{ApplyJob, Input, InstallJob, StageJob};
+use quorate_replica::store::Store;
+
+use super::{Ending, Inbox};
+use crate::exit::{Exit, Failure};
+
+/// Most jobs in one transaction of the store: what was committed shall soon be seen.
+const JOBS: usize = 64;
+
+/// What the driver wants of the applier.
+pub(super) enum Task {
+    /// Apply blocks.
+    Apply(ApplyJob),
+    /// Keep a certificate that more have signed.
+    Keep(Checked<Certificate>),
+    /// Stage entries of a snapshot.
+    Stage(StageJob),
+    /// Install the snapshot that was staged.
+    Install(Box<InstallJob>),
+}
+
+fn failed<E: std::error::Error>(error: &ApplyError<E>) -> Failure {
+    Failure::new(Exit::Storage, error)
+}
+
+/// Works until nobody can give tasks any more; then what was applied is made safe.
+pub(super) fn run<S: Store>(
+    mut applier: Applier<S>,
+    tasks: &Receiver<Task>,
+    inbox: &Inbox,
+    ending: &Ending,
+) -> Result<(), Failure> {
+    while let Ok(first) = tasks.recv() {
+        let mut waiting = Some(first);
+        while let Some(task) = waiting.take().or_else(|| tasks.try_recv().ok()) {
+            if ending.drops_all() {
+                return Ok(());
+            }
+            let done = match task {
+                Task::Apply(first) => {
+                    let mut jobs = vec![first];
+                    while jobs.len() < JOBS
+                        && let Ok(next) = tasks.try_recv()
+                    {
+                        match next {
+                            Task::Apply(job) => jobs.push(job),
+                            Task::Keep(_) | Task::Stage(_) | Task::Install(_) => {
+                                waiting = Some(next);
+                                break;
+                            }
+                        }
+                    }
+                    applier.apply(jobs).map(|applied| Some(Input::Applied(applied)))
+                }
+                Task::Keep(certificate) => applier.keep(certificate).map(|()| None),
+                Task::Stage(job) => applier.stage(job).map(|taken| Some(Input::Staged(taken))),
+                Task::Install(job) => {
+                    applier.install(*job).map(|installed| Some(Input::Installed(installed)))
+                }
+            };
+            if let Some(input) = done.map_err(|error| failed(&error))? {
+                inbox.complete(input);
+            }
+        }
+    }
+    if !ending.drops_all() {
+        applier.checkpoint().map_err(|error| failed(&error))?;
+    }
+    Ok(())
+}

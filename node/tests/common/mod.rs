@@ -1,0 +1,60 @@
+//! Homes of validators on one machine, for tests.
+
+use std::path::Path;
+use std::time::Duration;
+
+use quorate_chain::crypto::SecretKey;
+use quorate_chain::execute::Writers;
+use quorate_chain::genesis::{Genesis, GenesisAdmins, GenesisValidator, VERSION};
+use quorate_chain::ids::TimeUs;
+use quorate_chain::roster::Lead;
+use quorate_node::config::Config;
+use quorate_node::home::{Home, NewHome};
+
+/// The secret of validator `at`.
+pub(crate) fn seed(at: u8) -> [u8; 32] {
+    [at + 1; 32]
+}
+
+/// A genesis of so many validators.
+pub(crate) fn genesis(validators: u8) -> Genesis {
+    let admin = SecretKey::from_seed(&[200; 32]).account_key();
+    Genesis {
+        version: VERSION,
+        name: "test".to_owned(),
+        time_us: TimeUs::new(1_700_000_000_000_000),
+        testnet: true,
+        writers: Writers::Anyone,
+        admins: GenesisAdmins { threshold: 1, keys: vec![admin] },
+        validators: (0..validators)
+            .map(|at| GenesisValidator {
+                name: format!("node{at}"),
+                key: SecretKey::from_seed(&seed(at)).validator_key(),
+                p2p: Vec::new(),
+                api: Vec::new(),
+                lead: Lead::Yes,
+            })
+            .collect(),
+        vote_quorum: None,
+        finality_quorum: None,
+        grants: Vec::new(),
+    }
+}
+
+/// Settings for tests: free ports, short files, and times that a busy machine keeps.
+pub(crate) fn config() -> Config {
+    Config {
+        api_listen: ([127, 0, 0, 1], 0).into(),
+        wal_segment: 256 << 10,
+        heartbeat: Duration::from_millis(50),
+        election_timeout: Duration::from_millis(500),
+        ..Config::default()
+    }
+}
+
+/// Makes the home of validator `at`.
+pub(crate) fn home(root: &Path, at: u8, genesis: &Genesis, config: &Config) {
+    let file = genesis.to_file();
+    let new = NewHome { config, genesis: &file, seed: &seed(at) };
+    Home::create(root, &new).expect("a new directory takes a home");
+}
