@@ -124,12 +124,15 @@ impl Core {
     /// Whether this validator may listen to a candidate: it hears no leader, or its leader wants this
     /// campaign.
     fn is_free_for(
-        &self,
+        &mut self,
         candidate: NodeId,
         tip: BlockRef,
         handover: Option<&SignedStatement>,
     ) -> bool {
-        !self.hears_leader() || handover.is_some_and(|it| self.is_handover(it, candidate, tip))
+        let handed = handover.filter(|it| self.is_handover(it, candidate, tip));
+        // The pre-vote is signed later, and must still be meant then.
+        self.handed = handed.cloned().or_else(|| self.handed.take());
+        handed.is_some() || !self.hears_leader()
     }
 
     fn refuse(&mut self, to: NodeId) {

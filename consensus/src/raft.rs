@@ -74,6 +74,8 @@ pub struct Core {
     pub(crate) role: Role,
     /// What the operator has said of leading since the node started.
     pub(crate) willing: Option<Lead>,
+    /// The newest handover by a leader that was followed here.
+    pub(crate) handed: Option<SignedStatement>,
     pub(crate) reads: Reads,
     pub(crate) life: Life,
     pub(crate) memory: Memory,
@@ -356,7 +358,9 @@ impl Core {
         match *statement {
             Statement::PreVote { term, candidate, tip } => {
                 let own = candidate == self.config.id;
-                let granted = tip.rank() >= self.log.tip().block.rank() && !self.hears_leader();
+                let handed = |it: &SignedStatement| self.is_handover(it, candidate, tip);
+                let free = !self.hears_leader() || self.handed.as_ref().is_some_and(handed);
+                let granted = tip.rank() >= self.log.tip().block.rank() && free;
                 Some(term) == self.ballot.term.next() && (own || granted)
             }
             Statement::Vote { term, candidate, tip } => {

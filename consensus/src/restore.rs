@@ -126,6 +126,7 @@ impl Core {
             log,
             role: Role::Follower(follower),
             willing: None,
+            handed: None,
             reads: Reads::default(),
             life,
             memory: Memory::at_start(now.moment),

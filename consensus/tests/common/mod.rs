@@ -23,7 +23,7 @@ use quorate_consensus::event::{Event, Fetched};
 use quorate_consensus::log::Anchor;
 use quorate_consensus::message::Message;
 use quorate_consensus::raft::{Core, Restored};
-use quorate_consensus::reads::ReadId;
+use quorate_consensus::reads::{ReadId, Unread};
 use quorate_consensus::time::{Moment, Now, Span};
 
 pub use keys::{CHAIN, StandIn, key, roster};
@@ -62,6 +62,8 @@ pub struct World {
     pub installed: u64,
     /// The reads that were served: where, which, at what height.
     pub served: Vec<(u32, ReadId, Height)>,
+    /// The reads that were refused: where, which, and why.
+    pub unread: Vec<(u32, ReadId, Unread)>,
 }
 
 impl World {
@@ -98,6 +100,7 @@ impl World {
             changed: 0,
             installed: 0,
             served: Vec::new(),
+            unread: Vec::new(),
         };
         for id in 0..count {
             world.start(id);
@@ -332,10 +335,8 @@ impl World {
             Effect::Install { from, snapshot } => self.ask_install(id, from, *snapshot),
             Effect::Changed { outcome, .. } => self.changed += u64::from(outcome.is_ok()),
             Effect::Serve { read, height } => self.served.push((id, read, height)),
-            Effect::Final(_)
-            | Effect::RefuseRead { .. }
-            | Effect::TransferEnded(_)
-            | Effect::Convict(_) => {}
+            Effect::RefuseRead { read, why } => self.unread.push((id, read, why)),
+            Effect::Final(_) | Effect::TransferEnded(_) | Effect::Convict(_) => {}
             Effect::Halt(why) => {
                 assert!(self.may_halt, "node {id} halts: {why}");
                 let node = self.node(id);
@@ -399,6 +400,13 @@ impl World {
                 assert_eq!(ours.block_ref(), theirs.block_ref());
             }
         }
+    }
+
+    /// Whether a node may have forgotten what it has signed, alive or not.
+    pub fn is_recovering(&self, id: u32) -> bool {
+        let node = &self.nodes[id as usize];
+        let on_disk = node.disk.ballot.recovering;
+        node.core.as_ref().map_or(on_disk, |core| core.ballot().recovering || on_disk)
     }
 
     pub fn applied(&self, id: u32) -> u64 {
