@@ -188,6 +188,7 @@ impl Core {
         // Reads end before the handover leaves.
         self.refuse_askers();
         self.sign_when_durable(Statement::Handover { term, to, tip: block }, roster_hash);
+        self.release_statements();
     }
 
     /// Hands over if this validator would rather not lead, has committed in its term, and another that

@@ -342,7 +342,7 @@ impl Core {
         }
     }
 
-    fn release_statements(&mut self) {
+    pub(crate) fn release_statements(&mut self) {
         if !self.disk.has_ballot() || !self.may_sign() {
             return;
         }

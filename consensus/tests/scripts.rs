@@ -29,6 +29,7 @@
 //! seal I [N]               I seals its slot; N times, and all is delivered after each
 //! kill I [silently]        what is not durable is gone
 //! start I [alone]          it greets all it reaches, unless that is left to the script
+//! copy I | paste I         what its disk and store have, now and when it is put back
 //! wipe I [unnoticed]       so is the rest: it gets a new log, and its key file tells or does not
 //! disk I hold|go|one       records become durable or not; one more does
 //! apply I hold|go          blocks are applied or not
@@ -227,6 +228,8 @@ fn nodes(world: &mut World, words: &[&str]) -> bool {
             | "kill"
             | "start"
             | "wipe"
+            | "copy"
+            | "paste"
             | "disk"
             | "apply"
             | "signer"
@@ -254,6 +257,8 @@ fn nodes(world: &mut World, words: &[&str]) -> bool {
             world.start(id);
             world.greets = true;
         }
+        ("copy", _) => world.copy(id),
+        ("paste", _) => world.paste(id),
         ("wipe", how) => world.wipe(id, how != Some("unnoticed")),
         ("prune", Some(_)) => world.prune_at(id, u64::from(number(words.get(2)))),
         ("prune", None) => assert!(world.prune(id), "{words:?}: there is no newer snapshot"),

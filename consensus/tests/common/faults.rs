@@ -44,6 +44,19 @@ impl World {
         *node = Node { incarnation, disk, ..Node::new(id, genesis) };
     }
 
+    /// Copies what a node's disk and store have, as they are now.
+    pub fn copy(&mut self, id: u32) {
+        let copy = self.nodes[id as usize].kept();
+        self.copies.insert(id, copy);
+    }
+
+    /// Puts that copy in the place of what a node has. What runs from it runs from another machine.
+    pub fn paste(&mut self, id: u32) {
+        self.lose_power(id);
+        let copy = self.copies.remove(&id).expect("it has been copied");
+        self.nodes[id as usize] = Node { machine: 1, ..copy };
+    }
+
     /// Cuts or joins the link between two nodes, both ways.
     pub fn cut(&mut self, a: u32, b: u32, cut: bool) {
         self.cut_one_way(a, b, cut);

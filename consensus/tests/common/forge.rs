@@ -14,8 +14,9 @@ use super::World;
 use super::keys::{CHAIN, Key, key, sign, state_root};
 
 /// Every lie that [`World::forged`] knows, by its name.
-pub const LIES: [&str; 12] = [
+pub const LIES: [&str; 13] = [
     "PreVoteRequest",
+    "UnderHandover",
     "VoteRequest",
     "Vote",
     "Refuse",
@@ -54,9 +55,8 @@ impl World {
     ) -> Message {
         let (tip, term) = (nowhere(term, height), Term::new(term));
         match name {
-            "PreVoteRequest" | "VoteRequest" | "Vote" | "Refuse" | "Stale" | "Handover" => {
-                self.forged_election((liar, victim), name, term, tip, signers)
-            }
+            "PreVoteRequest" | "UnderHandover" | "VoteRequest" | "Vote" | "Refuse" | "Stale"
+            | "Handover" => self.forged_election((liar, victim), name, term, tip, signers),
             _ => self.forged_chain((liar, victim), name, term, tip, signers),
         }
     }
@@ -94,6 +94,13 @@ impl World {
             "Refuse" => Message::Refuse { proof: Some(prove(voted)), tip, committed: tip },
             "Stale" => Message::Stale(prove(voted)),
             "Handover" => Message::Handover(say(Statement::Handover { term, to, tip: victims })),
+            "UnderHandover" => {
+                let before = Term::new(term.get() - 1);
+                let handover =
+                    say(Statement::Handover { term: before, to: candidate, tip: victims });
+                let (roster, handover) = (roster.clone(), Some(handover));
+                Message::PreVoteRequest { term, tip: victims, roster, proof: None, handover }
+            }
             unknown => panic!("{unknown}: no such lie"),
         }
     }

@@ -55,6 +55,8 @@ pub struct World {
     /// Whether a node may halt. Where nobody lies and nothing breaks, none does.
     pub may_halt: bool,
     pub sent: BTreeMap<&'static str, u64>,
+    /// What some nodes once had on their disks.
+    copies: BTreeMap<u32, Node>,
     /// Whether a node that starts has greeted the others before anything else happens.
     pub greets: bool,
     /// How many roster changes were taken, and how many snapshots installed.
@@ -96,6 +98,7 @@ impl World {
             interval: false,
             may_halt: false,
             sent: BTreeMap::new(),
+            copies: BTreeMap::new(),
             greets: false,
             changed: 0,
             installed: 0,
@@ -148,7 +151,7 @@ impl World {
             window_bytes: 1 << 20,
             message_bytes,
             snapshot_every: 0,
-            seed: u64::from(id) + ((node.boot - 1) << 32),
+            seed: u64::from(id) + ((node.boot - 1) << 32) + (node.machine << 48),
         };
         let restored = Restored {
             left: node.left(),

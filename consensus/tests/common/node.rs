@@ -76,6 +76,8 @@ pub struct Node {
     pub boot: u64,
     /// Whether it wants to lead, if its operator has said so.
     pub lead: Option<Lead>,
+    /// Which machine it runs on.
+    pub machine: u64,
     /// Whether it has stopped for good.
     pub halted: bool,
 }
@@ -107,7 +109,29 @@ impl Node {
             incarnation: u64::from(id),
             boot: 0,
             lead: None,
+            machine: 0,
             halted: false,
+        }
+    }
+
+    /// What its disk and store have.
+    pub fn kept(&self) -> Self {
+        let disk = Disk {
+            ballot: self.disk.ballot.clone(),
+            blocks: self.disk.blocks.clone(),
+            ..Disk::default()
+        };
+        Self {
+            disk,
+            applied: self.applied,
+            applied_anchor: self.applied_anchor.clone(),
+            certificate: self.certificate.clone(),
+            certificates: self.certificates.clone(),
+            chain: self.chain.clone(),
+            incarnation: self.incarnation,
+            boot: self.boot,
+            lead: self.lead,
+            ..Self::new(0, self.applied_anchor.clone())
         }
     }
 
