@@ -95,7 +95,7 @@ impl World {
             "Stale" => Message::Stale(prove(voted)),
             "Handover" => Message::Handover(say(Statement::Handover { term, to, tip: victims })),
             "UnderHandover" => {
-                let before = Term::new(term.get() - 1);
+                let before = Term::new(term.get().saturating_sub(1));
                 let handover =
                     say(Statement::Handover { term: before, to: candidate, tip: victims });
                 let (roster, handover) = (roster.clone(), Some(handover));
