@@ -21,6 +21,7 @@
 //! Messages
 //! carry A B [KIND]         the next one is delivered drop A B [KIND]      the next one is lost
 //! settle                   all are delivered         lose                 all on their way are lost
+//! strip A B [KIND]         the next one is delivered without the certificate in it
 //! replay A B KIND [N]      a copy of the newest one, or of the N-th one, arrives
 //! cut A B | join A B       a link, both ways         mute A B | hear A B  the way from A to B
 //! isolate I | heal         all links of a node       lost A B             A is told that its link to B is closed
@@ -69,6 +70,7 @@ use common::{CHAIN, World, change};
 use quorate_chain::ids::NodeId;
 use quorate_chain::roster::{Lead, RosterChange};
 use quorate_consensus::event::Event;
+use quorate_consensus::message::Message;
 use quorate_consensus::reads::ReadId;
 use quorate_consensus::time::Span;
 
@@ -171,7 +173,7 @@ fn time(world: &mut World, words: &[&str]) -> bool {
 }
 
 fn messages(world: &mut World, words: &[&str]) -> bool {
-    if !matches!(words[0], "carry" | "drop" | "replay" | "settle" | "lose") {
+    if !matches!(words[0], "carry" | "drop" | "strip" | "replay" | "settle" | "lose") {
         return false;
     }
     match words[0] {
@@ -187,7 +189,11 @@ fn messages(world: &mut World, words: &[&str]) -> bool {
                 }
                 _ => world.take(from, to, name),
             };
-            let message = message.unwrap_or_else(|| panic!("{words:?}: there is no such message"));
+            let mut message =
+                message.unwrap_or_else(|| panic!("{words:?}: there is no such message"));
+            if let ("strip", Message::Append(append)) = (verb, &mut message) {
+                append.certificate = None;
+            }
             if verb != "drop" {
                 world.arrive(from, to, message);
             }
