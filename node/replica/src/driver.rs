@@ -7,6 +7,7 @@
 //! nothing else.
 
 mod install;
+mod submissions;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,9 +16,8 @@ use quorate_chain::checked::Checked;
 use quorate_chain::crypto::{Signer, Verifier};
 use quorate_chain::ids::{ChainId, Height, NodeId, Term, TxId};
 use quorate_chain::limits as format;
-use quorate_chain::state::StateRead;
+use quorate_chain::roster::{Lead, QuorumKind, Roster};
 use quorate_chain::statement::SignedStatement;
-use quorate_chain::transaction::SignedTransaction;
 use quorate_consensus::effect::{Effect, Record};
 use quorate_consensus::event::{Event, Installed};
 use quorate_consensus::raft::{Core, Standing};
@@ -26,14 +26,14 @@ use quorate_wal::Space;
 
 use crate::forward::Forwarder;
 use crate::io::{
-    Answer, Applied, ApplyJob, FetchJob, Fetched, Input, JournalJob, Notice, Output, Placed,
-    Refusal, Stop, Submission, Unreadable, Written,
+    Answer, Applied, ApplyJob, FetchJob, Fetched, Input, JournalJob, Notice, Output, Stop,
+    Unreadable, Written,
 };
 use crate::mempool::{Gone, Load, Mempool, Room};
 use crate::seal::{self, Sealer};
 use crate::setup::Setup;
 use crate::snapshot::Download;
-use crate::store::{Store, StoreReader};
+use crate::store::Store;
 
 /// What the outside may know of a driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,13 @@ pub struct Status {
     pub committed: quorate_chain::ids::BlockRef,
     /// The applied tip.
     pub applied: quorate_chain::ids::BlockRef,
+    /// The height up to which as many validators as `finality_quorum` asks for are known to have
+    /// everything on disk, of this life's certificates.
+    pub finished: Height,
+    /// The roster in force at the tip.
+    pub roster: Arc<Roster>,
+    /// Whether it signs nothing because it may have forgotten what it has signed.
+    pub recovering: bool,
     /// The height up to which the store survives a power cut.
     pub checkpointed: Height,
     /// How much waits in the mempool.
@@ -71,8 +78,11 @@ pub struct Driver<S: Store> {
     forwarder: Forwarder,
     /// The height up to which blocks were given to the applier.
     handed: Height,
+    finished: Height,
     checkpointed: Height,
     space: Space,
+    /// What the operator has said of leading, if anything.
+    willing: Option<Lead>,
     /// The leader that was last told of.
     told: (Term, Option<NodeId>),
     /// A snapshot on its way.
@@ -114,6 +124,8 @@ impl<S: Store> Driver<S> {
             handed: applied,
             checkpointed: applied,
             space,
+            willing: setup.lead,
+            finished: applied,
             download: None,
             starting: None,
             patience: limits.election_timeout,
@@ -141,6 +153,9 @@ impl<S: Store> Driver<S> {
             tip: log.tip().block,
             committed: log.committed(),
             applied: log.applied().block,
+            finished: self.finished,
+            roster: Arc::clone(&log.tip().roster),
+            recovering: self.core.ballot().recovering,
             checkpointed: self.checkpointed,
             mempool: self.mempool.load(),
             space: self.space,
@@ -178,11 +193,17 @@ impl<S: Store> Driver<S> {
             }
             Input::Forwarded { from, transactions } => self.forwarded(from, transactions, out),
             Input::Transfer { to } => self.step(now, Event::Transfer { to }, out),
-            Input::Willing(lead) => self.step(now, Event::Willing(lead), out),
+            Input::Willing(lead) => {
+                self.willing = Some(lead);
+                self.say_willing(now, out);
+            }
             Input::Read { read } => self.step(now, Event::Read { read }, out),
             Input::Readmit => self.step(now, Event::Readmit, out),
             Input::Written(Written { ticket, started, space }) => {
-                self.space = space;
+                let full = std::mem::replace(&mut self.space, space) == Space::Reserve;
+                if full != (space == Space::Reserve) {
+                    self.say_willing(now, out);
+                }
                 if let Some(ticket) = ticket {
                     self.step(now, Event::Persisted { ticket }, out);
                 }
@@ -204,6 +225,15 @@ impl<S: Store> Driver<S> {
         self.seal_due(now, out);
         self.forward_due(now, out);
         self.tell_leader(out);
+    }
+
+    /// Tells the core whether this validator wants to lead: as its operator has said last, but never
+    /// while the disk is full. As soon as there is room it is as it was.
+    fn say_willing(&mut self, now: Now, out: &mut Vec<Output>) {
+        let member = self.core.log().tip().roster.member(self.id).map(|member| member.lead);
+        let said = self.willing.or(member).unwrap_or(Lead::Yes);
+        let lead = if self.space == Space::Reserve { Lead::No } else { said };
+        self.step(now, Event::Willing(lead), out);
     }
 
     /// Gives the core an event and does what it wants done, and then what follows from that.
@@ -246,6 +276,14 @@ impl<S: Store> Driver<S> {
                     log.from(first).take_while(|entry| entry.anchor.block.height <= block.height);
                 let blocks = new.map(|entry| (entry.block.clone(), entry.anchor.clone()));
                 let blocks = blocks.collect();
+                let by_all = log.anchor(block.height).is_some_and(|anchor| {
+                    let signers = certificate.signers();
+                    certificate.roster_hash() == anchor.roster.hash()
+                        && anchor.roster.has_quorum(QuorumKind::Finality, &signers)
+                });
+                if by_all {
+                    self.finished = block.height;
+                }
                 self.handed = block.height;
                 out.push(Output::Apply(ApplyJob { blocks, certificate }));
                 out.push(Output::Notice(Notice::Committed { block }));
@@ -253,7 +291,10 @@ impl<S: Store> Driver<S> {
             Effect::Fetch { node, from, bytes } => {
                 out.push(Output::Fetch(FetchJob { node, from, bytes }));
             }
-            Effect::Final(certificate) => out.push(Output::Keep(certificate)),
+            Effect::Final(certificate) => {
+                self.finished = self.finished.max(certificate.block().height);
+                out.push(Output::Keep(certificate));
+            }
             Effect::Changed { id, outcome } => out.push(Output::Changed { id, outcome }),
             Effect::Serve { read, height } => out.push(Output::Serve { read, height }),
             Effect::RefuseRead { read, why } => out.push(Output::RefuseRead { read, why }),
@@ -270,41 +311,6 @@ impl<S: Store> Driver<S> {
         out.push(Output::Stop(why));
     }
 
-    fn branched(
-        &mut self,
-        above: Height,
-        blocks: &[Checked<quorate_chain::block::Block>],
-        out: &mut Vec<Output>,
-    ) {
-        let cut = self.mempool.branch(above, blocks);
-        for transaction in cut {
-            // It was verified with its block. If there is no room, whoever wants it sends it again.
-            if self.take(Checked::vouch(transaction), None, out).is_none() {
-                return;
-            }
-        }
-    }
-
-    /// Takes a transaction that is not there yet; `None` if the store cannot be read.
-    fn take(
-        &mut self,
-        transaction: Checked<SignedTransaction>,
-        submission: Option<Submission>,
-        out: &mut Vec<Output>,
-    ) -> Option<Result<(), Refusal>> {
-        let (id, sender) = (transaction.id(), transaction.content().sender);
-        let nonces = match self.mempool.nonces(sender) {
-            Some(nonces) => nonces,
-            None => self.read(|reader| reader.nonces(sender), out)?,
-        };
-        let applied = self.core.log().applied().block.height;
-        let taken = self.mempool.take(transaction, nonces, applied, submission);
-        if taken.is_ok() {
-            self.forwarder.add(id);
-        }
-        Some(taken)
-    }
-
     /// Reads the store; a store that cannot be read stops the node.
     fn read<T>(
         &mut self,
@@ -316,69 +322,6 @@ impl<S: Store> Driver<S> {
             Err(error) => {
                 self.stop(Stop::Store(Unreadable(Arc::new(error))), out);
                 None
-            }
-        }
-    }
-
-    fn submitted(
-        &mut self,
-        submission: Submission,
-        transaction: Checked<SignedTransaction>,
-        out: &mut Vec<Output>,
-    ) {
-        let id = transaction.id();
-        let refused = if self.stopping {
-            Err(Refusal::Stopping)
-        } else if self.mempool.contains(id) {
-            self.mempool.wait(id, submission)
-        } else if self.space > Space::Ok {
-            Err(Refusal::DiskLow)
-        } else {
-            match self.take(transaction, Some(submission), out) {
-                Some(taken) => taken,
-                // The node stops, and so nobody knows.
-                None => return out.push(Output::Answer { submission, answer: Answer::Unknown }),
-            }
-        };
-        let Err(refusal) = refused else { return };
-        // Only what stands in the chain can have used the nonce.
-        let used = matches!(refusal, Refusal::NonceUsed | Refusal::Expired);
-        let place = if used { self.read(|reader| reader.place(id), out) } else { Some(None) };
-        let answer = match place {
-            Some(Some(place)) => {
-                let (block, index, status) = (place.block, place.index, place.outcome.status);
-                Answer::Placed(Placed { block, index, status, duplicate: true })
-            }
-            Some(None) => Answer::Refused(refusal),
-            None => Answer::Unknown,
-        };
-        out.push(Output::Answer { submission, answer });
-    }
-
-    fn forwarded(
-        &mut self,
-        from: NodeId,
-        transactions: Vec<Checked<SignedTransaction>>,
-        out: &mut Vec<Output>,
-    ) {
-        // Whoever forwards to another than the leader will learn who leads, and forward again.
-        if self.core.standing() != Standing::Leader || self.stopping {
-            return;
-        }
-        for transaction in transactions {
-            if self.mempool.contains(transaction.id()) {
-                continue;
-            }
-            let taken = match self.space {
-                Space::Ok => self.take(transaction, None, out),
-                Space::Low | Space::Reserve => Some(Err(Refusal::DiskLow)),
-            };
-            match taken {
-                Some(Ok(())) => {}
-                Some(Err(refusal)) => {
-                    out.push(Output::Notice(Notice::NotTaken { from, refusal }));
-                }
-                None => return,
             }
         }
     }

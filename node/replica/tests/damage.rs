@@ -50,6 +50,8 @@ fn go_on(group: &mut Group) -> bool {
     group.submit(0, write(group.chain_id, 1, 0, None, b"after"));
     group.run(Span::millis(5_000));
     group.assert_equal();
+    let signs = |group: &Group| !group.replica(1).driver.status().recovering;
+    group.run_until("node 1 is readmitted", signs);
     // The log is whole again, whatever happens to the store.
     group.kill(1);
     let node = group.node_mut(1);
@@ -141,4 +143,51 @@ fn a_lost_disk_and_a_lost_store_are_a_used_key_with_a_fresh_log() {
     assert!(found.recovering && found.repaired.is_none());
     group.run(Span::millis(5_000));
     group.assert_equal();
+}
+
+#[test]
+fn a_power_cut_at_any_operation_of_a_repair_is_met_by_the_next_start() {
+    let damaged = || {
+        let group = group();
+        let (file, at) = place_of(&group, 28).unwrap();
+        group.node(1).disk.lock().unwrap().overwrite(&file, at, b"rot");
+        group
+    };
+    let operations = |group: &Group| group.node(1).disk.lock().unwrap().operations();
+    let all = {
+        let mut group = damaged();
+        let before = operations(&group);
+        group.start(1).unwrap();
+        operations(&group) - before
+    };
+    for operation in 0..all {
+        let mut group = damaged();
+        let at = operations(&group) + operation;
+        let crash = move |step: &quorate_wal::Step<'_>| {
+            if step.index >= at {
+                quorate_wal::Verdict::Crash
+            } else {
+                quorate_wal::Verdict::Proceed
+            }
+        };
+        let hook: quorate_wal::Hook = std::sync::Arc::new(std::sync::Mutex::new(crash));
+        group.node(1).disk.lock().unwrap().set_hook(Some(hook));
+        assert!(group.start(1).is_err());
+        {
+            let mut disk = group.node(1).disk.lock().unwrap();
+            disk.set_hook(None);
+            let mut count = 0_u64;
+            disk.crash(|_| {
+                count += 1;
+                (count + operation).is_multiple_of(2)
+            });
+        }
+        let at_risk = group.node(1).store.at_risk();
+        group.node_mut(1).store.power_cut(usize::try_from(operation).unwrap().min(at_risk));
+        group.start(1).unwrap();
+        let found = &group.replica(1).found;
+        assert!(found.recovering, "what may be forgotten stays so, after {operation} operations");
+        group.run(Span::millis(3_000));
+        group.assert_equal();
+    }
 }

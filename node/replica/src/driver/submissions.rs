@@ -1,0 +1,116 @@
+//! Transactions on their way into the mempool.
+
+use quorate_chain::block::Block;
+use quorate_chain::checked::Checked;
+use quorate_chain::ids::{Height, NodeId};
+use quorate_chain::state::StateRead;
+use quorate_chain::transaction::SignedTransaction;
+use quorate_consensus::raft::Standing;
+use quorate_wal::Space;
+
+use super::Driver;
+use crate::io::{Answer, Notice, Output, Placed, Refusal, Submission};
+use crate::store::{Store, StoreReader};
+
+impl<S: Store> Driver<S> {
+    /// The chain ends with other blocks: what stood in those that are cut begins to wait again.
+    pub(super) fn branched(
+        &mut self,
+        above: Height,
+        blocks: &[Checked<Block>],
+        out: &mut Vec<Output>,
+    ) {
+        let cut = self.mempool.branch(above, blocks);
+        for transaction in cut {
+            // It was verified with its block. If there is no room, whoever wants it sends it again.
+            if self.take(Checked::vouch(transaction), None, out).is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Takes a transaction that is not there yet; `None` if the store cannot be read.
+    fn take(
+        &mut self,
+        transaction: Checked<SignedTransaction>,
+        submission: Option<Submission>,
+        out: &mut Vec<Output>,
+    ) -> Option<Result<(), Refusal>> {
+        let (id, sender) = (transaction.id(), transaction.content().sender);
+        let nonces = match self.mempool.nonces(sender) {
+            Some(nonces) => nonces,
+            None => self.read(|reader| reader.nonces(sender), out)?,
+        };
+        let applied = self.core.log().applied().block.height;
+        let taken = self.mempool.take(transaction, nonces, applied, submission);
+        if taken.is_ok() {
+            self.forwarder.add(id);
+        }
+        Some(taken)
+    }
+
+    /// A client wants a transaction in the chain.
+    pub(super) fn submitted(
+        &mut self,
+        submission: Submission,
+        transaction: Checked<SignedTransaction>,
+        out: &mut Vec<Output>,
+    ) {
+        let id = transaction.id();
+        let refused = if self.stopping {
+            Err(Refusal::Stopping)
+        } else if self.mempool.contains(id) {
+            self.mempool.wait(id, submission)
+        } else if self.space > Space::Ok {
+            Err(Refusal::DiskLow)
+        } else {
+            match self.take(transaction, Some(submission), out) {
+                Some(taken) => taken,
+                // The node stops, and so nobody knows.
+                None => return out.push(Output::Answer { submission, answer: Answer::Unknown }),
+            }
+        };
+        let Err(refusal) = refused else { return };
+        // Only what stands in the chain can have used the nonce.
+        let used = matches!(refusal, Refusal::NonceUsed | Refusal::Expired);
+        let place = if used { self.read(|reader| reader.place(id), out) } else { Some(None) };
+        let answer = match place {
+            Some(Some(place)) => {
+                let (block, index, status) = (place.block, place.index, place.outcome.status);
+                Answer::Placed(Placed { block, index, status, duplicate: true })
+            }
+            Some(None) => Answer::Refused(refusal),
+            None => Answer::Unknown,
+        };
+        out.push(Output::Answer { submission, answer });
+    }
+
+    /// Another node has transactions for the leader.
+    pub(super) fn forwarded(
+        &mut self,
+        from: NodeId,
+        transactions: Vec<Checked<SignedTransaction>>,
+        out: &mut Vec<Output>,
+    ) {
+        // Whoever forwards to another than the leader will learn who leads, and forward again.
+        if self.core.standing() != Standing::Leader || self.stopping {
+            return;
+        }
+        for transaction in transactions {
+            if self.mempool.contains(transaction.id()) {
+                continue;
+            }
+            let taken = match self.space {
+                Space::Ok => self.take(transaction, None, out),
+                Space::Low | Space::Reserve => Some(Err(Refusal::DiskLow)),
+            };
+            match taken {
+                Some(Ok(())) => {}
+                Some(Err(refusal)) => {
+                    out.push(Output::Notice(Notice::NotTaken { from, refusal }));
+                }
+                None => return,
+            }
+        }
+    }
+}
