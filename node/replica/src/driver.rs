@@ -16,6 +16,7 @@ use quorate_chain::checked::Checked;
 use quorate_chain::crypto::{Signer, Verifier};
 use quorate_chain::ids::{ChainId, Height, NodeId, Term, TxId};
 use quorate_chain::limits as format;
+use quorate_chain::outcome;
 use quorate_chain::roster::{Lead, QuorumKind, Roster};
 use quorate_chain::statement::SignedStatement;
 use quorate_consensus::effect::{Effect, Record};
@@ -329,6 +330,12 @@ impl<S: Store> Driver<S> {
     fn applied(&mut self, now: Now, applied: Applied, out: &mut Vec<Output>) {
         for block in applied.blocks {
             let (at, state_root) = (block.block, block.state_root);
+            // An honest leader seals none.
+            let void = (0_u32..).zip(&block.outcomes);
+            let void =
+                void.filter(|(_, outcome)| matches!(outcome.status, outcome::Status::Void(_)));
+            let notice = |(index, _)| Output::Notice(Notice::Void { block: at.hash, index });
+            out.extend(void.map(notice));
             for gone in self.mempool.applied(at, &block.outcomes) {
                 match gone {
                     Gone::Answers(submissions, answer) => {

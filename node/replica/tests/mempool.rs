@@ -227,6 +227,34 @@ fn what_stood_in_a_suffix_that_was_cut_is_offered_again() {
 }
 
 #[test]
+fn a_new_leader_seals_nothing_that_the_blocks_it_took_over_make_void() {
+    let mut group = Group::new(3);
+    let old = group.elect();
+    group.run(Span::millis(300));
+    let others: Vec<_> = group.ids().into_iter().filter(|id| *id != old).collect();
+    // The others get the leader's block, and it never hears of that.
+    group.cut.extend(others.iter().map(|other| (*other, old)));
+    let first = group.submit(old, write(group.chain_id, 1, 0, None, b"first"));
+    group.settle();
+    // With the same nonce, at nodes that have the block and have not applied it.
+    let later: Vec<_> = others
+        .iter()
+        .map(|id| group.submit(*id, write(group.chain_id, 1, 0, None, &id.to_be_bytes())))
+        .collect();
+    assert!(group.answers.is_empty(), "all wait");
+    group.run_until("another leads", |group| group.leader().is_some_and(|id| id != old));
+    group.cut.clear();
+    group.run(Span::millis(5_000));
+    placed(&group, first);
+    for submission in later {
+        assert_eq!(group.answers[&submission], Answer::Dropped(Dropped::NonceUsed));
+    }
+    let void = |(_, notice): &&(u32, String)| notice.starts_with("Void");
+    assert_eq!(group.notices.iter().find(void), None);
+    group.assert_equal();
+}
+
+#[test]
 fn whoever_waits_when_the_node_stops_is_told_that_nobody_knows() {
     let mut group = held(limits());
     let first = group.submit(0, update(group.chain_id, 1, 0));

@@ -12,7 +12,7 @@ use quorate_chain::codec::{Decode, Encode};
 use quorate_chain::ids::{BlockRef, Height};
 use quorate_consensus::ballot::Ballot;
 use quorate_consensus::config::Incarnation;
-use quorate_replica::record::{Life, Part, parts};
+use quorate_replica::record::{BRANCH, Life, Part, START, parts};
 use quorate_replica::store::{Store, StoreReader};
 use quorate_wal::Tag;
 
@@ -83,6 +83,11 @@ fn a_part_is_these_bytes() {
     .concat();
     assert_eq!(part.to_bytes(), expected);
     assert_eq!(Part::from_bytes(&part.to_bytes()), Ok(part));
+}
+
+#[test]
+fn kinds_have_these_numbers() {
+    assert_eq!([BRANCH, START], [1, 2]);
 }
 
 #[test]
