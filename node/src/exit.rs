@@ -36,6 +36,24 @@ impl Exit {
     pub const fn code(self) -> u8 {
         self as u8
     }
+
+    /// What it means, in a few words.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Success => "All is well.",
+            Self::Bug => "The program is wrong.",
+            Self::Usage => "The command line is wrong.",
+            Self::Configuration => "Configuration, keys or genesis are wrong.",
+            Self::NoNode => "No node answered.",
+            Self::NotFound => "There is no such thing.",
+            Self::NoQuorum => "No leader or no quorum, or nobody knows yet.",
+            Self::Rejected => "It was rejected.",
+            Self::Verification => "A proof or a state is not what it should be.",
+            Self::Storage => "What is stored is locked, damaged or full.",
+            Self::Unsafe => "Refused, because going on would not be safe.",
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {

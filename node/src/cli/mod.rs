@@ -3,39 +3,102 @@
 //! Data goes to standard output, everything else to standard error. A command that fails says one
 //! sentence and ends with one of the codes of [`Exit`].
 
+mod genesis;
+mod key;
+mod output;
+mod reach;
+mod read;
 mod settings;
 mod start;
+mod testnet;
+mod write;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use output::{Done, Ended, Output};
 
 /// A permissioned ledger: signed transactions in, a certified chain of blocks out.
 #[derive(Debug, Parser)]
-#[command(name = "quorate", version)]
+#[command(name = "quorate", version, after_help = EXITS)]
 struct Cli {
+    /// What is printed: text for people, or one line of JSON.
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    output: Output,
     #[command(subcommand)]
     command: Command,
 }
 
+const EXITS: &str = "\
+Exit codes: 0 ok, 1 bug, 2 usage, 3 configuration or keys, 4 no node answered, 5 not found,
+6 no leader, no quorum or outcome unknown, 7 rejected, 8 verification failed, 9 storage,
+10 refused for safety.";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     Start(start::Start),
+    /// Set a key that has no value.
+    Put(write::Set),
+    /// Set a key, whether or not it has a value.
+    Update(write::Set),
+    /// Take a key's value away.
+    Remove(write::Remove),
+    /// Set a key if its value is as expected.
+    Cas(write::Cas),
+    /// Print the value of a key.
+    Get(read::Get),
+    /// Print the committed height.
+    Height(read::Height),
+    /// Show a block.
+    Block(read::ShowBlock),
+    /// Show what became of a transaction.
+    Tx(read::Tx),
+    /// Show how a node fares.
+    Status(read::Status),
+    Key(key::Key),
+    Genesis(genesis::Genesis),
+    /// A group of validators on this machine, to try things out on.
+    Testnet(testnet::Testnet),
+}
+
+impl Command {
+    fn run(self, output: Output) -> Done {
+        match self {
+            Self::Start(start) => start.run().map_err(Ended::from),
+            Self::Put(set) => set.put(output),
+            Self::Update(set) => set.update(output),
+            Self::Remove(remove) => remove.run(output),
+            Self::Cas(cas) => cas.run(output),
+            Self::Get(get) => get.run(output),
+            Self::Height(height) => height.run(output),
+            Self::Block(block) => block.run(output),
+            Self::Tx(tx) => tx.run(output),
+            Self::Status(status) => status.run(output),
+            Self::Key(key) => key.run(output),
+            Self::Genesis(genesis) => genesis.run(output),
+            Self::Testnet(testnet) => testnet.run(),
+        }
+    }
 }
 
 /// Runs the command that the process was called with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Start(start) => start.run(),
-    };
-    match done {
+    let Cli { output, command } = Cli::parse();
+    match command.run(output) {
         Ok(()) => Exit::Success.into(),
-        Err(Failure { exit, sentence }) => {
-            eprintln!("quorate: {sentence}");
-            exit.into()
-        }
+        Err(ended) => ended.tell(output),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn no_flag_stands_twice_in_a_command() {
+        super::Cli::command().debug_assert();
     }
 }

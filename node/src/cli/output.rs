@@ -1,0 +1,153 @@
+//! What a command prints, and how it ends.
+//!
+//! In JSON there is one line: on success, on standard output, the body of the endpoint as the node
+//! sent it; on failure, on standard error, the problem. In text there are words.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use quorate_chain::codec::DecodeError;
+use quorate_client::Error;
+use quorate_client::problem::Code;
+use serde::Serialize;
+
+use crate::api::problem;
+use crate::exit::{Exit, Failure};
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// Text for people.
+    Text,
+    /// One line of JSON.
+    Json,
+}
+
+/// How a command ends that does not do what it should.
+#[derive(Debug)]
+pub(super) struct Ended {
+    exit: Exit,
+    sentence: String,
+    /// The problem as a line of JSON, if a node or the client library stated one.
+    problem: Option<String>,
+}
+
+pub(super) type Done = Result<(), Ended>;
+
+impl From<Failure> for Ended {
+    fn from(Failure { exit, sentence }: Failure) -> Self {
+        Self { exit, sentence, problem: None }
+    }
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Self {
+        let sentence = error.to_string();
+        match error {
+            Error::Refused { problem, body } => {
+                let exit = problem::exit(&problem);
+                Self { exit, sentence, problem: Some(one_line(&body)) }
+            }
+            Error::Unknown { tx, .. } => {
+                let mut unknown = problem::problem(Code::OutcomeUnknown, &sentence);
+                unknown.tx = Some(tx);
+                let problem = serde_json::to_string(&unknown).ok();
+                let sentence = format!("{sentence}\nask again: quorate tx {tx}");
+                Self { exit: Exit::NoQuorum, sentence, problem }
+            }
+            Error::Transaction(ref why) => {
+                let long = matches!(why, DecodeError::TooLong { .. });
+                let code = if long { Code::TooLarge } else { Code::Malformed };
+                let problem = serde_json::to_string(&problem::problem(code, &sentence)).ok();
+                Self { exit: Exit::Rejected, sentence, problem }
+            }
+            Error::Address { .. } | Error::NoNodes => Failure::new(Exit::Usage, sentence).into(),
+            Error::NoNode { .. } | Error::Nonsense { .. } => {
+                Failure::new(Exit::NoNode, sentence).into()
+            }
+            Error::Random(_) => Failure::new(Exit::Bug, sentence).into(),
+            // The library may learn to fail in new ways.
+            _ => Failure::new(Exit::Bug, sentence).into(),
+        }
+    }
+}
+
+/// A problem that no node stated: its code is none of theirs.
+#[derive(Serialize)]
+struct OwnProblem<'a> {
+    #[serde(rename = "type")]
+    uri: &'static str,
+    title: &'static str,
+    status: Option<u16>,
+    code: Option<Code>,
+    detail: &'a str,
+    outcome: &'static str,
+    retry: &'static str,
+    tx: Option<&'a str>,
+    reachable: Option<u32>,
+    needed: Option<u32>,
+    leader_api: Option<&'a str>,
+}
+
+impl Ended {
+    /// Says it, and gives the exit code.
+    pub(super) fn tell(&self, output: Output) -> ExitCode {
+        match (output, &self.problem) {
+            (Output::Text, _) => eprintln!("quorate: {}", self.sentence),
+            (Output::Json, Some(problem)) => eprintln!("{problem}"),
+            (Output::Json, None) => eprintln!("{}", self.own_problem()),
+        }
+        self.exit.into()
+    }
+
+    fn own_problem(&self) -> String {
+        let again = self.exit == Exit::NoNode || self.exit == Exit::NoQuorum;
+        let own = OwnProblem {
+            uri: "about:blank",
+            title: self.exit.title(),
+            status: None,
+            code: None,
+            detail: &self.sentence,
+            outcome: "nothing_happened",
+            retry: if again { "same_bytes" } else { "after_fix" },
+            tx: None,
+            reachable: None,
+            needed: None,
+            leader_api: None,
+        };
+        serde_json::to_string(&own).unwrap_or_default()
+    }
+}
+
+/// JSON without the line breaks between its parts; inside of its strings there are none.
+fn one_line(json: &str) -> String {
+    if json.contains(['\n', '\r']) { json.replace(['\n', '\r'], " ") } else { json.to_owned() }
+}
+
+/// Prints the body of an endpoint.
+pub(super) fn body(json: &str) -> Done {
+    line(&one_line(json))
+}
+
+/// Prints something as a line of JSON.
+pub(super) fn json(value: &impl Serialize) -> Done {
+    let text = serde_json::to_string(value).map_err(|error| Failure::new(Exit::Bug, error))?;
+    line(&text)
+}
+
+/// Prints a line.
+pub(super) fn line(text: &str) -> Done {
+    raw(format!("{text}\n").as_bytes())
+}
+
+/// Prints bytes. Who has closed the pipe has read enough.
+pub(super) fn raw(bytes: &[u8]) -> Done {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Storage, format!("standard output: {error}")).into())
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,35 @@
+//! `quorate testnet …` runs `quorate-testnet …`, which stands beside this program or where commands
+//! are, as cargo and git do with their subcommands.
+
+use std::env;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::output::Done;
+use crate::exit::{Exit, Failure};
+
+/// Everything that follows goes to `quorate-testnet`.
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub(super) struct Testnet {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    arguments: Vec<OsString>,
+}
+
+impl Testnet {
+    /// Becomes the other program; returns only if there is none.
+    pub(super) fn run(self) -> Done {
+        let name = format!("quorate-testnet{}", env::consts::EXE_SUFFIX);
+        let told = env::var_os("QUORATE_BIN_DIR").map(PathBuf::from);
+        let own = env::current_exe().ok().and_then(|own| Some(own.parent()?.to_owned()));
+        let beside = told.into_iter().chain(own).map(|place| place.join(&name));
+        let program = beside.into_iter().find(|program| program.is_file());
+        let error = Command::new(program.unwrap_or_else(|| PathBuf::from(&name)))
+            .args(self.arguments)
+            .exec();
+        let sentence = format!("{name}: {error}; cargo build -p quorate-testnet makes it");
+        Err(Failure::new(Exit::Configuration, sentence).into())
+    }
+}

@@ -1,0 +1,129 @@
+//! Commands that write: `put`, `update`, `remove`, `cas`.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use quorate_client::Batch;
+use quorate_client::answer::Outcome;
+
+use super::output::{self, Done, Ended, Output};
+use super::reach::Writer;
+use crate::exit::{Exit, Failure};
+
+/// A key and a value.
+#[derive(Debug, clap::Args)]
+pub(super) struct Set {
+    /// The key.
+    key: OsString,
+    /// The value: as it is, @FILE for the bytes of a file, or - for those of standard input.
+    value: OsString,
+    #[command(flatten)]
+    writer: Writer,
+}
+
+/// A key.
+#[derive(Debug, clap::Args)]
+pub(super) struct Remove {
+    /// The key.
+    key: OsString,
+    #[command(flatten)]
+    writer: Writer,
+}
+
+/// A key, what its value must be, and what it shall be.
+#[derive(Debug, clap::Args)]
+pub(super) struct Cas {
+    /// The key.
+    key: OsString,
+    /// The value that it must have: as it is, @FILE or -.
+    #[arg(
+        long,
+        value_name = "VALUE",
+        required_unless_present = "absent",
+        conflicts_with = "absent"
+    )]
+    expect: Option<OsString>,
+    /// It must have none.
+    #[arg(long)]
+    absent: bool,
+    /// Its new value: as it is, @FILE or -.
+    value: OsString,
+    #[command(flatten)]
+    writer: Writer,
+}
+
+impl Set {
+    /// Sets a key that has no value.
+    pub(super) fn put(self, output: Output) -> Done {
+        let value = value(&self.value)?;
+        send(&self.writer, Batch::new().put(self.key.as_bytes(), value), output)
+    }
+
+    /// Sets a key.
+    pub(super) fn update(self, output: Output) -> Done {
+        let value = value(&self.value)?;
+        send(&self.writer, Batch::new().update(self.key.as_bytes(), value), output)
+    }
+}
+
+impl Remove {
+    /// Takes a key's value away.
+    pub(super) fn run(self, output: Output) -> Done {
+        send(&self.writer, Batch::new().remove(self.key.as_bytes()), output)
+    }
+}
+
+impl Cas {
+    /// Sets a key if its value is as expected.
+    pub(super) fn run(self, output: Output) -> Done {
+        let expected = self.expect.as_deref().map(value).transpose()?;
+        let new = value(&self.value)?;
+        let batch = Batch::new().cas(self.key.as_bytes(), expected.as_deref(), new);
+        send(&self.writer, batch, output)
+    }
+}
+
+fn send(writer: &Writer, batch: Batch, output: Output) -> Done {
+    let body = writer.account()?.send_for_body(batch)?;
+    match output {
+        Output::Json => output::body(&body),
+        Output::Text => {
+            let outcome: Outcome = serde_json::from_str(&body)
+                .map_err(|error| Failure::new(Exit::NoNode, format!("no outcome: {error}")))?;
+            output::line(&sentence(&outcome))
+        }
+    }
+}
+
+/// What became of a transaction, in one line.
+pub(super) fn sentence(outcome: &Outcome) -> String {
+    let Outcome { id, status, height, error, .. } = outcome;
+    let mut line = status.to_string();
+    if let Some(height) = height {
+        line.push_str(&format!(" height {height}"));
+    }
+    line.push_str(&format!(" tx {id}"));
+    if let Some(error) = error {
+        line.push_str(&format!(" {}: {}", error.code, error.detail));
+    }
+    line
+}
+
+/// The bytes that an argument means.
+fn value(argument: &OsStr) -> Result<Vec<u8>, Ended> {
+    let usage = |what: String| Ended::from(Failure::new(Exit::Usage, what));
+    let bytes = argument.as_bytes();
+    if bytes == b"-" {
+        let mut value = Vec::new();
+        let read = std::io::stdin().lock().read_to_end(&mut value);
+        read.map_err(|error| usage(format!("standard input: {error}")))?;
+        return Ok(value);
+    }
+    let Some(file) = bytes.strip_prefix(b"@") else {
+        return Ok(bytes.to_owned());
+    };
+    let path = Path::new(OsStr::from_bytes(file));
+    std::fs::read(path).map_err(|error| usage(format!("{}: {error}", path.display())))
+}
