@@ -125,7 +125,7 @@ fn what_is_put_can_be_got_and_asked_about() {
     assert!(now >= height.parse().unwrap());
     assert!(place.json(&["height"]).json()["height"].as_u64().unwrap() >= now);
     assert!(place.json(&["block", "latest"]).json()["height"].as_u64().unwrap() >= now);
-    assert!(place.run(&["status", "--check"]).text().contains("leader     node 0"));
+    assert!(place.run(&["status", "--check"]).text().contains("leader      node 0"));
     assert_eq!(place.json(&["status"]).json()["node_id"], 0);
 }
 

@@ -1,20 +1,20 @@
 //! The launcher with nodes that only pretend: every order has its effect when it returns.
 //!
-//! The pretended node is this program again. Where `quorate` is looked for stands a script that
-//! calls it with the test `a_node_that_pretends`, which serves as long as a home is given to it.
+//! The pretended node is this program again: the test `a_node_that_pretends` serves if a home is given
+//! to it.
 
 #![allow(clippy::unwrap_used, reason = "a test says so by panicking")]
+
+mod common;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
 
-use quorate_client::{Testnet, TestnetNodeState};
+use common::{Place, eventually};
+use quorate_client::TestnetNodeState;
 use quorate_node::config::Config;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -52,86 +52,12 @@ fn a_node_that_pretends() {
     }
 }
 
-/// A directory for a testnet, and one with a `quorate` that pretends. What runs there is ended with it.
-struct Place {
-    _root: tempfile::TempDir,
-    dir: PathBuf,
-    programs: PathBuf,
+fn place() -> Place {
+    Place::new("a_node_that_pretends", HOME)
 }
 
-impl Place {
-    fn new() -> Self {
-        let root = tempfile::tempdir().unwrap();
-        let (dir, programs) = (root.path().join("t"), root.path().join("bin"));
-        fs::create_dir(&programs).unwrap();
-        let own = std::env::current_exe().unwrap();
-        let script = format!(
-            "#!/bin/sh\n{HOME}=\"$3\" exec \"{}\" --exact --nocapture a_node_that_pretends \"$3\"\n",
-            own.display()
-        );
-        let program = programs.join("quorate");
-        fs::write(&program, script).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        Self { _root: root, dir, programs }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_quorate-testnet"));
-        command.args(arguments).env("QUORATE_BIN_DIR", &self.programs);
-        command.env("QUORATE_TESTNET", &self.dir);
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    /// Runs a command that must succeed and returns what it prints.
-    fn ok(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {errors}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Runs a command that must fail with this code and returns what it says.
-    fn fails(&self, code: i32, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
-        assert!(output.stdout.is_empty(), "{arguments:?}");
-        errors
-    }
-
-    fn up(&self) -> Testnet {
-        let ports = ["--api-port", "0", "--p2p-port", "0"];
-        let line =
-            self.ok(&[&["up", "--detach", "--output", "json", "-n", "3"], &ports[..]].concat());
-        assert_eq!(line.lines().count(), 1);
-        serde_json::from_str(&line).unwrap()
-    }
-
-    fn testnet(&self) -> Testnet {
-        Testnet::in_dir(&self.dir).unwrap()
-    }
-
-    fn states(&self) -> Vec<TestnetNodeState> {
-        self.testnet().nodes.iter().map(|node| node.state).collect()
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = self.run(&["down"]);
-    }
-}
-
-fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(Instant::now() < end, "{what}: not in time");
-        thread::sleep(Duration::from_millis(10));
-    }
+fn states(place: &Place) -> Vec<TestnetNodeState> {
+    place.testnet().nodes.iter().map(|node| node.state).collect()
 }
 
 fn pid(number: u32) -> Pid {
@@ -147,29 +73,29 @@ use TestnetNodeState::{Dead, Paused, Running};
 
 #[test]
 fn orders_have_their_effect_when_they_return() {
-    let place = Place::new();
-    let testnet = place.up();
+    let place = place();
+    let testnet = place.up(3, &[]);
     assert_eq!(testnet, place.testnet());
-    assert_eq!((testnet.quorum, place.states()), (2, vec![Running; 3]));
+    assert_eq!((testnet.quorum, states(&place)), (2, vec![Running; 3]));
     assert!(testnet.nodes[2].p2p.contains("/p2p/12D3KooW"));
     assert!(testnet.keys["alice"].is_file() && testnet.genesis.is_file());
 
     place.ok(&["kill", "1", "2"]);
-    assert_eq!(place.states(), [Running, Dead, Dead]);
+    assert_eq!(states(&place), [Running, Dead, Dead]);
     assert_eq!(place.testnet().nodes[1].pid, None);
     assert!(!lives(testnet.nodes[1].pid.unwrap()));
     place.ok(&["kill", "1"]);
 
     place.ok(&["revive", "1"]);
-    assert_eq!(place.states(), [Running, Running, Dead]);
+    assert_eq!(states(&place), [Running, Running, Dead]);
     place.ok(&["revive", "--all"]);
-    assert_eq!(place.states(), [Running; 3]);
+    assert_eq!(states(&place), [Running; 3]);
 
     place.ok(&["pause", "0"]);
-    assert_eq!(place.states(), [Paused, Running, Running]);
+    assert_eq!(states(&place), [Paused, Running, Running]);
     assert!(place.fails(7, &["revive", "0"]).contains("resume it instead"));
     place.ok(&["resume", "0"]);
-    assert_eq!(place.states(), [Running; 3]);
+    assert_eq!(states(&place), [Running; 3]);
     assert!(place.fails(2, &["kill", "3"]).contains("there is no node 3"));
 
     let status: Value = serde_json::from_str(&place.ok(&["status", "--output", "json"])).unwrap();
@@ -191,21 +117,21 @@ fn orders_have_their_effect_when_they_return() {
 
 #[test]
 fn a_node_that_somebody_else_kills_is_dead_and_stays_so() {
-    let place = Place::new();
-    let testnet = place.up();
+    let place = place();
+    let testnet = place.up(3, &[]);
     kill_process(pid(testnet.nodes[1].pid.unwrap()), Signal::KILL).unwrap();
-    eventually("the death is seen", || place.states() == [Running, Dead, Running]);
+    eventually("the death is seen", || states(&place) == [Running, Dead, Running]);
     kill_process(pid(testnet.nodes[0].pid.unwrap()), Signal::STOP).unwrap();
-    eventually("the stop is seen", || place.states() == [Paused, Dead, Running]);
+    eventually("the stop is seen", || states(&place) == [Paused, Dead, Running]);
 }
 
 #[test]
 fn a_testnet_goes_on_where_it_was_unless_it_is_fresh() {
-    let place = Place::new();
-    let first = place.up();
+    let place = place();
+    let first = place.up(3, &[]);
     assert!(place.fails(3, &["up", "--detach"]).contains("a testnet runs in"));
     place.ok(&["down"]);
-    let second = place.up();
+    let second = place.up(3, &[]);
     assert_eq!(second.chain_id, first.chain_id);
     assert_eq!(second.nodes[1].api, first.nodes[1].api);
     place.ok(&["down"]);
@@ -222,7 +148,7 @@ fn a_testnet_goes_on_where_it_was_unless_it_is_fresh() {
 
 #[test]
 fn without_a_testnet_orders_fail_with_4() {
-    let place = Place::new();
+    let place = place();
     for order in [
         &["down"][..],
         &["status"],
@@ -237,7 +163,7 @@ fn without_a_testnet_orders_fail_with_4() {
 
 #[test]
 fn what_is_no_testnet_is_never_deleted() {
-    let place = Place::new();
+    let place = place();
     fs::create_dir(&place.dir).unwrap();
     fs::write(place.dir.join("letters.txt"), "dear").unwrap();
     for order in [&["up", "--detach", "--fresh"][..], &["up", "--detach"], &["init"]] {
@@ -248,7 +174,7 @@ fn what_is_no_testnet_is_never_deleted() {
 
 #[test]
 fn a_node_that_cannot_start_ends_the_start_with_its_own_words() {
-    let place = Place::new();
+    let place = place();
     place.ok(&["init", "-n", "3", "--api-port", "0", "--p2p-port", "0"]);
     fs::write(place.dir.join("node1/BROKEN"), "").unwrap();
     let said = place.fails(3, &["up", "--detach"]);
@@ -258,8 +184,8 @@ fn a_node_that_cannot_start_ends_the_start_with_its_own_words() {
 
 #[test]
 fn down_ends_what_a_killed_supervisor_has_left() {
-    let place = Place::new();
-    let testnet = place.up();
+    let place = place();
+    let testnet = place.up(3, &[]);
     kill_process(pid(testnet.supervisor_pid), Signal::KILL).unwrap();
     eventually("the supervisor is gone", || !lives(testnet.supervisor_pid));
     place.ok(&["down"]);
@@ -269,7 +195,7 @@ fn down_ends_what_a_killed_supervisor_has_left() {
 
 #[test]
 fn in_the_foreground_ctrl_c_ends_it_all() {
-    let place = Place::new();
+    let place = place();
     let arguments = ["up", "-n", "2", "--api-port", "0", "--p2p-port", "0"];
     let mut up: Child =
         place.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -279,5 +205,5 @@ fn in_the_foreground_ctrl_c_ends_it_all() {
     kill_process(pid(up.id()), Signal::INT).unwrap();
     assert!(up.wait().unwrap().success());
     assert!(!nodes.iter().filter_map(|node| node.pid).any(lives));
-    assert!(!Path::new(&place.dir).join("testnet.json").exists());
+    assert!(!place.dir.join("testnet.json").exists());
 }

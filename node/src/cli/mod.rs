@@ -13,6 +13,7 @@ mod start;
 mod testnet;
 mod write;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -86,9 +87,16 @@ impl Command {
 /// Runs the command that the process was called with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Cli { output, command } = Cli::parse();
+    run(std::env::args_os()).into()
+}
+
+/// Runs a command, given with the name of the program before it. A command line that cannot be read
+/// ends the process, and so does the wish for help.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let Cli { output, command } = Cli::parse_from(arguments);
     match command.run(output) {
-        Ok(()) => Exit::Success.into(),
+        Ok(()) => Exit::Success,
         Err(ended) => ended.tell(output),
     }
 }

@@ -4,7 +4,6 @@
 //! sent it; on failure, on standard error, the problem. In text there are words.
 
 use std::io::{self, Write as _};
-use std::process::ExitCode;
 
 use clap::ValueEnum;
 use quorate_chain::codec::DecodeError;
@@ -92,13 +91,13 @@ struct OwnProblem<'a> {
 
 impl Ended {
     /// Says it, and gives the exit code.
-    pub(super) fn tell(&self, output: Output) -> ExitCode {
+    pub(super) fn tell(&self, output: Output) -> Exit {
         match (output, &self.problem) {
             (Output::Text, _) => eprintln!("quorate: {}", self.sentence),
             (Output::Json, Some(problem)) => eprintln!("{problem}"),
             (Output::Json, None) => eprintln!("{}", self.own_problem()),
         }
-        self.exit.into()
+        self.exit
     }
 
     fn own_problem(&self) -> String {

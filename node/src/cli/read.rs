@@ -172,12 +172,12 @@ fn status_text(status: &NodeStatus) -> String {
     };
     let mut lines = vec![
         format!("{} ({}, {}) of {}", status.name, status.mode, status.role, status.chain_name),
-        format!("chain      {}", status.chain_id),
-        format!("leader     {leader}, term {}", status.term),
-        format!("height     {} (applied {})", status.height, status.applied),
-        format!("last block {}", status.last_block_hash),
+        format!("chain       {}", status.chain_id),
+        format!("leader      {leader}, term {}", status.term),
+        format!("height      {} (applied {})", status.height, status.applied),
+        format!("last block  {}", status.last_block_hash),
         format!(
-            "reachable  {} of {} voters, {} needed",
+            "reachable   {} of {} voters, {} needed",
             status.reachable, status.voters, status.quorum
         ),
     ];

@@ -172,7 +172,8 @@ fn show(testnet: &Testnet, output: Output, took: Duration, end: &str) -> io::Res
         return out.flush();
     }
     let (count, dir) = (testnet.nodes.len(), testnet.dir.display());
-    writeln!(out, "{count} validators in {dir}, ready after {:.1} s", took.as_secs_f64())?;
+    let validators = if count == 1 { "validator" } else { "validators" };
+    writeln!(out, "{count} {validators} in {dir}, ready after {:.1} s", took.as_secs_f64())?;
     let leader = leader(&statuses(&testnet.nodes));
     for node in &testnet.nodes {
         let role = if leader == Some(node.node_id) { "leads" } else { "" };
