@@ -72,9 +72,46 @@ pub struct Failure {
     pub sentence: String,
 }
 
+/// A problem that no node stated: its code is none of theirs.
+#[derive(serde::Serialize)]
+struct OwnProblem<'a> {
+    #[serde(rename = "type")]
+    uri: &'static str,
+    title: &'static str,
+    status: Option<u16>,
+    code: Option<&'a str>,
+    detail: &'a str,
+    outcome: &'static str,
+    retry: &'static str,
+    tx: Option<&'a str>,
+    reachable: Option<u32>,
+    needed: Option<u32>,
+    leader_api: Option<&'a str>,
+}
+
 impl Failure {
     /// A failure.
     pub fn new(exit: Exit, why: impl std::fmt::Display) -> Self {
         Self { exit, sentence: why.to_string() }
+    }
+
+    /// It as a problem in one line of JSON, with the fields of those that nodes state.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let again = self.exit == Exit::NoNode || self.exit == Exit::NoQuorum;
+        let problem = OwnProblem {
+            uri: "about:blank",
+            title: self.exit.title(),
+            status: None,
+            code: None,
+            detail: &self.sentence,
+            outcome: "nothing_happened",
+            retry: if again { "same_bytes" } else { "after_fix" },
+            tx: None,
+            reachable: None,
+            needed: None,
+            leader_api: None,
+        };
+        serde_json::to_string(&problem).expect("text and numbers have a JSON form")
     }
 }

@@ -157,7 +157,10 @@ fn without_a_testnet_orders_fail_with_4() {
         &["wait", "--leader"],
         &["assert", "same-hash"],
     ] {
-        assert!(place.fails(4, order).contains("no testnet runs in"));
+        assert!(place.fails(4, order).starts_with("quorate testnet: no testnet runs in"));
+        let problem = place.fails(4, &[order, &["--output", "json"]].concat());
+        let problem: Value = serde_json::from_str(&problem).unwrap();
+        assert!(problem["detail"].as_str().unwrap().starts_with("no testnet runs in"));
     }
 }
 

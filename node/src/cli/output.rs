@@ -26,8 +26,7 @@ pub(super) enum Output {
 /// How a command ends that does not do what it should.
 #[derive(Debug)]
 pub(super) struct Ended {
-    exit: Exit,
-    sentence: String,
+    failure: Failure,
     /// The problem as a line of JSON, if a node or the client library stated one.
     problem: Option<String>,
 }
@@ -35,8 +34,8 @@ pub(super) struct Ended {
 pub(super) type Done = Result<(), Ended>;
 
 impl From<Failure> for Ended {
-    fn from(Failure { exit, sentence }: Failure) -> Self {
-        Self { exit, sentence, problem: None }
+    fn from(failure: Failure) -> Self {
+        Self { failure, problem: None }
     }
 }
 
@@ -46,20 +45,20 @@ impl From<Error> for Ended {
         match error {
             Error::Refused { problem, body } => {
                 let exit = problem::exit(&problem);
-                Self { exit, sentence, problem: Some(one_line(&body)) }
+                Self::stated(exit, sentence, Some(one_line(&body)))
             }
             Error::Unknown { tx, .. } => {
                 let mut unknown = problem::problem(Code::OutcomeUnknown, &sentence);
                 unknown.tx = Some(tx);
                 let problem = serde_json::to_string(&unknown).ok();
                 let sentence = format!("{sentence}\nask again: quorate tx {tx}");
-                Self { exit: Exit::NoQuorum, sentence, problem }
+                Self::stated(Exit::NoQuorum, sentence, problem)
             }
             Error::Transaction(ref why) => {
                 let long = matches!(why, DecodeError::TooLong { .. });
                 let code = if long { Code::TooLarge } else { Code::Malformed };
                 let problem = serde_json::to_string(&problem::problem(code, &sentence)).ok();
-                Self { exit: Exit::Rejected, sentence, problem }
+                Self::stated(Exit::Rejected, sentence, problem)
             }
             Error::Address { .. } | Error::NoNodes => Failure::new(Exit::Usage, sentence).into(),
             Error::NoNode { .. } | Error::Nonsense { .. } => {
@@ -72,50 +71,19 @@ impl From<Error> for Ended {
     }
 }
 
-/// A problem that no node stated: its code is none of theirs.
-#[derive(Serialize)]
-struct OwnProblem<'a> {
-    #[serde(rename = "type")]
-    uri: &'static str,
-    title: &'static str,
-    status: Option<u16>,
-    code: Option<Code>,
-    detail: &'a str,
-    outcome: &'static str,
-    retry: &'static str,
-    tx: Option<&'a str>,
-    reachable: Option<u32>,
-    needed: Option<u32>,
-    leader_api: Option<&'a str>,
-}
-
 impl Ended {
+    fn stated(exit: Exit, sentence: String, problem: Option<String>) -> Self {
+        Self { failure: Failure { exit, sentence }, problem }
+    }
+
     /// Says it, and gives the exit code.
     pub(super) fn tell(&self, output: Output) -> Exit {
         match (output, &self.problem) {
-            (Output::Text, _) => eprintln!("quorate: {}", self.sentence),
+            (Output::Text, _) => eprintln!("quorate: {}", self.failure.sentence),
             (Output::Json, Some(problem)) => eprintln!("{problem}"),
-            (Output::Json, None) => eprintln!("{}", self.own_problem()),
+            (Output::Json, None) => eprintln!("{}", self.failure.to_json()),
         }
-        self.exit
-    }
-
-    fn own_problem(&self) -> String {
-        let again = self.exit == Exit::NoNode || self.exit == Exit::NoQuorum;
-        let own = OwnProblem {
-            uri: "about:blank",
-            title: self.exit.title(),
-            status: None,
-            code: None,
-            detail: &self.sentence,
-            outcome: "nothing_happened",
-            retry: if again { "same_bytes" } else { "after_fix" },
-            tx: None,
-            reachable: None,
-            needed: None,
-            leader_api: None,
-        };
-        serde_json::to_string(&own).unwrap_or_default()
+        self.failure.exit
     }
 }
 

@@ -69,9 +69,12 @@ pub fn main() -> ExitCode {
     };
     match done {
         Ok(()) => Exit::Success.into(),
-        Err(Failure { exit, sentence }) => {
-            eprintln!("quorate testnet: {sentence}");
-            exit.into()
+        Err(failure) => {
+            match output {
+                Output::Text => eprintln!("quorate testnet: {failure}"),
+                Output::Json => eprintln!("{}", failure.to_json()),
+            }
+            failure.exit.into()
         }
     }
 }
