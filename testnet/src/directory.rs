@@ -82,7 +82,8 @@ impl Directory {
         self.root.join(name(node))
     }
 
-    fn key(&self, account: &str) -> PathBuf {
+    /// The key file of an account.
+    pub(crate) fn key(&self, account: &str) -> PathBuf {
         self.root.join("keys").join(format!("{account}.key"))
     }
 
@@ -160,7 +161,7 @@ impl Directory {
             testnet: true,
             writers: Writers::Anyone,
             admins: GenesisAdmins { threshold: 1, keys: admin.into_iter().collect() },
-            validators: validators(&keys, &places),
+            validators: validators(&keys, &places, options.behind_lines),
             vote_quorum: None,
             finality_quorum: None,
             grants: Vec::new(),
@@ -286,12 +287,16 @@ fn p2p_address(place: Place) -> String {
     format!("/ip4/{}/tcp/{}", Ipv4Addr::LOCALHOST, place.p2p)
 }
 
-fn validators(keys: &[ValidatorKey], places: &[Place]) -> Vec<GenesisValidator> {
+fn validators(
+    keys: &[ValidatorKey],
+    places: &[Place],
+    behind_lines: bool,
+) -> Vec<GenesisValidator> {
     let each = (0..).zip(keys.iter().zip(places));
     each.map(|(node, (key, place))| GenesisValidator {
         name: name(node),
         key: key.clone(),
-        p2p: vec![p2p_address(*place)],
+        p2p: if behind_lines { Vec::new() } else { vec![p2p_address(*place)] },
         api: vec![format!("http://{}:{}", Ipv4Addr::LOCALHOST, place.api)],
         lead: Lead::Yes,
     })

@@ -10,11 +10,16 @@
 //! D/testnet.json   who runs where, while it runs               D/control.sock the supervisor's ear
 //! ```
 
+//! A [`Cluster`] is the same in one process, for tests and for programs that embed nodes.
+
 pub mod cli;
+mod cluster;
 mod directory;
 mod options;
 mod peer_id;
 mod ports;
+mod proxy;
 mod supervisor;
 
+pub use cluster::{Cluster, Info, Plan, blocking};
 pub use peer_id::peer_id;

@@ -67,6 +67,9 @@ pub(crate) struct Options {
     /// matters: whoever knows the number has the keys.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,
+    /// The genesis has no addresses of nodes, so that all they say goes over lines.
+    #[arg(skip)]
+    pub(crate) behind_lines: bool,
 }
 
 impl Options {
