@@ -27,14 +27,15 @@ impl Core {
     pub(crate) fn learn_commit(&mut self, certificate: &Certificate, with: &[Entry]) {
         let known = self.commits.knows(certificate);
         let block = certificate.block();
-        if known || certificate.kind() != CertificateKind::Commit {
+        let news = self.is_final_news(certificate);
+        if known && !news || certificate.kind() != CertificateKind::Commit {
             return;
         }
         // What is committed here already is worth a look only if it is another block.
         let ours = self.log.anchor(block.height).map(|anchor| anchor.block);
         let differs = ours.is_some_and(|ours| ours != block);
         let committed = block.height <= self.log.committed().height;
-        if committed && !differs && block.term <= self.ballot.term {
+        if committed && !differs && !news && block.term <= self.ballot.term {
             return;
         }
         let (chain_id, verifier) = (self.config.chain_id, &*self.verifier);
@@ -56,8 +57,12 @@ impl Core {
             Some(ours) if block.height <= committed.height && ours != block => {
                 self.halt(Halt::Contradiction { ours, theirs: block });
             }
-            _ if block.height > committed.height => self.commits.keep(proven.certificate),
-            _ => {}
+            _ => {
+                if block.height > committed.height {
+                    self.commits.keep(proven.certificate.clone());
+                }
+                self.note_final(&proven);
+            }
         }
     }
 
@@ -77,6 +82,7 @@ impl Core {
         if let Some(diverged) = self.divergence(block) {
             return self.halt(diverged);
         }
+        self.note_named(block, certificate.term());
         self.log.commit(block);
         self.commits.reach(block.height);
         self.acks.committed(block.height);

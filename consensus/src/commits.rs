@@ -45,6 +45,14 @@ impl Commits {
         self.reached.as_ref()
     }
 
+    /// Puts a certificate with more signers in the place of the one for the same block.
+    pub fn improve(&mut self, certificate: &Checked<Certificate>) {
+        let kept = self.ahead.get_mut(&certificate.block().height).or(self.reached.as_mut());
+        if let Some(kept) = kept.filter(|kept| kept.statement() == certificate.statement()) {
+            *kept = certificate.clone();
+        }
+    }
+
     /// Whether this very statement is known already.
     #[must_use]
     pub fn knows(&self, certificate: &Certificate) -> bool {

@@ -143,6 +143,7 @@ impl Core {
             beat,
             acks: self.acks.unsent(),
         };
+        self.acks.committed(self.final_height());
         self.send(leader, Message::Stored(Box::new(stored)));
     }
 

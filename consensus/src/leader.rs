@@ -10,9 +10,8 @@ use std::collections::BTreeMap;
 use quorate_chain::block::{Block, BlockKind, Item};
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
-use quorate_chain::ids::{BlockRef, Height, NodeId, RosterHash, StateRoot, TimeUs};
+use quorate_chain::ids::{BlockRef, Height, NodeId, RosterHash, TimeUs};
 use quorate_chain::roster::QuorumKind;
-use quorate_chain::statement::{SignedStatement, Statement};
 
 use crate::config::Incarnation;
 use crate::effect::{Effect, Record, Slot, Urgency};
@@ -20,7 +19,7 @@ use crate::judge::Proven;
 use crate::message::{Append, Beat, Lap, Message, Stored};
 use crate::progress::{Progress, after};
 use crate::raft::Core;
-use crate::role::{Leader, Role, Tally};
+use crate::role::{Leader, Role};
 use crate::time::Moment;
 
 impl Core {
@@ -34,6 +33,8 @@ impl Core {
             others: BTreeMap::new(),
             tallies: BTreeMap::new(),
             told: Height::ZERO,
+            late: None,
+            late_told: self.now.moment,
             beat: Beat(0),
             beat_sent: self.now.moment,
             askers: BTreeMap::new(),
@@ -43,6 +44,7 @@ impl Core {
             asked: None,
             serves: None,
             offered: None,
+            names: Height::ZERO,
         }));
         self.acks.again_above(self.log.committed().height.max(self.states.height()));
         self.serve_members();
@@ -67,6 +69,7 @@ impl Core {
             self.send_beat();
         }
         self.tell_committed();
+        self.tell_final();
         self.leave_if_removed();
     }
 
@@ -87,13 +90,17 @@ impl Core {
         let idle = self.log.committed() == tip;
         let closed = self.log.tip().kind == Some(BlockKind::Closing);
         let applied = idle && self.states.height() == tip.height;
-        let quiet = !closed && applied && self.executed().0 == tip.height;
-        let (kind, urgency) = match (quiet, idle) {
+        let everywhere = applied && self.applied_by_quorum(leader) == tip.height;
+        // A snapshot that is due comes before the state at the tip.
+        let due = self.snapshot_due(tip.height).is_some_and(|(due, _)| due < tip.height);
+        let (kind, urgency) = match (everywhere && !closed, idle) {
+            (true, _) if due => (BlockKind::Transactions, Urgency::Now),
             (true, _) => (BlockKind::Closing, Urgency::Now),
             (false, true) => (BlockKind::Transactions, Urgency::Idle),
             (false, false) => (BlockKind::Transactions, Urgency::Busy),
         };
-        if leader.offered != Some((tip, urgency)) {
+        let names = self.snapshot_to_name(leader).unwrap_or(leader.names);
+        if leader.offered != Some((tip, urgency)) || names != leader.names {
             let roster_hash = self.log.tip().roster.hash();
             self.offer(kind, None, roster_hash, urgency);
         }
@@ -132,28 +139,9 @@ impl Core {
             },
         };
         if let Role::Leader(leader) = &mut self.role {
-            leader.offered = Some((parent, urgency));
+            (leader.offered, leader.names) = (Some((parent, urgency)), executed);
             self.effects.push(Effect::Offer(Box::new(slot)));
         }
-    }
-
-    /// The highest height that a quorum has applied, the leader among them, and the state there.
-    fn executed(&self) -> (Height, StateRoot) {
-        let own = self.states.height();
-        let Role::Leader(leader) = &self.role else { return (own, StateRoot::ZERO) };
-        let roster = &self.log.tip().roster;
-        let mut heights: Vec<_> = leader.others.values().map(|peer| peer.applied).collect();
-        heights.push(own);
-        heights.sort_unstable_by(|a, b| b.cmp(a));
-        let by_quorum = heights.into_iter().filter(|height| *height <= own).find(|height| {
-            let applied = leader.others.iter().filter(|(_, peer)| peer.applied >= *height);
-            let signers = applied.map(|(id, _)| *id).chain([self.config.id]).collect();
-            roster.has_quorum(QuorumKind::Commit, &signers)
-        });
-        let known = by_quorum.and_then(|height| Some((height, self.states.root(height)?)));
-        // Nobody has reported yet, or so long ago that the root is forgotten: what is applied here is
-        // committed, so that the others can apply it too; their acks wait for it.
-        known.unwrap_or((own, self.states.root(own).unwrap_or(StateRoot::ZERO)))
     }
 
     /// A block has been sealed.
@@ -342,46 +330,6 @@ impl Core {
                 self.take_ack(ack);
             }
         }
-    }
-
-    fn take_ack(&mut self, ack: SignedStatement) {
-        let Statement::Ack { block } = ack.statement else { return };
-        let Some(anchor) = self.log.anchor(block.height).filter(|at| at.block == block) else {
-            return;
-        };
-        let roster = anchor.roster.clone();
-        let Role::Leader(leader) = &self.role else { return };
-        let tally = leader.tallies.get(&block.height);
-        let counted = tally.is_some_and(|tally| tally.acks.contains_key(&ack.signer));
-        if block.term != self.ballot.term || counted {
-            return;
-        }
-        if let Ok(ack) = ack.verify(self.config.chain_id, &roster, &*self.verifier) {
-            self.see_statement(&ack);
-            self.tally(ack);
-        }
-    }
-
-    /// Counts a verified ack, and commits if a quorum is reached.
-    pub(crate) fn tally(&mut self, ack: Checked<SignedStatement>) {
-        let Statement::Ack { block } = ack.statement else { return };
-        let committed = self.log.committed().height;
-        let Some(anchor) = self.log.anchor(block.height) else { return };
-        let roster = anchor.roster.clone();
-        let Role::Leader(leader) = &mut self.role else { return };
-        while leader.tallies.first_key_value().is_some_and(|(height, _)| *height <= committed) {
-            leader.tallies.pop_first();
-        }
-        if block.height <= committed {
-            return;
-        }
-        let fresh = || Tally { block, acks: BTreeMap::new() };
-        let tally = leader.tallies.entry(block.height).or_insert_with(fresh);
-        let statement = ack.statement;
-        tally.acks.insert(ack.signer, ack);
-        let gathered = Certificate::gather(statement, &roster, tally.acks.values());
-        let Some(certificate) = gathered else { return };
-        self.take_certificate(Proven { certificate, roster });
     }
 
     /// Tells everybody what is committed when no block in flight will say it.

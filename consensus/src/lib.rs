@@ -8,6 +8,8 @@
 mod acks;
 mod adopt;
 mod candidate;
+mod executed;
+mod finality;
 mod follower;
 mod leader;
 mod snapshots;

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use quorate_chain::certificate::CertificateKind;
 use quorate_chain::checked::Checked;
 use quorate_chain::crypto::{ValidatorKey, Verifier};
-use quorate_chain::ids::{NodeId, RosterHash, Term};
+use quorate_chain::ids::{Height, NodeId, RosterHash, Term};
 use quorate_chain::roster::{Lead, Roster};
 use quorate_chain::statement::{SignedStatement, Statement};
 
@@ -87,6 +87,10 @@ pub struct Core {
     pub(crate) unsigned: Vec<(Statement, RosterHash)>,
     /// Whose append by an unknown leader is to be answered.
     pub(crate) owed: Option<(NodeId, Lap)>,
+    /// The height of the newest block that is known to have acks enough to be final.
+    pub(crate) certified_final: Height,
+    /// The newest height for a snapshot that is known to be named and attested.
+    pub(crate) named: Height,
     /// The snapshot that is being installed.
     pub(crate) install: Install,
     pub(crate) effects: Vec<Effect>,
@@ -417,6 +421,7 @@ impl Core {
         assert!(applied.height <= committed.height, "applied ≤ committed");
         assert!(committed.height <= durable.height, "committed ≤ durable");
         assert!(durable.height <= tip.height, "durable ≤ tip");
+        assert!(self.final_height() <= committed.height, "final ≤ committed");
         assert!(self.states.height() == applied.height, "what is applied is known");
         let proven = self.ballot.proof.as_ref().map(Proven::term);
         assert!(proven.unwrap_or(Term::ZERO) == self.ballot.term, "a ballot has its proof");

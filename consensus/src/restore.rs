@@ -9,7 +9,7 @@ use quorate_chain::block::Block;
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
 use quorate_chain::crypto::Verifier;
-use quorate_chain::ids::{BlockRef, StateRoot, Term};
+use quorate_chain::ids::{BlockRef, Height, StateRoot, Term};
 use quorate_chain::roster::{Lead, Roster};
 
 use crate::acks::Acks;
@@ -19,6 +19,7 @@ use crate::commits::Commits;
 use crate::config::Config;
 use crate::durability::Durability;
 use crate::evidence::Witness;
+use crate::finality::makes_final;
 use crate::jitter::Jitter;
 use crate::log::{Anchor, Log, Unfit};
 use crate::message::{Beat, Life};
@@ -95,6 +96,13 @@ impl Core {
             return Err(RestoreError::BallotBehind { ballot, tip: tip.term });
         }
         let certified = restored.certificate.as_ref().map(|it| it.block().height);
+        let is_final = |certificate: &Checked<Certificate>| {
+            let mut rosters = log.rosters();
+            let hash = certificate.roster_hash();
+            rosters.any(|roster| roster.hash() == hash && makes_final(certificate, roster))
+        };
+        let final_block = restored.certificate.as_ref().filter(|it| is_final(it));
+        let certified_final = final_block.map(|it| it.block().height).unwrap_or_default();
         let member = log.tip().roster.member(config.id).map(|member| member.lead);
         let lead = config.lead.or(member).unwrap_or(Lead::Yes);
         let timeout = jitter.election_timeout(config.election_timeout, lead);
@@ -122,6 +130,8 @@ impl Core {
             commits: Commits::restored(restored.certificate, applied),
             states: States::new(applied, restored.state_root),
             acks: Acks::new(certified.unwrap_or(applied).max(applied)),
+            certified_final,
+            named: Height::ZERO,
             install: Install::default(),
             log,
             role: Role::Follower(follower),

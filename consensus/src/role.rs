@@ -8,9 +8,12 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
 use quorate_chain::ids::{BlockRef, Height, NodeId, RosterHash, Term};
+use quorate_chain::roster::Roster;
 use quorate_chain::statement::{SignedStatement, Statement};
 
 use crate::handover::Transfer;
@@ -85,6 +88,8 @@ impl Candidate {
 pub struct Tally {
     /// The block.
     pub block: BlockRef,
+    /// The roster in force at it.
+    pub roster: Arc<Roster>,
     /// Who has acked it.
     pub acks: BTreeMap<NodeId, Checked<SignedStatement>>,
 }
@@ -96,10 +101,14 @@ pub struct Leader {
     pub election: Proven,
     /// What it knows of everybody else in the roster.
     pub others: BTreeMap<NodeId, Progress>,
-    /// The acks for blocks of this term that are not committed.
+    /// The acks for blocks of this term that are not final.
     pub tallies: BTreeMap<Height, Tally>,
     /// The committed height that the peers have been told, or are about to be.
     pub told: Height,
+    /// A certificate by which a block became final after it was committed, and that nobody was told.
+    pub late: Option<Certificate>,
+    /// When such a one was sent last.
+    pub late_told: Moment,
     /// The newest heartbeat.
     pub beat: Beat,
     /// When it was sent.
@@ -118,4 +127,6 @@ pub struct Leader {
     pub serves: Option<(RosterHash, RosterHash)>,
     /// The parent of the slot that is on offer, and how urgent it was.
     pub offered: Option<(BlockRef, crate::effect::Urgency)>,
+    /// The height whose state that slot names.
+    pub names: Height,
 }

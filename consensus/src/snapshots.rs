@@ -150,8 +150,9 @@ impl Core {
         self.acks.begin(certified.height.max(anchor.block.height));
         self.log = Log::new(anchor, left);
         if certificate.term() > self.ballot.term {
-            self.adopt_term(certificate);
+            self.adopt_term(certificate.clone());
         }
+        self.note_final(&certificate);
         let anchor = self.log.committed();
         if let Role::Follower(follower) = &mut self.role {
             (follower.confirmed, follower.owes_answer) = (anchor, true);

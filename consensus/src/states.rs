@@ -61,6 +61,13 @@ impl States {
         self.roots.get(&height).copied()
     }
 
+    /// The lowest height from this one on whose root is remembered, or the applied one, and its root.
+    #[must_use]
+    pub fn first_from(&self, height: Height) -> (Height, StateRoot) {
+        let first = self.roots.range(height..).next().or_else(|| self.roots.last_key_value());
+        first.map_or((self.applied, StateRoot::ZERO), |(height, root)| (*height, *root))
+    }
+
     /// Compares what a header says of the state with the own state.
     #[must_use]
     pub fn compare(&self, header: &Header) -> Compared {

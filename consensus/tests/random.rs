@@ -133,6 +133,9 @@ fn live(seed: u64, changes: bool) -> [u64; 3] {
     let mut random = Random(seed);
     let nodes = u32::try_from(1 + random.below(5)).unwrap();
     let mut world = World::new(nodes, usize::try_from(2 + random.below(12)).unwrap());
+    if changes {
+        world.certify_every(seed % 4 * 3);
+    }
     let mut leaders = BTreeMap::new();
     for _ in 0..1_500 {
         if changes {

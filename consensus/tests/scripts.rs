@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! The group
-//! nodes N [window W] [message B]   N validators, W blocks in flight, about B bytes in a message
+//! nodes N [window W] [message B] [every K]   N validators, W blocks in flight, about B bytes in a
+//!                          message, a certified state every K heights
 //! nodes N interval                 closing blocks wait to be sealed like others
 //! loud | quiet             print effects or not      status         a line for each node
 //! agree                    the applied chains agree  count          messages since the last count
@@ -107,6 +108,9 @@ fn group(world: &mut World, words: &[&str]) -> bool {
             let (window, message) = (option("window"), option("message"));
             let count = number(words.get(1));
             *world = World::with(count, window.unwrap_or(64), message.unwrap_or(1 << 16));
+            if let Some(heights) = option("every") {
+                world.certify_every(heights as u64);
+            }
             (world.loud, world.may_halt, world.history) = (true, true, Some(Vec::new()));
             world.interval = words.contains(&"interval");
         }

@@ -46,6 +46,7 @@ pub struct World {
     window: usize,
     /// Most bytes of blocks in a message.
     message_bytes: usize,
+    snapshot_every: u64,
     /// What has been printed since the last command.
     pub out: String,
     /// Whether every effect is printed.
@@ -93,6 +94,7 @@ impl World {
             busy: false,
             window,
             message_bytes,
+            snapshot_every: 0,
             out: String::new(),
             loud: false,
             interval: false,
@@ -113,6 +115,14 @@ impl World {
         world.sent.clear();
         world.greets = true;
         world
+    }
+
+    /// The state is certified at every height that is a multiple of this. The nodes begin anew.
+    pub fn certify_every(&mut self, heights: u64) {
+        self.snapshot_every = heights;
+        for id in self.ids() {
+            self.start(id);
+        }
     }
 
     fn now(&self, id: u32) -> Now {
@@ -136,6 +146,7 @@ impl World {
     /// Starts a node from what its disk and store have kept.
     pub fn start(&mut self, id: u32) {
         let (now, window, message_bytes) = (self.now(id), self.window, self.message_bytes);
+        let snapshot_every = self.snapshot_every;
         let root = self.root(id, self.nodes[id as usize].applied);
         let node = self.node(id);
         node.boot += 1;
@@ -150,7 +161,7 @@ impl World {
             window_blocks: window,
             window_bytes: 1 << 20,
             message_bytes,
-            snapshot_every: 0,
+            snapshot_every,
             seed: u64::from(id) + ((node.boot - 1) << 32) + (node.machine << 48),
         };
         let restored = Restored {

@@ -189,8 +189,10 @@ pub fn status(id: u32, core: Option<&Core>, applied: Height, halted: bool) -> St
         return format!("{id}: {state}, applied {applied}\n");
     };
     let leader = core.leader().map_or("none".to_owned(), |leader| leader.to_string());
+    let behind = core.final_height() < core.log().committed().height;
+    let last = if behind { format!(", final {}", core.final_height()) } else { String::new() };
     format!(
-        "{id}: {:?} term {} leader {leader} tip {} committed {} applied {applied}\n",
+        "{id}: {:?} term {} leader {leader} tip {} committed {} applied {applied}{last}\n",
         core.standing(),
         core.term(),
         at(core.log().tip().block),
