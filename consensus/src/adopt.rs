@@ -307,7 +307,8 @@ impl Core {
             Fetched::Blocks { parent, blocks, certificate } => (parent, blocks, certificate),
             Fetched::Pruned { snapshot } => return self.offer_snapshot(node, snapshot),
         };
-        if matches!(self.role, Role::Leader(_)) {
+        // Who is no member any more, and pulls, is answered by the leader as by anybody else.
+        if matches!(&self.role, Role::Leader(leader) if leader.others.contains_key(&node)) {
             self.fetched_for_follower(node, parent, blocks, certificate);
         } else if !blocks.is_empty() {
             self.send(node, Message::Pulled { parent, blocks, certificate });
