@@ -117,8 +117,10 @@ impl Core {
             self.learn_commit(certificate, &new);
         }
         let Some(last) = new.last().map(|entry| entry.anchor.block) else { return true };
+        // Nobody leads beyond its term, and leads this one.
+        let beyond = last.term > self.ballot.term;
         let fault = self.first_fault(&parent, &new).map(|(_, fault)| fault);
-        if self.cuts_own_term(parent.block) || fault == Some(Fault::Wrong) {
+        if beyond || self.cuts_own_term(parent.block) || fault == Some(Fault::Wrong) {
             self.ignore_leader();
             return false;
         }
@@ -187,8 +189,13 @@ impl Core {
         if (!higher || twice) && !self.is_certified(&new) {
             return;
         }
-        // The opening blocks in it prove their terms.
+        // The opening blocks in it prove their terms. That of a recovery is proven by a certificate for its
+        // block, which came before, or by an opening block above it.
         let openings = new.iter().filter_map(|entry| entry.opening.clone());
+        let newest = openings.clone().last().map_or(self.ballot.term, |proven| proven.term());
+        if last.term > newest.max(self.ballot.term) {
+            return;
+        }
         if let Some(newest) = openings.last().filter(|proven| proven.term() > self.ballot.term) {
             self.set_ballot(self.ballot.raised(newest));
             self.follow(None);

@@ -12,7 +12,9 @@
 //! durable than the certificates in which it stands.
 //!
 //! - A vote of a term that the own ballot does not have, or another vote in its term, or an ack above
-//!   the own tip: the log lacks something, and the validator is *recovering* from then on.
+//!   the own tip: the log lacks something, and the validator is *recovering* from then on. An ack that is not
+//!   above a block that others have certified, and whose certificate is kept, was given up for a snapshot
+//!   and is not missed.
 //! - The same log has been begun more often, or as often by another process: the process that starts
 //!   stops with a sentence. This alone is believed on one node's word, and only by who starts.
 //!
@@ -53,7 +55,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use quorate_chain::certificate::CertificateKind;
-use quorate_chain::ids::{NodeId, RosterHash, Term};
+use quorate_chain::ids::{BlockRef, NodeId, RosterHash, Term};
 use quorate_chain::roster::QuorumKind;
 use quorate_chain::statement::{SignedStatement, Statement};
 
@@ -238,10 +240,21 @@ impl Core {
                 let known = self.ballot.choice == choice || self.ballot.choice == Choice::Spent;
                 term > self.ballot.term || term == self.ballot.term && !known
             }
-            Statement::Ack { block } => block.rank() > self.disk.tip().rank(),
+            Statement::Ack { block } => {
+                block.rank() > self.disk.tip().rank() && !self.is_given_up(block)
+            }
             Statement::PreVote { .. } | Statement::Handover { .. } => false,
         };
         forgotten && said.signer == self.config.id && self.is_signed(said)
+    }
+
+    /// Whether an ack was given up for a snapshot: a block of higher rank is certified, by others, and known
+    /// to be, so that votes and acks are bound by it (see [`crate::snapshots`](crate::raft)).
+    fn is_given_up(&self, acked: BlockRef) -> bool {
+        self.commits.newest_ahead().is_some_and(|certificate| {
+            let by_others = !certificate.signers().contains(&self.config.id);
+            by_others && certificate.block().rank() >= acked.rank()
+        })
     }
 
     /// Whether the key that a roster at the own tip or above the committed one has for the signer made

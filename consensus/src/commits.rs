@@ -67,6 +67,12 @@ impl Commits {
         self.ahead.last_key_value().map(|(_, certificate)| certificate.block())
     }
 
+    /// The certificate for the highest block that is not reached yet.
+    #[must_use]
+    pub fn newest_ahead(&self) -> Option<&Checked<Certificate>> {
+        self.ahead.last_key_value().map(|(_, certificate)| certificate)
+    }
+
     /// Keeps a certificate for a block above the committed tip.
     pub fn keep(&mut self, certificate: Checked<Certificate>) {
         let height = certificate.block().height;

@@ -6,7 +6,6 @@ use quorate_chain::block::Block;
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
 use quorate_chain::ids::{BlockRef, Height, NodeId, StateRoot};
-use quorate_chain::recovery::SignedRecovery;
 use quorate_chain::roster::{Lead, Roster, SignedRosterChange};
 use quorate_chain::statement::SignedStatement;
 
@@ -104,8 +103,6 @@ pub enum Event {
         /// The change.
         change: Box<SignedRosterChange>,
     },
-    /// The admins order a recovery, with this validator as its leader.
-    Recover(Box<SignedRecovery>),
     /// The operator wants another leader. Answered by `TransferEnded`.
     Transfer {
         /// Who shall lead; `None` leaves the choice to the leader.

@@ -37,7 +37,19 @@
 //!
 //! Left out, for now: that the certified block in an `Enter` or `Leave` is an ancestor.
 //!
-//! Left out: asking another node to forward a change to the leader. The refusal names the leader.
+//! **Recovery.** When no quorum can be had any more, the admins may name a roster and a leader (see
+//! [`quorate_chain::recovery`]). That is made offline, on the disk of that leader, and the core begins with
+//! what was made: the recovery's block above its tip, a commit certificate for it, and a ballot of its term
+//! with that certificate as its proof. So the roster that goes on has one voter, whose ack alone makes the
+//! certificate; the others are added by changes afterwards. Who is sent the chain later takes the block
+//! in a range that proves its term, by a certificate for it or a descendant or by an opening block above
+//! it; who has committed another block in its place never does.
+//!
+//! Left out: a recovery whose roster has more than one voter. Its leader would lead a term that nothing
+//! proves before the others have acked: what raises a term, in the ballot and in every message, is a
+//! certificate, and two survivors that cannot prove their terms to each other never meet again. An order of
+//! admins would have to become a proof of a term there, which only those can judge who hold its tip.
+//! Left out too: asking another node to forward a change to the leader. The refusal names the leader.
 
 use std::collections::BTreeSet;
 

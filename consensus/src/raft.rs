@@ -172,7 +172,6 @@ impl Core {
             Event::Fetched { node, found } => self.fetched(node, found),
             Event::Installed(installed) => self.installed(installed.map(|it| *it)),
             Event::Change { id, change } => self.change_asked(id, *change),
-            Event::Recover(_) => {}
             Event::Transfer { to } => self.transfer_asked(to),
             Event::Willing(lead) => self.willing = Some(lead),
             Event::Read { read } => self.read_asked(read),

@@ -96,13 +96,6 @@ impl Core {
             return Err(RestoreError::BallotBehind { ballot, tip: tip.term });
         }
         let certified = restored.certificate.as_ref().map(|it| it.block().height);
-        let is_final = |certificate: &Checked<Certificate>| {
-            let mut rosters = log.rosters();
-            let hash = certificate.roster_hash();
-            rosters.any(|roster| roster.hash() == hash && makes_final(certificate, roster))
-        };
-        let final_block = restored.certificate.as_ref().filter(|it| is_final(it));
-        let certified_final = final_block.map(|it| it.block().height).unwrap_or_default();
         let member = log.tip().roster.member(config.id).map(|member| member.lead);
         let lead = config.lead.or(member).unwrap_or(Lead::Yes);
         let timeout = jitter.election_timeout(config.election_timeout, lead);
@@ -127,10 +120,10 @@ impl Core {
             now,
             ballot: restored.ballot,
             disk: Durability::new(tip),
+            certified_final: final_height(&log, restored.certificate.as_ref()),
             commits: Commits::restored(restored.certificate, applied),
             states: States::new(applied, restored.state_root),
             acks: Acks::new(certified.unwrap_or(applied).max(applied)),
-            certified_final,
             named: Height::ZERO,
             install: Install::default(),
             log,
@@ -149,4 +142,13 @@ impl Core {
             halted: false,
         })
     }
+}
+
+/// The height of the block that a certificate makes final, as far as the rosters known can say.
+fn final_height(log: &Log, certificate: Option<&Checked<Certificate>>) -> Height {
+    let makes = |certificate: &&Checked<Certificate>| {
+        let hash = certificate.roster_hash();
+        log.rosters().any(|roster| roster.hash() == hash && makes_final(certificate, roster))
+    };
+    certificate.filter(makes).map(|it| it.block().height).unwrap_or_default()
 }

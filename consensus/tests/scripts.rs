@@ -48,6 +48,7 @@
 //!                          quorums V F, or (alone) add [promote], which starts the new node
 //! change I unapproved STEP..   nobody has signed it
 //! change I stale STEP..        it is signed over the first roster
+//! recover I T              I dies, and the admins leave it alone in the roster, in term T, on its disk
 //! rosters                  those at the tips: voters, (learners), (+: to be promoted), old → new
 //!
 //! Wishes
@@ -289,6 +290,9 @@ fn nodes(world: &mut World, words: &[&str]) -> bool {
 fn rosters(world: &mut World, words: &[&str]) -> bool {
     match words {
         ["rosters"] => world.rosters(),
+        ["recover", id, term] => {
+            world.recover_offline(number(Some(id)), u64::from(number(Some(term))));
+        }
         ["change", leader, how @ ..] => {
             let leader = number(Some(leader));
             match how {

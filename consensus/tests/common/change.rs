@@ -1,12 +1,20 @@
 //! Changes of the roster: what the admins of a world sign.
 
+use std::sync::Arc;
+
+use quorate_chain::block::{Block, BlockKind, Item};
+use quorate_chain::checked::Checked;
 use quorate_chain::crypto::SecretKey;
-use quorate_chain::ids::{NodeId, RosterHash};
+use quorate_chain::ids::{BlockRef, NodeId, RosterHash, Term};
+use quorate_chain::recovery::Recovery;
 use quorate_chain::roster::{
     Change, Lead, NewMember, QuorumSize, Role, Roster, RosterChange, SignedRosterChange,
 };
+use quorate_chain::statement::Statement;
 use quorate_chain::transaction::Approval;
+use quorate_consensus::effect::{Slot, Urgency};
 use quorate_consensus::event::{ChangeId, Event};
+use quorate_consensus::judge::Proven;
 
 use super::World;
 use super::keys::{CHAIN, admin, key, stand_in};
@@ -101,5 +109,68 @@ pub fn steps(words: &[&str]) -> Vec<Change> {
             [vec![sizes], steps(rest)].concat()
         }
         other => panic!("{other:?}: no such step"),
+    }
+}
+
+impl World {
+    /// What the admins do offline when only this node is left: its tip goes on, in a term, under a roster
+    /// in which it is alone. The node is dead before, and after.
+    pub fn recover_offline(&mut self, id: u32, term: u64) {
+        let (core, me) = (self.core(id).unwrap(), NodeId::new(id));
+        let tip = core.log().tip().clone();
+        let mut part = tip.roster.current().clone();
+        part.members.retain(|member| member.id == me);
+        part.changes += 1;
+        let (roster_hash, term) = (tip.roster.hash(), Term::new(term));
+        let recovery = Recovery {
+            chain_id: CHAIN,
+            roster_hash,
+            tip: tip.block,
+            term,
+            proposer: me,
+            part: part.clone(),
+        };
+        let key = SecretKey::from_seed(&admin());
+        let signature = stand_in(&key.validator_key(), &recovery.message());
+        let order = recovery.assemble(vec![Approval { admin: key.account_key(), signature }]);
+        let roster = Arc::new(Roster::single(part).unwrap());
+        let (executed, state_root) =
+            (self.nodes[id as usize].applied, self.nodes[id as usize].applied);
+        let slot = Slot {
+            kind: BlockKind::Recovery,
+            parent: tip.block,
+            term,
+            proposer: me,
+            roster_hash: roster.hash(),
+            time: tip.time,
+            executed,
+            state_root: super::keys::state_root(state_root),
+            item: Some(Item::Recovery(order)),
+            urgency: Urgency::Now,
+            room: 0,
+        };
+        let block = super::keys::seal(&slot, &super::keys::Key(super::keys::key(id)));
+        let ack = Statement::Ack { block: block.block_ref() };
+        let certificate = Checked::vouch(super::forge::certificate(ack, &roster, &[id]));
+        self.lose_power(id);
+        let node = self.node(id);
+        node.disk.blocks.truncate(usize::try_from(tip.block.height.get()).unwrap());
+        node.disk.blocks.push(block);
+        let proof = Proven { certificate: certificate.clone(), roster };
+        node.disk.ballot = node.disk.ballot.raised(proof);
+        node.certificate = Some(certificate);
+    }
+}
+
+impl World {
+    /// The blocks that a node has applied.
+    pub fn blocks(&self, id: u32) -> Vec<BlockRef> {
+        self.nodes[id as usize].chain.iter().map(|block| block.block_ref()).collect()
+    }
+
+    /// The blocks that a node has applied above a block.
+    pub fn blocks_above(&self, id: u32, below: BlockRef) -> Vec<Checked<Block>> {
+        let above = self.nodes[id as usize].chain.iter();
+        above.filter(|block| block.block_ref().height > below.height).cloned().collect()
     }
 }

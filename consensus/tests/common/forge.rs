@@ -36,7 +36,7 @@ fn nowhere(term: u64, height: u64) -> BlockRef {
     BlockRef { term: Term::new(term), height: Height::new(height), hash }
 }
 
-fn certificate(statement: Statement, roster: &Roster, signers: &[u32]) -> Certificate {
+pub fn certificate(statement: Statement, roster: &Roster, signers: &[u32]) -> Certificate {
     let signed = signers.iter().map(|id| {
         let said = sign(*id, statement, roster.hash());
         Signed { signer: said.signer, signature: said.signature }

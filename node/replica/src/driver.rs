@@ -220,7 +220,6 @@ impl<S: Store> Driver<S> {
             Input::Staged(taken) => self.staged(now, taken, out),
             Input::Installed(good) => self.installed(now, good, out),
             Input::Change { id, change } => self.step(now, Event::Change { id, change }, out),
-            Input::Recover(order) => self.step(now, Event::Recover(order), out),
             Input::Shutdown => self.shutdown(out),
         }
         self.seal_due(now, out);

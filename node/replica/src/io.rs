@@ -10,7 +10,6 @@ use quorate_chain::checked::Checked;
 use quorate_chain::evidence::Conviction;
 use quorate_chain::ids::{BlockHash, BlockRef, Height, NodeId, StateRoot, Term};
 use quorate_chain::outcome::{Outcome, Status};
-use quorate_chain::recovery::SignedRecovery;
 use quorate_chain::roster::{Lead, SignedRosterChange};
 use quorate_chain::transaction::SignedTransaction;
 use quorate_consensus::ballot::Ballot;
@@ -82,8 +81,6 @@ pub enum Input {
         /// The change.
         change: Box<SignedRosterChange>,
     },
-    /// The admins order a recovery, with this validator as its leader.
-    Recover(Box<SignedRecovery>),
     /// The journal has written.
     Written(Written),
     /// Blocks have been applied.
