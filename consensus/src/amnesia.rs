@@ -49,6 +49,9 @@
 //! operator decides ([`crate::event::Event::Readmit`]): he vouches that nothing forgotten can count any
 //! more, for instance because the lost disk was the only copy. The vote of the own term is spent then too.
 //!
+//! A validator that lies can make a leader begin a new term in this way, once a minute; the leader stays.
+//! And it can stop one that starts, by what it says of another process; the sentence tells who runs.
+//!
 //! Left out: a claim about R without R's signature, such as what it has said to have on disk. Progress
 //! is a number that nothing rests on.
 
@@ -208,18 +211,16 @@ impl Core {
         other: Option<Life>,
         said: [Option<SignedStatement>; 2],
     ) {
-        let Memory::Greeting(greeting) = &mut self.memory else { return };
-        let boot = self.life.boot;
+        let (boot, same) = (self.life.boot, self.life.incarnation == life.incarnation);
+        let greeting = matches!(self.memory, Memory::Greeting(_));
         if life != self.life {
             // An answer to an earlier start; or to another process that says it is this one.
-            let twin = life.incarnation == self.life.incarnation && life.boot == boot;
-            if twin {
+            if greeting && same && life.boot == boot {
                 self.halt(Halt::Twin { boot });
             }
             return;
         }
-        greeting.heard.insert(from);
-        if let Some(other) = other.filter(|other| other.incarnation == life.incarnation) {
+        if let Some(other) = other.filter(|it| greeting && it.incarnation == life.incarnation) {
             if other.boot > boot {
                 return self.halt(Halt::OldCopy { ours: boot, theirs: other.boot });
             }
@@ -227,6 +228,10 @@ impl Core {
                 return self.halt(Halt::Twin { boot });
             }
         }
+        if let Memory::Greeting(greeting) = &mut self.memory {
+            greeting.heard.insert(from);
+        }
+        // This counts when it comes late, too.
         if said.into_iter().flatten().any(|said| self.is_forgotten(&said)) {
             self.begin_recovery();
         }
@@ -273,6 +278,9 @@ impl Core {
         self.unsigned.clear();
         if !matches!(self.role, Role::Follower(_)) {
             self.follow(None);
+        }
+        if matches!(self.memory, Memory::Whole) {
+            self.ask_whereabouts();
         }
     }
 

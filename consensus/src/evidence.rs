@@ -201,3 +201,76 @@ fn place(evidence: &Evidence) -> (u8, Place) {
         Evidence::Malformed(block) => (5, at(&block.child.header)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use quorate_chain::ids::{BlockHash, BlockRef, RosterHash, Signature};
+
+    use super::*;
+
+    fn block(term: u64, height: u64, branch: u8) -> BlockRef {
+        let hash = BlockHash::new([branch; 32]);
+        BlockRef { term: Term::new(term), height: Height::new(height), hash }
+    }
+
+    fn said(statement: Statement) -> SignedStatement {
+        let (roster_hash, signature) = (RosterHash::ZERO, Signature::new([0; 64]));
+        SignedStatement { statement, roster_hash, signer: NodeId::new(1), signature }
+    }
+
+    fn vote(seen: &mut Seen, term: u64, candidate: u32, tip: BlockRef) -> usize {
+        let (term, candidate) = (Term::new(term), NodeId::new(candidate));
+        let vote = said(Statement::Vote { term, candidate, tip });
+        seen.vote(&vote, term, tip.rank()).len()
+    }
+
+    fn ack(seen: &mut Seen, block: BlockRef) -> usize {
+        seen.ack(&said(Statement::Ack { block }), block.rank()).len()
+    }
+
+    #[test]
+    fn two_votes_in_a_term_conflict_and_the_same_vote_twice_does_not() {
+        let mut seen = Seen::default();
+        assert_eq!(vote(&mut seen, 2, 1, block(1, 5, 1)), 0);
+        assert_eq!(vote(&mut seen, 2, 1, block(1, 5, 1)), 0);
+        assert_eq!(vote(&mut seen, 3, 2, block(1, 5, 1)), 0);
+        assert_eq!(vote(&mut seen, 2, 2, block(1, 5, 1)), 1);
+        assert_eq!(vote(&mut seen, 2, 1, block(1, 6, 1)), 1);
+    }
+
+    #[test]
+    fn two_acks_in_one_place_conflict_and_in_two_terms_do_not() {
+        let mut seen = Seen::default();
+        assert_eq!(ack(&mut seen, block(1, 5, 1)), 0);
+        assert_eq!(ack(&mut seen, block(2, 5, 2)), 0);
+        assert_eq!(ack(&mut seen, block(1, 5, 1)), 0);
+        assert_eq!(ack(&mut seen, block(1, 5, 2)), 1);
+    }
+
+    #[test]
+    fn a_vote_below_an_ack_conflicts_whichever_is_seen_first() {
+        let mut seen = Seen::default();
+        assert_eq!(ack(&mut seen, block(1, 5, 1)), 0);
+        assert_eq!(ack(&mut seen, block(1, 3, 1)), 0);
+        assert_eq!(vote(&mut seen, 2, 1, block(1, 4, 1)), 1);
+        assert_eq!(vote(&mut seen, 3, 1, block(1, 5, 1)), 0);
+        let mut seen = Seen::default();
+        assert_eq!(vote(&mut seen, 2, 1, block(1, 4, 1)), 0);
+        assert_eq!(ack(&mut seen, block(1, 4, 1)), 0);
+        assert_eq!(ack(&mut seen, block(1, 5, 1)), 1);
+        // An ack in the term of the vote, or a later one, denies nothing.
+        assert_eq!(ack(&mut seen, block(2, 5, 1)), 0);
+        assert_eq!(ack(&mut seen, block(3, 4, 1)), 0);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_keeps_the_newest() {
+        let mut seen = Seen::default();
+        for height in 1..1_000 {
+            ack(&mut seen, block(1, height, 1));
+            vote(&mut seen, height, 1, block(height, 1, 1));
+        }
+        assert_eq!((seen.acks.len(), seen.votes.len()), (MOST, MOST));
+        assert!(seen.acks.contains_key(&(Term::new(1), Height::new(999))));
+    }
+}

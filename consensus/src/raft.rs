@@ -116,6 +116,12 @@ impl Core {
         &self.ballot
     }
 
+    /// Which start of which log this is.
+    #[must_use]
+    pub const fn life(&self) -> Life {
+        self.life
+    }
+
     /// What it is.
     #[must_use]
     pub const fn standing(&self) -> Standing {

@@ -8,15 +8,18 @@ use quorate_chain::ids::{BlockHash, BlockRef, Height, NodeId, Term, TimeUs};
 use quorate_chain::roster::{Lead, Roster};
 use quorate_chain::statement::Statement;
 use quorate_consensus::config::Incarnation;
-use quorate_consensus::message::{Append, Beat, Lap, Message, Proof, Stored};
+use quorate_consensus::message::{Append, Beat, Lap, Life, Message, Nonce, Proof, Stored};
 
 use super::World;
 use super::keys::{CHAIN, Key, key, sign, state_root};
 
 /// Every lie that [`World::forged`] knows, by its name.
-pub const LIES: [&str; 13] = [
+pub const LIES: [&str; 16] = [
     "PreVoteRequest",
     "UnderHandover",
+    "Recovering",
+    "Known",
+    "Greet",
     "VoteRequest",
     "Vote",
     "Refuse",
@@ -56,7 +59,9 @@ impl World {
         let (tip, term) = (nowhere(term, height), Term::new(term));
         match name {
             "PreVoteRequest" | "UnderHandover" | "VoteRequest" | "Vote" | "Refuse" | "Stale"
-            | "Handover" => self.forged_election((liar, victim), name, term, tip, signers),
+            | "Handover" | "Recovering" | "Known" | "Greet" => {
+                self.forged_election((liar, victim), name, term, tip, signers)
+            }
             _ => self.forged_chain((liar, victim), name, term, tip, signers),
         }
     }
@@ -94,6 +99,15 @@ impl World {
             "Refuse" => Message::Refuse { proof: Some(prove(voted)), tip, committed: tip },
             "Stale" => Message::Stale(prove(voted)),
             "Handover" => Message::Handover(say(Statement::Handover { term, to, tip: victims })),
+            "Recovering" => Message::Recovering { above: term },
+            "Known" => {
+                let life = self.core(victim).unwrap().life();
+                let other = Life { nonce: Nonce(term.get()), ..life };
+                let vote = say(Statement::Vote { term, candidate, tip });
+                let ack = say(Statement::Ack { block: tip });
+                Message::Known { life, other: Some(other), vote: Some(vote), ack: Some(ack) }
+            }
+            "Greet" => Message::Greet(self.core(victim).unwrap().life()),
             "UnderHandover" => {
                 let before = Term::new(term.get().saturating_sub(1));
                 let handover =
