@@ -115,6 +115,16 @@ fn lose_disk(world: &mut World, watch: &mut Watch, node: u32) {
     }
 }
 
+/// A leader is cut off and the others notice at once: for a while it believes that it leads.
+fn cut_off(world: &mut World) {
+    let leads = |id: &u32| world.core(*id).is_some_and(|it| it.standing() == Standing::Leader);
+    let Some(leader) = world.ids().into_iter().find(leads) else { return };
+    for other in world.ids().into_iter().filter(|id| *id != leader) {
+        world.cut(leader, other, true);
+        world.step(other, Event::LinkLost { node: NodeId::new(leader) });
+    }
+}
+
 fn wish(world: &mut World, watch: &mut Watch, random: &mut Random) {
     let (a, b) = (random.node(world), random.node(world));
     match random.below(12) {
@@ -129,6 +139,7 @@ fn wish(world: &mut World, watch: &mut Watch, random: &mut Random) {
             world.step(a, Event::Willing(lead));
         }
         2 if random.below(8) == 0 => lose_disk(world, watch, a),
+        3 if random.below(4) == 0 => cut_off(world),
         _ => watch.read(world, a),
     }
 }
