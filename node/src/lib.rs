@@ -7,6 +7,7 @@ pub mod config;
 pub mod exit;
 pub mod home;
 pub mod keys;
+pub mod net;
 mod papers;
 mod start;
 pub mod store;

@@ -1,0 +1,171 @@
+//! One peer as the hub sees it: its link, half a link, or the way to one.
+//!
+//! ```text
+//!              dialer (lower peer id)                     the other
+//!
+//!   Idle ──▶ Waiting ──▶ Busy: dial, open, hello         nothing
+//!               ▲          │                              │ hello on one lane
+//!               │ failed   │ hello back on both          half a link
+//!               ├──────────┤                              │ hello on the other, the same name
+//!               │          ▼                              ▼
+//!               └───────  link  ◀──────────────────────▶ link
+//!                 lost                                    lost: back to nothing
+//! ```
+//!
+//! Invariants: a link is never replaced by one of a lower generation; whatever belongs to a link that is
+//! not the current one has no effect.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use libp2p::{Multiaddr, PeerId, Stream};
+use tokio::task::AbortHandle;
+
+use super::backoff::Backoff;
+use super::config::Config;
+use super::event::Lane;
+use super::identity::Peer;
+use super::shared::{Generation, PeerState};
+
+/// An open link. Dropped, it ends its tasks.
+pub(super) struct Link {
+    pub(super) generation: Generation,
+    pub(super) since: Instant,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Link {
+    pub(super) fn new(generation: Generation, tasks: Vec<AbortHandle>) -> Self {
+        Self { generation, since: Instant::now(), tasks }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// Where the dialer is on its way to a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dial {
+    /// Not on the way: there is a link, or the other one dials.
+    Idle,
+    /// To be dialled then.
+    Waiting(Instant),
+    /// Being dialled, or, with the name of the link, greeted. It ends by itself, well or not.
+    Busy(Option<Generation>),
+}
+
+/// Lanes that have been greeted and wait for the other one of the same link.
+#[derive(Default)]
+pub(super) struct Half {
+    lanes: [Option<(Generation, Stream)>; 2],
+}
+
+impl Half {
+    /// Adds a lane; both streams of a link, in the order of [`Lane::ALL`], if it was the second.
+    pub(super) fn add(
+        &mut self,
+        lane: Lane,
+        generation: Generation,
+        stream: Stream,
+    ) -> Option<[Stream; 2]> {
+        let place = match lane {
+            Lane::Control => 0,
+            Lane::Blocks => 1,
+        };
+        self.lanes[place] = Some((generation, stream));
+        let names = |half: &Option<(Generation, Stream)>| half.as_ref().map(|(name, _)| *name);
+        if names(&self.lanes[0]) != names(&self.lanes[1]) {
+            return None;
+        }
+        let [control, blocks] = std::mem::take(&mut self.lanes);
+        Some([control?.1, blocks?.1])
+    }
+}
+
+/// One peer.
+pub(super) struct PeerLinks {
+    pub(super) id: PeerId,
+    pub(super) peer: Peer,
+    pub(super) addresses: Vec<Multiaddr>,
+    pub(super) state: Arc<PeerState>,
+    pub(super) link: Option<Link>,
+    pub(super) half: Half,
+    /// Lanes that came and have not been greeted yet.
+    pub(super) greeting: usize,
+    /// If it has a connection and no link: when to give up on it.
+    pub(super) greet_by: Option<Instant>,
+    /// Whether we dial, and not the peer.
+    pub(super) ours: bool,
+    pub(super) dial: Dial,
+    pub(super) backoff: Backoff,
+    last: Generation,
+}
+
+impl PeerLinks {
+    pub(super) fn new(
+        id: PeerId,
+        peer: Peer,
+        addresses: Vec<Multiaddr>,
+        state: Arc<PeerState>,
+        ours: bool,
+        config: &Config,
+    ) -> Self {
+        Self {
+            id,
+            peer,
+            addresses,
+            state,
+            link: None,
+            half: Half::default(),
+            greeting: 0,
+            greet_by: None,
+            ours,
+            dial: Dial::Idle,
+            backoff: Backoff::new(config.backoff_least, config.backoff_most),
+            last: Generation(0),
+        }
+    }
+
+    /// Whether this is the current link.
+    pub(super) fn is_current(&self, generation: Generation) -> bool {
+        self.link.as_ref().is_some_and(|link| link.generation == generation)
+    }
+
+    /// Whether this link is on its way.
+    pub(super) fn is_opening(&self, generation: Generation) -> bool {
+        self.dial == Dial::Busy(Some(generation))
+    }
+
+    /// The name of the next link: the time, so that it is above those of an earlier life, or one more
+    /// than the last if the clock was set back.
+    pub(super) fn next_generation(&mut self, unix: Duration) -> Generation {
+        let time = u64::try_from(unix.as_micros()).unwrap_or(u64::MAX);
+        self.last = Generation(time.max(self.last.0.saturating_add(1)));
+        self.last
+    }
+
+    /// When something is due for this peer.
+    pub(super) fn deadline(&self, config: &Config) -> Option<Instant> {
+        let dead = self.link.as_ref().map(|link| {
+            self.state.seen().unwrap_or(link.since).max(link.since) + config.dead_after
+        });
+        let dial = match self.dial {
+            Dial::Waiting(until) if self.link.is_none() => Some(until),
+            Dial::Waiting(_) | Dial::Idle | Dial::Busy(_) => None,
+        };
+        [dead, dial, self.greet_by].into_iter().flatten().min()
+    }
+
+    /// Whether the link has been silent for too long.
+    pub(super) fn is_silent(&self, now: Instant, config: &Config) -> bool {
+        self.link.as_ref().is_some_and(|link| {
+            let heard = self.state.seen().unwrap_or(link.since).max(link.since);
+            now.saturating_duration_since(heard) >= config.dead_after
+        })
+    }
+}

@@ -1,0 +1,114 @@
+//! A link that was given up at one end and not at the other must not harm the one that replaced it.
+#![allow(clippy::unwrap_used)]
+
+mod group;
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use group::{Group, Told, config, node, peer};
+use quorate_node::net::Lane;
+
+/// One connection through the wire.
+struct Passage {
+    /// The end at the one who was dialled.
+    callee: TcpStream,
+    frozen: Arc<AtomicBool>,
+    /// The callee has closed.
+    closed: Arc<AtomicBool>,
+}
+
+/// A wire between two nodes that can go dead without either end being told.
+struct Wire {
+    address: SocketAddr,
+    passages: Arc<Mutex<Vec<Passage>>>,
+}
+
+impl Wire {
+    fn to(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let passages: Arc<Mutex<Vec<Passage>>> = Arc::default();
+        let address = listener.local_addr().unwrap();
+        let made = Arc::clone(&passages);
+        std::thread::spawn(move || {
+            while let Ok((caller, _)) = listener.accept() {
+                let Ok(callee) = TcpStream::connect(target) else { continue };
+                let (frozen, closed) = (Arc::default(), Arc::default());
+                let (there, back) = (caller.try_clone().unwrap(), callee.try_clone().unwrap());
+                pass(there, callee.try_clone().unwrap(), Arc::clone(&frozen), Arc::default());
+                pass(back, caller, Arc::clone(&frozen), Arc::clone(&closed));
+                made.lock().unwrap().push(Passage { callee, frozen, closed });
+            }
+        });
+        Self { address, passages }
+    }
+}
+
+/// Copies until the end, and passes the end on, unless frozen by then.
+fn pass(mut from: TcpStream, mut to: TcpStream, frozen: Arc<AtomicBool>, ended: Arc<AtomicBool>) {
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4_096];
+        loop {
+            match from.read(&mut bytes) {
+                Ok(0) => break,
+                Ok(_) if frozen.load(SeqCst) => {}
+                Ok(length) => {
+                    if to.write_all(&bytes[..length]).is_err() {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        ended.store(true, SeqCst);
+        if !frozen.load(SeqCst) {
+            // It may be closed already.
+            let _closed = to.shutdown(Shutdown::Both);
+        }
+    });
+}
+
+#[test]
+fn the_end_of_a_stale_link_does_not_take_down_its_successor() {
+    // Nothing is found out by silence in this test.
+    let mut config = config();
+    config.suspect_after = Duration::from_secs(300);
+    config.dead_after = Duration::from_secs(600);
+    let mut group = Group::apart(2, &config);
+    let port: u16 = group.nodes[1].address.rsplit('/').next().unwrap().parse().unwrap();
+    let wire = Wire::to(SocketAddr::from(([127, 0, 0, 1], port)));
+    let through = format!("/ip4/127.0.0.1/tcp/{}", wire.address.port());
+    let caller = peer(0, &group.keys[0], &[]);
+    let callee = peer(1, &group.keys[1], &[through]);
+    group.nodes[0].handle.allow(vec![callee.clone()]);
+    group.nodes[1].handle.allow(vec![caller]);
+    group.wait("the first link", Group::is_linked);
+    group.say(0, 1, Lane::Control, "first");
+
+    // The caller dies behind a dead wire: the callee learns nothing, and still has the link.
+    wire.passages.lock().unwrap()[0].frozen.store(true, SeqCst);
+    group.nodes[0].kill();
+    assert!(group.nodes[1].status(node(0)).linked);
+    group.revive(0);
+    group.nodes[0].handle.allow(vec![callee]);
+    group.wait("the second link", |group| {
+        group.nodes[0].has(&Told::Up(node(1)))
+            && group.nodes[1].count(|told| *told == Told::Up(node(0))) == 2
+    });
+    group.say(0, 1, Lane::Control, "second");
+
+    // Now the callee learns of the end of the first.
+    let passages = wire.passages.lock().unwrap();
+    assert_eq!(passages.len(), 2);
+    let _closed = passages[0].callee.shutdown(Shutdown::Write);
+    group.wait("the callee has closed the first", |_| passages[0].closed.load(SeqCst));
+    assert!(!passages[1].closed.load(SeqCst));
+    group.say(0, 1, Lane::Blocks, "third");
+    group.say(1, 0, Lane::Control, "fourth");
+    assert_eq!(group.nodes[1].count(|told| *told == Told::Lost(node(0))), 1);
+    assert_eq!(group.nodes[0].count(|told| matches!(told, Told::Lost(_))), 0);
+}
