@@ -315,8 +315,7 @@ impl Hub {
         let Some(known) = self.peers.get_mut(&peer) else { return };
         known.greeting = known.greeting.saturating_sub(1);
         let Some((generation, stream)) = hello else { return };
-        // A link that was given up must not take down the one that replaced it.
-        if known.link.as_ref().is_some_and(|link| link.generation >= generation) {
+        if !known.gives_way_to(generation) {
             return;
         }
         if let Some(streams) = known.half.add(lane, generation, stream) {

@@ -136,6 +136,12 @@ impl PeerLinks {
         self.link.as_ref().is_some_and(|link| link.generation == generation)
     }
 
+    /// Whether the current link, if there is one, gives way to this one. A greeting can be late: that of
+    /// a link which was given up must not take down the one that replaced it.
+    pub(super) fn gives_way_to(&self, generation: Generation) -> bool {
+        self.link.as_ref().is_none_or(|link| link.generation < generation)
+    }
+
     /// Whether this link is on its way.
     pub(super) fn is_opening(&self, generation: Generation) -> bool {
         self.dial == Dial::Busy(Some(generation))
@@ -167,5 +173,61 @@ impl PeerLinks {
             let heard = self.state.seen().unwrap_or(link.since).max(link.since);
             now.saturating_duration_since(heard) >= config.dead_after
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_chain::crypto::SecretKey;
+    use quorate_chain::ids::{ChainId, NodeId};
+
+    use super::super::identity;
+    use super::super::shared::Shared;
+    use super::*;
+
+    fn links() -> PeerLinks {
+        let config = Config::new(ChainId::default());
+        let key = SecretKey::from_seed(&[1; 32]).validator_key();
+        let id = identity::peer_id(&key).unwrap();
+        let node = NodeId::new(0);
+        let state = Shared::new(config.clone()).add(node);
+        let peer = Peer { node, key, addresses: Vec::new() };
+        PeerLinks::new(id, peer, Vec::new(), state, true, &config)
+    }
+
+    #[test]
+    fn a_link_gives_way_to_a_newer_one_only() {
+        let mut links = links();
+        assert!(links.gives_way_to(Generation(1)));
+        links.link = Some(Link::new(Generation(5), Vec::new()));
+        let way = [4, 5, 6].map(|number| links.gives_way_to(Generation(number)));
+        assert_eq!(way, [false, false, true]);
+        let current = [4, 5, 6].map(|number| links.is_current(Generation(number)));
+        assert_eq!(current, [false, true, false]);
+    }
+
+    #[test]
+    fn the_number_of_a_link_grows_even_if_the_clock_is_set_back() {
+        let mut links = links();
+        let times = [10, 10, 3, 20].map(Duration::from_micros);
+        let numbers = times.map(|time| links.next_generation(time).0);
+        assert_eq!(numbers, [10, 11, 12, 20]);
+    }
+
+    #[test]
+    fn nothing_is_due_for_a_peer_that_dials_and_is_not_there() {
+        let (mut links, config) = (links(), Config::new(ChainId::default()));
+        assert_eq!(links.deadline(&config), None);
+        let soon = Instant::now();
+        links.dial = Dial::Waiting(soon);
+        assert_eq!(links.deadline(&config), Some(soon));
+        links.dial = Dial::Busy(None);
+        assert_eq!(links.deadline(&config), None);
+        // A link is due when it has been silent for too long, counted from its beginning at least.
+        links.link = Some(Link::new(Generation(1), Vec::new()));
+        let begun = links.link.as_ref().unwrap().since;
+        assert_eq!(links.deadline(&config), Some(begun + config.dead_after));
+        assert!(!links.is_silent(begun, &config));
+        assert!(links.is_silent(begun + config.dead_after, &config));
     }
 }
