@@ -72,7 +72,6 @@ pub(crate) fn input(input: &Input) {
         | Input::Written(_)
         | Input::Fetched(_)
         | Input::Change { .. }
-        | Input::Recover(_)
         | Input::Brought { .. }
         | Input::Staged(_)
         | Input::Installed(_) => {}
