@@ -12,7 +12,7 @@ mod papers;
 mod start;
 pub mod store;
 mod telemetry;
-#[expect(dead_code, unused_imports, reason = "the network comes next")]
 mod threads;
+mod traffic;
 
 pub use start::Node;

@@ -27,7 +27,7 @@ pub(crate) struct Papers {
     pub(crate) name: String,
     /// Whether it wants to lead, as far as settings and roster say.
     pub(crate) lead: Lead,
-    key: Arc<SecretKey>,
+    pub(crate) key: Arc<SecretKey>,
     log: Used,
 }
 

@@ -14,17 +14,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use quorate_chain::checked::Checked;
 use quorate_chain::genesis::Genesis;
-use quorate_chain::ids::NodeId;
-use quorate_chain::transaction::SignedTransaction;
-use quorate_consensus::message::Message;
 use quorate_replica::io::Input;
 use quorate_replica::store::{MemoryStore, Store};
 use quorate_wal::Disk;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
-use crate::api::{self, Facts, Ledger, Neighbour, Neighbourhood, Pace, Readers, Server};
+use crate::api::{self, Facts, Ledger, Pace, Readers, Server};
 use crate::clock::Clock;
 use crate::config::{Config, Storage};
 use crate::exit::{Exit, Failure};
@@ -32,7 +29,8 @@ use crate::home::{self, Home};
 use crate::papers::{Papers, cannot_open, configuration, no_random};
 use crate::store::SqliteStore;
 use crate::telemetry;
-use crate::threads::{End, Ending, Links, Plan, Threads};
+use crate::threads::{End, Ending, Gates, Plan, Threads};
+use crate::traffic::{Identity, Traffic};
 
 /// How long leadership may take to be handed over.
 const HANDOVER: Duration = Duration::from_secs(2);
@@ -44,6 +42,7 @@ pub struct Node {
     ledger: Arc<Ledger>,
     server: Server,
     threads: Threads,
+    network: JoinHandle<()>,
     ending: Arc<Ending>,
     /// Held as long as the node runs.
     _home: Home,
@@ -76,18 +75,18 @@ impl Node {
                 let store = store.map_err(|error| {
                     Failure::new(Exit::Storage, format!("{}: {error}", path.display()))
                 })?;
-                Self::open(home, &config, papers, listener, disk, store)
+                Self::open(home, &config, papers, listener, disk, store).await
             }
             Storage::Memory => {
                 let disk = quorate_wal::Memory::new(home::random_number().map_err(no_random)?);
-                Self::open(home, &config, papers, listener, disk, MemoryStore::new())
+                Self::open(home, &config, papers, listener, disk, MemoryStore::new()).await
             }
         }
     }
 
     /// Opens what was kept and starts everything around it. Work that takes long stands in the caller's
     /// way: nothing else runs yet.
-    fn open<D, S>(
+    async fn open<D, S>(
         home: Home,
         config: &Config,
         papers: Papers,
@@ -105,45 +104,55 @@ impl Node {
         let replica =
             quorate_replica::open(&setup, disk, store, clock.now()).map_err(|e| cannot_open(&e))?;
         telemetry::found(&replica.found);
-        let incarnation = replica.journal.incarnation();
+        let (incarnation, boot) = (replica.journal.incarnation(), replica.journal.boot());
         papers.signs_from_now_on(&home, incarnation)?;
+        let lead = config.lead.unwrap_or(papers.lead);
+        let (id, chain_id) = (papers.id, setup.chain_id);
+        let api = config.api_url.clone().or_else(|| own_url(&listener));
+        let (key, own) = (Arc::clone(&papers.key), api.clone());
+        let identity = Identity { id, key, chain_id, incarnation, boot, lead, api: own };
+
         let plan = Plan::new(config, &setup, clock);
+        let (gates, ending) = (Gates::new(&plan), Ending::new());
+        let roster = Arc::clone(&replica.driver.core().log().applied().roster);
+        let traffic = Traffic::start(&identity, config, &roster, &gates).await?;
         let readers = Readers::new(replica.applier.store().reader());
         let applied = replica.driver.status().applied.height;
-        let ending = Ending::new();
-        let threads = Threads::start(replica, &plan, Box::new(Alone), Arc::clone(&ending))
+        let links = Box::new(traffic.outgoing());
+        let threads = Threads::start(replica, &plan, gates.clone(), links, &ending)
             .map_err(|error| Failure::new(Exit::Bug, format!("no thread: {error}")))?;
-        let api = config.api_url.clone().or_else(|| own_url(&listener));
-        let facts = Facts {
-            chain_id: setup.chain_id,
-            chain_name: setup.genesis.name,
-            genesis: papers.file,
-            id: papers.id,
-            name: papers.name,
-            incarnation,
-            lead: config.lead.unwrap_or(papers.lead),
-            api,
-            started_ms: clock.now().time.get() / 1_000,
-            election_timeout: config.election_timeout,
-            window_blocks: config.window_blocks,
-        };
+        let p2p = traffic.net.listening().to_vec();
         let ledger = Arc::new(Ledger {
-            facts,
+            facts: Facts {
+                chain_id,
+                chain_name: setup.genesis.name,
+                genesis: papers.file,
+                id,
+                name: papers.name,
+                incarnation,
+                lead,
+                api,
+                started_ms: clock.now().time.get() / 1_000,
+                election_timeout: config.election_timeout,
+                window_blocks: config.window_blocks,
+            },
             view: threads.view.clone(),
-            pool: Arc::clone(&threads.pool),
-            inbox: Arc::clone(&threads.inbox),
+            pool: gates.pool,
+            inbox: gates.inbox,
             readers: Arc::new(readers),
             ending: Arc::clone(&ending),
-            neighbourhood: Arc::new(Alone),
+            neighbourhood: traffic.neighbours(),
             pace: Pace::new(applied.get()),
             leaving: AtomicBool::new(false),
         });
+        let (peers, view) = (config.p2p_peers.clone(), threads.view.clone());
+        let network = traffic.run(identity, peers, view, Arc::clone(&ending));
         let timeout = config.api_header_timeout;
         let server = api::serve(Arc::clone(&ledger), listener, config.api_connections, timeout)
             .map_err(configuration)?;
-        let (node, height) = (papers.id.get(), applied.get());
-        tracing::info!(node, height, api = %server.address(), chain = %setup.chain_id, "started");
-        Ok(Self { ledger, server, threads, ending, _home: home })
+        let (node, height) = (id.get(), applied.get());
+        tracing::info!(node, height, api = %server.address(), ?p2p, chain = %chain_id, "started");
+        Ok(Self { ledger, server, threads, network, ending, _home: home })
     }
 
     /// Where clients are served.
@@ -165,14 +174,15 @@ impl Node {
     /// # Errors
     /// If the node failed before it had stopped.
     pub async fn shutdown(self) -> Result<(), Failure> {
-        let Self { ledger, server, mut threads, ending, _home } = self;
+        let Self { ledger, server, mut threads, network, ending, _home } = self;
         ledger.leaving.store(true, Ordering::Relaxed);
         ledger.hand_over(HANDOVER).await;
-        threads.inbox.complete(Input::Shutdown);
+        ledger.inbox.complete(Input::Shutdown);
         server.close(FAREWELL).await;
         ending.begin(End::Asked);
         let joined = tokio::task::spawn_blocking(move || threads.join()).await;
         joined.map_err(|error| Failure::new(Exit::Bug, error))?;
+        network.await.map_err(|error| Failure::new(Exit::Bug, error))?;
         match ending.said() {
             Some(End::Failed(failure)) => Err(failure),
             Some(End::Asked | End::Killed) | None => Ok(()),
@@ -181,27 +191,13 @@ impl Node {
 
     /// Ends the node as if its process had been killed: nothing is finished or flushed.
     pub async fn kill(self) {
-        let Self { ledger, server, mut threads, ending, _home } = self;
+        let Self { ledger, server, mut threads, network, ending, _home } = self;
         ending.begin(End::Killed);
         server.abort();
         drop(ledger);
+        drop(network.await);
         // The threads see it after the step that they are in.
         drop(tokio::task::spawn_blocking(move || threads.join()).await);
-    }
-}
-
-/// A validator that knows nobody else.
-struct Alone;
-
-impl Links for Alone {
-    fn send(&self, _: NodeId, _: Message) {}
-
-    fn forward(&self, _: NodeId, _: Vec<Checked<SignedTransaction>>) {}
-}
-
-impl Neighbourhood for Alone {
-    fn neighbours(&self) -> Vec<Neighbour> {
-        Vec::new()
     }
 }
 

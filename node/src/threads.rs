@@ -49,7 +49,7 @@ use crate::config::Config;
 pub(crate) use driver::{Links, View};
 pub(crate) use ending::{End, Ending};
 pub(crate) use inbox::{Inbox, Request, Wish, Word};
-pub(crate) use verify::{Line, Pool};
+pub(crate) use verify::{Check, Line, Pool};
 
 /// What the threads are started with.
 pub(crate) struct Plan {
@@ -93,16 +93,35 @@ impl Plan {
     }
 }
 
-/// The running threads.
-pub(crate) struct Threads {
+/// Where things come in: what they wait for is behind it.
+#[derive(Clone)]
+pub(crate) struct Gates {
     /// Where the driver takes from.
     pub(crate) inbox: Arc<Inbox>,
     /// Where messages and transactions are verified.
     pub(crate) pool: Arc<Pool>,
+}
+
+impl Gates {
+    /// The gates of threads that are still to be started.
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let inbox = Arc::new(Inbox::new(plan.orders(), plan.mempool_transactions));
+        let pool = Arc::new(Pool::new(plan, Arc::clone(&inbox)));
+        Self { inbox, pool }
+    }
+
+    /// How many messages of others were dropped for want of room.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.inbox.dropped() + self.pool.dropped()
+    }
+}
+
+/// The running threads.
+pub(crate) struct Threads {
+    /// Where things come in.
+    pub(crate) gates: Gates,
     /// What the driver says of itself.
     pub(crate) view: watch::Receiver<View>,
-    /// How all of it ends.
-    pub(crate) ending: Arc<Ending>,
     handles: Vec<JoinHandle<()>>,
 }
 
@@ -114,8 +133,9 @@ impl Threads {
     pub(crate) fn start<D, S>(
         replica: Replica<D, S>,
         plan: &Plan,
+        gates: Gates,
         links: Box<dyn Links>,
-        ending: Arc<Ending>,
+        ending: &Arc<Ending>,
     ) -> io::Result<Self>
     where
         D: Disk + Send + 'static,
@@ -123,8 +143,7 @@ impl Threads {
         S::Reader: 'static,
     {
         let Replica { driver, journal, applier, found: _ } = replica;
-        let inbox = Arc::new(Inbox::new(plan.orders(), plan.mempool_transactions));
-        let pool = Arc::new(Pool::new(plan, Arc::clone(&inbox)));
+        let inbox = &gates.inbox;
         let (to_journal, orders) = mpsc::sync_channel(plan.orders());
         let (to_applier, jobs) = mpsc::sync_channel(plan.orders());
         let (to_readers, fetches) = mpsc::sync_channel(plan.orders());
@@ -133,35 +152,35 @@ impl Threads {
 
         let mut handles = Vec::new();
         let mut spawn = |name: &str, body: Body| -> io::Result<()> {
-            handles.push(ending::worker(name, &ending, body)?);
+            handles.push(ending::worker(name, ending, body)?);
             Ok(())
         };
-        let (box_, end) = (Arc::clone(&inbox), Arc::clone(&ending));
+        let (box_, end) = (Arc::clone(inbox), Arc::clone(ending));
         spawn("journal", Box::new(move || journal::run(journal, &orders, &box_, &end)))?;
-        let (box_, end) = (Arc::clone(&inbox), Arc::clone(&ending));
+        let (box_, end) = (Arc::clone(inbox), Arc::clone(ending));
         spawn("applier", Box::new(move || applier::run(applier, &jobs, &box_, &end)))?;
         let fetches = reader::shared(fetches);
         for at in 0..plan.read_threads {
             let (reader, fetches) = (reader.clone(), Arc::clone(&fetches));
-            let box_ = Arc::clone(&inbox);
+            let box_ = Arc::clone(inbox);
             let body = move || reader::run(&reader, &fetches, &box_);
             spawn(&format!("reader {at}"), Box::new(body))?;
         }
         for at in 0..plan.verify_threads {
-            let pool = Arc::clone(&pool);
+            let pool = Arc::clone(&gates.pool);
             spawn(&format!("verify {at}"), Box::new(move || pool.run()))?;
         }
         let queues = driver::Queues { to_journal, to_applier, to_readers };
         let seat = driver::Seat::new(driver, plan.clock, queues, links, view);
-        let (box_, end) = (Arc::clone(&inbox), Arc::clone(&ending));
+        let (box_, end) = (Arc::clone(inbox), Arc::clone(ending));
         spawn("driver", Box::new(move || seat.run(&box_, &end)))?;
-        Ok(Self { inbox, pool, view: seen, ending, handles })
+        Ok(Self { gates, view: seen, handles })
     }
 
     /// Waits until every thread has returned. Something must have ended them.
     pub(crate) fn join(&mut self) {
-        self.pool.close();
-        self.inbox.close();
+        self.gates.pool.close();
+        self.gates.inbox.close();
         for handle in self.handles.drain(..) {
             // A panic has been reported by the thread itself.
             drop(handle.join());

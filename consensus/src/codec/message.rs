@@ -27,6 +27,12 @@ pub struct Incoming {
 }
 
 impl Incoming {
+    /// The message, without its blocks.
+    #[must_use]
+    pub const fn message(&self) -> &Message {
+        &self.message
+    }
+
     /// The blocks that it brings.
     #[must_use]
     pub fn blocks(&self) -> &[Block] {

@@ -191,6 +191,12 @@ impl<D: Disk> Journal<D> {
         if self.is_waiting() { Space::Reserve } else { self.wal.space() }
     }
 
+    /// How often the log was begun, this time included.
+    #[must_use]
+    pub const fn boot(&self) -> u64 {
+        self.life.boot
+    }
+
     /// The name of the log.
     #[must_use]
     pub const fn incarnation(&self) -> Incarnation {

@@ -71,7 +71,6 @@ pub(crate) struct Facts {
 }
 
 /// Whether a node is there.
-#[expect(dead_code, reason = "the network comes next")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Liveness {
     /// It has been heard lately.

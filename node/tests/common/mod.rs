@@ -1,4 +1,5 @@
 //! Homes of validators on one machine, for tests.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,6 +19,19 @@ pub(crate) fn seed(at: u8) -> [u8; 32] {
 
 /// A genesis of so many validators.
 pub(crate) fn genesis(validators: u8) -> Genesis {
+    genesis_at(&vec![None; usize::from(validators)])
+}
+
+/// Ports of this machine that nobody has at the moment.
+pub(crate) fn free_ports(count: usize) -> Vec<u16> {
+    let take = |_| std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+    // All are held until the last is found, so that they differ.
+    let held: Vec<_> = (0..count).map(take).collect();
+    held.iter().map(|one| one.local_addr().expect("it is bound").port()).collect()
+}
+
+/// A genesis of validators that listen for each other at these ports.
+pub(crate) fn genesis_at(ports: &[Option<u16>]) -> Genesis {
     let admin = SecretKey::from_seed(&[200; 32]).account_key();
     Genesis {
         version: VERSION,
@@ -26,11 +40,12 @@ pub(crate) fn genesis(validators: u8) -> Genesis {
         testnet: true,
         writers: Writers::Anyone,
         admins: GenesisAdmins { threshold: 1, keys: vec![admin] },
-        validators: (0..validators)
-            .map(|at| GenesisValidator {
+        validators: (0..)
+            .zip(ports)
+            .map(|(at, port)| GenesisValidator {
                 name: format!("node{at}"),
                 key: SecretKey::from_seed(&seed(at)).validator_key(),
-                p2p: Vec::new(),
+                p2p: port.iter().map(|port| address(*port)).collect(),
                 api: Vec::new(),
                 lead: Lead::Yes,
             })
@@ -41,10 +56,16 @@ pub(crate) fn genesis(validators: u8) -> Genesis {
     }
 }
 
+/// Where a validator listens for others.
+pub(crate) fn address(port: u16) -> String {
+    format!("/ip4/127.0.0.1/tcp/{port}")
+}
+
 /// Settings for tests: free ports, short files, and times that a busy machine keeps.
 pub(crate) fn config() -> Config {
     Config {
         api_listen: ([127, 0, 0, 1], 0).into(),
+        p2p_listen: address(0),
         wal_segment: 256 << 10,
         heartbeat: Duration::from_millis(50),
         election_timeout: Duration::from_millis(500),

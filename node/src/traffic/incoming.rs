@@ -1,0 +1,214 @@
+//! From other nodes to the driver. Runs on the network's threads, so what takes long goes elsewhere.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quorate_chain::codec::{Decode as _, DecodeError, Reader};
+use quorate_chain::crypto::Verifier;
+use quorate_chain::ids::{ChainId, NodeId};
+use quorate_chain::transaction::{SignedTransaction, verify_each};
+use quorate_consensus::codec;
+use quorate_consensus::message::Message;
+use quorate_replica::io::Input;
+use tracing::{debug, info, warn};
+
+use super::neighbours::Neighbours;
+use super::pending::{Pending, Wanted};
+use super::{REQUESTS, kind};
+use crate::net::{Frame, Lane, NetEvent, Reply, Sink, Topic};
+use crate::threads::{Check, Gates, Line};
+
+/// What is at most so long is decoded at once, unless it brings blocks.
+const SMALL: usize = 4 << 10;
+
+/// Takes what the network brings.
+pub(super) struct Incoming {
+    pub(super) gates: Gates,
+    pub(super) pending: Arc<Pending>,
+    pub(super) neighbours: Arc<Neighbours>,
+}
+
+const fn line(node: NodeId, lane: Lane) -> Line {
+    let stream = match lane {
+        Lane::Control => 0,
+        Lane::Blocks => 1,
+    };
+    Line { node, stream }
+}
+
+/// Bytes of a peer that are not what they should be: we would never send them.
+fn garbled(from: NodeId, why: &dyn std::fmt::Display) {
+    warn!(peer = from.get(), %why, "a message cannot be used");
+}
+
+fn received(from: NodeId, message: Message) -> Box<Input> {
+    Box::new(Input::Received { from, message })
+}
+
+fn checked(
+    from: NodeId,
+    incoming: codec::Incoming,
+    chain_id: ChainId,
+    verifier: &dyn Verifier,
+) -> Option<Box<Input>> {
+    match incoming.verify(chain_id, verifier) {
+        Ok(message) => Some(received(from, message)),
+        Err(why) => {
+            garbled(from, &why);
+            None
+        }
+    }
+}
+
+fn decoded<T>(from: NodeId, found: Result<T, DecodeError>) -> Option<T> {
+    found.inspect_err(|why| garbled(from, why)).ok()
+}
+
+impl Incoming {
+    /// Takes a message; false if there is no room.
+    fn message(&self, from: NodeId, line: Line, frame: Frame) -> bool {
+        let length = frame.bytes().len();
+        if length > SMALL {
+            let check: Check = Box::new(move |chain_id, verifier| {
+                let incoming = decoded(from, codec::Incoming::from_bytes(frame.bytes()))?;
+                checked(from, incoming, chain_id, verifier)
+            });
+            return self.gates.pool.message(line, length, check);
+        }
+        match decoded(from, codec::Incoming::from_bytes(frame.bytes())) {
+            None => true,
+            Some(incoming) => self.decoded(from, line, length, incoming),
+        }
+    }
+
+    /// Takes a message that has been decoded; one without blocks needs no further check here.
+    fn decoded(&self, from: NodeId, line: Line, length: usize, incoming: codec::Incoming) -> bool {
+        let check: Check =
+            Box::new(move |chain_id, verifier| checked(from, incoming, chain_id, verifier));
+        self.gates.pool.small(line, length, check)
+    }
+
+    fn request(&self, from: NodeId, frame: Frame, reply: Reply) -> bool {
+        let line = Line { node: from, stream: REQUESTS };
+        let bytes = frame.bytes();
+        let length = bytes.len();
+        match bytes.first() {
+            Some(&kind::MESSAGE) => {
+                let body = bytes.slice(1..);
+                let Some(incoming) = decoded(from, codec::Incoming::from_bytes(&body)) else {
+                    return true;
+                };
+                if let Some(wanted) = wanted(&incoming) {
+                    self.pending.keep(from, wanted, reply);
+                }
+                self.decoded(from, line, length, incoming)
+            }
+            Some(&kind::FORWARD) => {
+                let check: Check = Box::new(move |chain_id, verifier| {
+                    let body = frame.bytes().slice(1..);
+                    let input = forwarded(from, body, chain_id, verifier);
+                    // The sender only wants to know that it has arrived.
+                    reply.answer(Bytes::from_static(&[0]));
+                    input
+                });
+                self.gates.pool.message(line, length, check)
+            }
+            _ => {
+                garbled(from, &"a request of an unknown kind");
+                true
+            }
+        }
+    }
+}
+
+/// What a request asks for; nothing if it is no request.
+fn wanted(incoming: &codec::Incoming) -> Option<Wanted> {
+    match incoming.message() {
+        Message::PreVoteRequest { .. } | Message::VoteRequest { .. } => Some(Wanted::Vote),
+        Message::Pull { .. } => Some(Wanted::Chain),
+        Message::Vote(_)
+        | Message::Refuse { .. }
+        | Message::Append(_)
+        | Message::Stored(_)
+        | Message::Reject { .. }
+        | Message::Stale(_)
+        | Message::Committed(_)
+        | Message::Pulled { .. }
+        | Message::Snapshot(_)
+        | Message::ReadRequest { .. }
+        | Message::ReadAt { .. }
+        | Message::Greet(_)
+        | Message::Known { .. }
+        | Message::Whereabouts { .. }
+        | Message::Standing { .. }
+        | Message::Recovering { .. }
+        | Message::Handover(_) => None,
+    }
+}
+
+/// Transactions for the leader. The bad ones among them are left out: a node that works sends none.
+fn forwarded(
+    from: NodeId,
+    body: Bytes,
+    chain_id: ChainId,
+    verifier: &dyn Verifier,
+) -> Option<Box<Input>> {
+    let mut reader = Reader::new(body);
+    let mut transactions = Vec::new();
+    while reader.left() > 0 {
+        transactions.push(decoded(from, SignedTransaction::decode(&mut reader))?);
+    }
+    let verdicts = verify_each(transactions, chain_id, verifier).into_iter();
+    let good = verdicts.filter_map(|verdict| verdict.inspect_err(|why| garbled(from, why)).ok());
+    let transactions: Vec<_> = good.collect();
+    (!transactions.is_empty()).then(|| Box::new(Input::Forwarded { from, transactions }))
+}
+
+impl Sink for Incoming {
+    fn offer(&self, event: NetEvent) -> Result<(), NetEvent> {
+        // What finds no room is dropped and counted by the pool: it cannot be given back any more.
+        let taken = match event {
+            NetEvent::Frame { from, lane, frame } => self.message(from, line(from, lane), frame),
+            NetEvent::Request { from, frame, reply } => self.request(from, frame, reply),
+            NetEvent::Answer { from, bytes, .. } => {
+                bytes.as_ref() == [0] || self.answer(from, bytes)
+            }
+            NetEvent::Gossip { from, topic: Topic::Beat, frame } => {
+                self.neighbours.hear(from, frame.bytes());
+                true
+            }
+            // Nobody sends these to a validator yet.
+            NetEvent::Gossip { topic: Topic::Block, .. } => true,
+            NetEvent::LinkUp { node } => {
+                info!(peer = node.get(), "a link is open");
+                true
+            }
+            NetEvent::LinkLost { node } => {
+                self.gates.inbox.complete(Input::LinkLost { node });
+                true
+            }
+            // The core asks again in its own time.
+            NetEvent::Unanswered { .. } => true,
+        };
+        if !taken {
+            debug!("a message was dropped: too many wait");
+        }
+        Ok(())
+    }
+}
+
+impl Incoming {
+    fn answer(&self, from: NodeId, bytes: Bytes) -> bool {
+        let line = Line { node: from, stream: REQUESTS };
+        let length = bytes.len();
+        let check: Check = Box::new(move |chain_id, verifier| {
+            let incoming = decoded(from, codec::Incoming::from_bytes(&bytes))?;
+            checked(from, incoming, chain_id, verifier)
+        });
+        if length > SMALL {
+            self.gates.pool.message(line, length, check)
+        } else {
+            self.gates.pool.small(line, length, check)
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What travels between nodes, and which way.
+//!
+//! | what | way | why |
+//! |---|---|---|
+//! | appends, with blocks or empty | blocks lane | their order is what a follower checks first |
+//! | answers to them, certificates, handovers, reads, recovery | control lane | small, and must not wait behind blocks |
+//! | requests for pre-votes and votes, pulls | request | each has one answer |
+//! | votes, refusals, pulled chains | the answer to such a request | if it is still awaited; else a lane |
+//! | transactions for the leader | request | |
+//! | what a node says of itself ([`beat`]) | gossip | all should hear it, and may miss it |
+//!
+//! A message is the bytes of [`quorate_consensus::codec`]; a request has a byte before it that says which
+//! of the two kinds it is. What is small is decoded where it comes in; what may be large, and what has
+//! signatures of senders, goes through the pool ([`crate::threads`]).
+//!
+//! Left out: observers, and headers that are gossiped to them.
+
+mod beat;
+mod incoming;
+mod neighbours;
+mod outgoing;
+mod pending;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_chain::crypto::SecretKey;
+use quorate_chain::ids::NodeId;
+use quorate_chain::roster::Roster;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::warn;
+
+use crate::config::Config;
+use crate::exit::{Exit, Failure};
+use crate::net::{self, Net, NetError, NetHandle, Peer, Topic};
+use crate::threads::{End, Ending, Gates, View};
+
+pub(crate) use neighbours::Neighbours;
+pub(crate) use outgoing::Outgoing;
+
+use beat::Speaker;
+use incoming::Incoming;
+use pending::Pending;
+
+/// The first byte of a request.
+mod kind {
+    /// A message follows.
+    pub(super) const MESSAGE: u8 = 1;
+    /// Transactions follow.
+    pub(super) const FORWARD: u8 = 2;
+}
+
+/// The stream of a line that is made of requests and answers.
+const REQUESTS: u8 = 2;
+
+/// How often a node says of itself what has not changed.
+const BEAT: Duration = Duration::from_millis(500);
+/// How soon after the last time it says what has.
+const SOON: Duration = Duration::from_millis(100);
+
+/// The network of a node, with all that goes through it.
+pub(crate) struct Traffic {
+    pub(crate) net: Net,
+    neighbours: Arc<Neighbours>,
+    pending: Arc<Pending>,
+    gates: Gates,
+}
+
+/// Who this node is to others.
+pub(crate) struct Identity {
+    pub(crate) id: NodeId,
+    pub(crate) key: Arc<SecretKey>,
+    pub(crate) chain_id: quorate_chain::ids::ChainId,
+    pub(crate) incarnation: quorate_consensus::config::Incarnation,
+    pub(crate) boot: u64,
+    pub(crate) lead: quorate_chain::roster::Lead,
+    pub(crate) api: Option<String>,
+}
+
+fn cannot(error: &NetError) -> Failure {
+    Failure::new(Exit::Configuration, error)
+}
+
+impl Traffic {
+    /// Starts the network. What comes in waits at the gates.
+    ///
+    /// # Errors
+    /// If it cannot listen.
+    pub(crate) async fn start(
+        identity: &Identity,
+        config: &Config,
+        roster: &Roster,
+        gates: &Gates,
+    ) -> Result<Self, Failure> {
+        let settings = net::Config {
+            listen: vec![config.p2p_listen.clone()],
+            blocks_frame: config.window_bytes + (8 << 20),
+            queue_bytes: config.window_bytes + (16 << 20),
+            inbox_bytes: 2 * config.window_bytes,
+            ..net::Config::new(identity.chain_id)
+        };
+        let answer_bytes = settings.answer_bytes;
+        let pending = Arc::new(Pending::new(answer_bytes));
+        let neighbours = Arc::new(Neighbours::new(identity.chain_id, roster.clone()));
+        let incoming = Incoming {
+            gates: gates.clone(),
+            pending: Arc::clone(&pending),
+            neighbours: Arc::clone(&neighbours),
+        };
+        let peers = peers(roster, identity.id, &config.p2p_peers);
+        let net = Net::start(&identity.key, settings, peers, incoming).await;
+        let net = net.map_err(|error| cannot(&error))?;
+        neighbours.connect(net.handle());
+        Ok(Self { net, neighbours, pending, gates: gates.clone() })
+    }
+
+    /// The way out, for the driver.
+    pub(crate) fn outgoing(&self) -> Outgoing {
+        Outgoing { net: self.net.handle(), pending: Arc::clone(&self.pending) }
+    }
+
+    /// Who else is there.
+    pub(crate) fn neighbours(&self) -> Arc<Neighbours> {
+        Arc::clone(&self.neighbours)
+    }
+
+    /// Keeps the network going until the node ends: says what the node is, and lets in who is in the
+    /// roster. Then the network is gone at once.
+    pub(crate) fn run(
+        self,
+        identity: Identity,
+        addresses: Vec<String>,
+        mut view: watch::Receiver<View>,
+        ending: Arc<Ending>,
+    ) -> JoinHandle<()> {
+        let Self { mut net, neighbours, pending: _, gates } = self;
+        tokio::spawn(async move {
+            let handle = net.handle();
+            let mut speaker = Speaker::new(identity, Arc::clone(&neighbours));
+            let mut roster = view.borrow().roster.hash();
+            let mut said = tokio::time::Instant::now();
+            let mut wait = Duration::ZERO;
+            let mut dropped = 0;
+            loop {
+                tokio::select! {
+                    () = net.ended() => {
+                        let why = "the network has ended by itself; this is a bug";
+                        return ending.begin(End::Failed(Failure::new(Exit::Bug, why)));
+                    }
+                    _ = ending.wait() => return,
+                    () = tokio::time::sleep_until(said + wait) => {}
+                    changed = view.changed(), if wait == BEAT => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        wait = SOON;
+                        continue;
+                    }
+                }
+                let now = view.borrow_and_update().clone();
+                if now.roster.hash() != roster {
+                    roster = now.roster.hash();
+                    neighbours.know(&now.roster);
+                    handle.allow(peers(&now.roster, speaker.id(), &addresses));
+                }
+                publish(&handle, &mut speaker, &now);
+                let all = gates.dropped();
+                if all > dropped {
+                    warn!(
+                        messages = all - dropped,
+                        "messages of others were dropped: too many wait"
+                    );
+                    dropped = all;
+                }
+                said = tokio::time::Instant::now();
+                wait = BEAT;
+            }
+        })
+    }
+}
+
+fn publish(handle: &NetHandle, speaker: &mut Speaker, view: &View) {
+    if !handle.publish(Topic::Beat, speaker.say(view)) {
+        warn!("too much is waiting to be sent: a beat was left out");
+    }
+}
+
+/// Who may connect: the roster, with the addresses that it and the settings have.
+fn peers(roster: &Roster, own: NodeId, addresses: &[String]) -> Vec<Peer> {
+    let others = roster.ids().into_iter().filter(|id| *id != own);
+    let peer = |node| {
+        let member = roster.member(node)?;
+        let id = net::peer_id_text(&member.key)?;
+        let of_it = addresses.iter().filter(|address| address.ends_with(&format!("/p2p/{id}")));
+        let mut addresses: Vec<_> = of_it.cloned().collect();
+        addresses.extend(member.p2p.iter().cloned());
+        Some(Peer { node, key: member.key.clone(), addresses })
+    };
+    others.filter_map(peer).collect()
+}
