@@ -37,6 +37,9 @@
 //! (`quorate_chain::proof::RosterStep` can; nobody keeps the steps yet): such an offer is not taken. A node
 //! that was away for longer than two roster changes *and* the blocks that are kept begins from a backup.
 //!
+//! Left out too: a bound on how many entries a source may send before its root is found wrong, since no
+//! header says how many there are; and freezing without a pause: the state is copied between two batches.
+//!
 //! [`Replaced`]: crate::store::Replaced
 
 mod download;

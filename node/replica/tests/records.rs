@@ -9,10 +9,12 @@ use common::Group;
 use quorate_chain::block::Block;
 use quorate_chain::checked::Checked;
 use quorate_chain::codec::{Decode, Encode};
-use quorate_chain::ids::{BlockRef, Height};
+use quorate_chain::ids::{BlockRef, Hash, Height, TxId};
+use quorate_chain::state::{StateEntry, StateKey, Value};
 use quorate_consensus::ballot::Ballot;
 use quorate_consensus::config::Incarnation;
 use quorate_replica::record::{BRANCH, Life, Part, START, parts};
+use quorate_replica::snapshot::{Ask, Piece, Wanted};
 use quorate_replica::store::{Store, StoreReader};
 use quorate_wal::Tag;
 
@@ -125,6 +127,49 @@ fn fuzz_part_bytes() {
     check!().with_iterations(TRIES).for_each(|bytes: &[u8]| {
         probe::<Part>(bytes);
     });
+}
+
+#[test]
+fn fuzz_snapshot_ask_bytes() {
+    check!().with_iterations(TRIES).for_each(|bytes: &[u8]| {
+        probe::<Ask>(bytes);
+    });
+}
+
+#[test]
+fn fuzz_snapshot_piece_bytes() {
+    check!().with_iterations(TRIES).for_each(|bytes: &[u8]| {
+        probe::<Piece>(bytes);
+    });
+}
+
+#[test]
+fn what_asks_for_a_snapshot_is_these_bytes() {
+    let block = blocks().0;
+    let place = [[0; 16].as_slice(), block.hash.as_bytes()].concat();
+    let ask = Ask { block, what: Wanted::Head };
+    assert_eq!(ask.to_bytes(), [place.as_slice(), &[1]].concat());
+    let ask = Ask { block, what: Wanted::Entries { after: None } };
+    assert_eq!(ask.to_bytes(), [place.as_slice(), &[2, 0]].concat());
+    let ask = Ask { block, what: Wanted::Entries { after: Some(Hash::new([7; 32])) } };
+    assert_eq!(ask.to_bytes(), [place.as_slice(), &[2, 1], &[7; 32]].concat());
+    let entries = vec![(StateKey::Value(Bytes::from_static(b"k")), entry())];
+    let expected = [
+        [2, 0, 0, 0, 1].as_slice(), // entries, one
+        &[1, 0, 0, 0, 1, b'k'],     // the value of a key
+        &[1, 0, 0, 0, 0, 0, 0, 0, 9],
+        &[3; 32],
+        &[0, 0, 0, 2, b'o', b'k'],
+    ]
+    .concat();
+    assert_eq!(Piece::Entries(entries).to_bytes(), expected);
+    assert_eq!(Piece::Gone.to_bytes(), [3].as_slice());
+}
+
+/// A value, written at height 9.
+fn entry() -> StateEntry {
+    let (height, tx) = (Height::new(9), TxId::new([3; 32]));
+    StateEntry::Value(Value { height, tx, bytes: Bytes::from_static(b"ok") })
 }
 
 #[test]
