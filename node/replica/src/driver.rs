@@ -21,13 +21,16 @@ use quorate_chain::roster::{Lead, QuorumKind, Roster};
 use quorate_chain::statement::SignedStatement;
 use quorate_consensus::effect::{Effect, Record};
 use quorate_consensus::event::{Event, Installed};
+use quorate_consensus::handover::TransferEnd;
+use quorate_consensus::membership::Refusal as ChangeRefusal;
 use quorate_consensus::raft::{Core, Standing};
+use quorate_consensus::reads::Unread;
 use quorate_consensus::time::{Moment, Now, Span};
 use quorate_wal::Space;
 
 use crate::forward::Forwarder;
 use crate::io::{
-    Answer, Applied, ApplyJob, FetchJob, Fetched, Input, JournalJob, Notice, Output, Stop,
+    Answer, Applied, ApplyJob, FetchJob, Fetched, Input, JournalJob, Notice, Output, Refusal, Stop,
     Unreadable, Written,
 };
 use crate::mempool::{Gone, Load, Mempool, Room};
@@ -178,7 +181,7 @@ impl<S: Store> Driver<S> {
     /// Handles one input. What is to be done is appended to `out`, in order.
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         if self.stopped {
-            return;
+            return self.refuse(&input, out);
         }
         match input {
             Input::Tick => {
@@ -234,6 +237,40 @@ impl<S: Store> Driver<S> {
         let said = self.willing.or(member).unwrap_or(Lead::Yes);
         let lead = if self.space == Space::Reserve { Lead::No } else { said };
         self.step(now, Event::Willing(lead), out);
+    }
+
+    /// The driver has stopped: whoever waits for an answer gets one.
+    fn refuse(&self, input: &Input, out: &mut Vec<Output>) {
+        let leader = None;
+        match input {
+            Input::Submit { submission, .. } => {
+                let (submission, answer) = (*submission, Answer::Refused(Refusal::Stopping));
+                out.push(Output::Answer { submission, answer });
+            }
+            Input::Read { read } => {
+                out.push(Output::RefuseRead { read: *read, why: Unread::NoLeader });
+            }
+            Input::Change { id, .. } => {
+                let outcome = Err(ChangeRefusal::NotLeader { leader });
+                out.push(Output::Changed { id: *id, outcome });
+            }
+            Input::Transfer { .. } => {
+                out.push(Output::TransferEnded(TransferEnd::NotLeading { leader }));
+            }
+            Input::Tick
+            | Input::Received { .. }
+            | Input::LinkLost { .. }
+            | Input::Forwarded { .. }
+            | Input::Willing(_)
+            | Input::Readmit
+            | Input::Written(_)
+            | Input::Applied(_)
+            | Input::Fetched(_)
+            | Input::Brought { .. }
+            | Input::Staged(_)
+            | Input::Installed(_)
+            | Input::Shutdown => {}
+        }
     }
 
     /// Gives the core an event and does what it wants done, and then what follows from that.

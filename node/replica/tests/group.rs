@@ -1,12 +1,16 @@
 //! Replicas together: what a client is told is what all have applied.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm)]
 
 mod common;
 
 use common::{Group, update};
+use quorate_chain::checked::Checked;
+use quorate_chain::ids::NodeId;
 use quorate_chain::outcome::Status;
+use quorate_consensus::message::{Life, Message, Nonce};
+use quorate_consensus::reads::ReadId;
 use quorate_consensus::time::Span;
-use quorate_replica::io::Answer;
+use quorate_replica::io::{Answer, Input, Output, Refusal, Submission};
 use quorate_replica::store::{Store, StoreReader};
 
 #[test]
@@ -39,4 +43,41 @@ fn a_follower_forwards_to_the_leader_and_answers_by_itself() {
     let submission = group.submit(follower, update(group.chain_id, 0, 0));
     group.settle();
     assert!(matches!(group.answers.get(&submission), Some(Answer::Placed(_))));
+}
+
+#[test]
+fn a_node_that_must_stop_leaves_nobody_without_an_answer() {
+    let mut group = Group::new(3);
+    let (now, chain_id) = (group.now(), group.chain_id);
+    let driver = &mut group.node_mut(0).replica.as_mut().unwrap().driver;
+    let mut out = Vec::new();
+    let submit = |number: u64| Input::Submit {
+        submission: Submission(number),
+        transaction: Checked::vouch(update(chain_id, 0, number)),
+    };
+    driver.handle(now, submit(0), &mut out);
+    driver.handle(now, Input::Tick, &mut out);
+    let greeting = out.iter().find_map(|output| match output {
+        Output::Send { message: Message::Greet(life), .. } => Some(*life),
+        _ => None,
+    });
+    let life = greeting.expect("a node greets when it starts");
+    // Another process has begun from a copy of the same log.
+    let twin = Life { nonce: Nonce(life.nonce.0 + 1), ..life };
+    let message = Message::Known { life, other: Some(twin), vote: None, ack: None };
+    out.clear();
+    driver.handle(now, Input::Received { from: NodeId::new(1), message }, &mut out);
+    assert!(matches!(out.last(), Some(Output::Stop(_))), "{out:?}");
+    driver.handle(now, submit(1), &mut out);
+    driver.handle(now, Input::Read { read: ReadId(7) }, &mut out);
+    let answers: Vec<_> = out
+        .iter()
+        .filter_map(|output| match output {
+            Output::Answer { submission, answer } => Some((submission.0, answer.clone())),
+            _ => None,
+        })
+        .collect();
+    let stopping = Answer::Refused(Refusal::Stopping);
+    assert_eq!(answers, [(0, Answer::Unknown), (1, stopping)]);
+    assert!(matches!(out.last(), Some(Output::RefuseRead { read: ReadId(7), .. })));
 }
