@@ -39,8 +39,8 @@ use crate::proxy::Proxy;
 const LIMIT: Duration = Duration::from_secs(60);
 /// How often nodes are asked.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Blocks that [`Cluster::info`] tells of.
-const LAST_BLOCKS: u64 = 10;
+/// Blocks that [`Cluster::info`] tells of: those of ten intervals, if there are intervals.
+const LAST_BLOCKS: u64 = 11;
 
 /// What a cluster should be like.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ pub struct Info {
     pub term: Term,
     /// `follower`, `candidate`, `leader`, or `dead`.
     pub role: String,
-    /// The nodes it takes for alive, itself among them.
+    /// The other nodes that it takes for alive.
     pub living: BTreeSet<NodeId>,
     /// The committed height.
     pub height: Height,

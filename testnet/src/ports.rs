@@ -8,14 +8,17 @@
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use quorate_node::exit::{Exit, Failure};
 
 /// Where the range of near ends begins if the system does not say.
 const NEAR_ENDS: u16 = 32_768;
 const LOWEST: u16 = 10_240;
-/// How many ports a process looks at before it comes to those of the next one: two for each node.
-const STRETCH: u32 = 128;
+/// How many ports a process looks at before it comes to those of the next one.
+const STRETCH: u32 = 256;
+/// How many of them this process has looked at, so that no two testnets in it choose the same ones.
+static LOOKED_AT: AtomicU32 = AtomicU32::new(0);
 
 /// Whether something could listen there now.
 pub(crate) fn is_free(port: u16) -> bool {
@@ -39,12 +42,13 @@ fn free(count: u16, taken: &[u16]) -> Result<Vec<u16>, Failure> {
     let length = u32::from(range.end - range.start);
     let start = std::process::id() % (length / STRETCH) * STRETCH;
     let mut found = Vec::new();
-    for step in 0..length {
-        // Below the length of a range of 16-bit numbers, so it fits.
-        let port = range.start + ((start + step) % length) as u16;
+    for _ in 0..length {
         if found.len() == usize::from(count) {
             break;
         }
+        let step = LOOKED_AT.fetch_add(1, Ordering::Relaxed) % length;
+        // Below the length of a range of 16-bit numbers, so it fits.
+        let port = range.start + ((start + step) % length) as u16;
         if !taken.contains(&port) && is_free(port) {
             found.push(port);
         }

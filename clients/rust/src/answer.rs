@@ -46,7 +46,7 @@ pub struct Status {
     pub voters: u32,
     /// How many of them it reaches, itself counted.
     pub reachable: u32,
-    /// The nodes it takes for alive, itself among them.
+    /// The other nodes that it takes for alive.
     pub live_peers: Vec<NodeId>,
     /// What it knows of the others.
     pub peers: Vec<Peer>,

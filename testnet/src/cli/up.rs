@@ -179,6 +179,19 @@ fn show(testnet: &Testnet, output: Output, took: Duration, end: &str) -> io::Res
         let role = if leader == Some(node.node_id) { "leads" } else { "" };
         writeln!(out, "  {:<8} {}  {role}", node.name, node.api)?;
     }
-    writeln!(out, "try: quorate put greeting hello && quorate get greeting   ({end})")?;
+    let quorate = command();
+    writeln!(out, "try: {quorate} put greeting hello; {quorate} get greeting   ({end})")?;
     out.flush()
+}
+
+/// What to type for `quorate` here: its name if it is where commands are, else its path.
+fn command() -> String {
+    let name = "quorate";
+    let path = env::var_os("PATH").unwrap_or_default();
+    if env::split_paths(&path).any(|place| place.join(name).is_file()) {
+        return name.to_owned();
+    }
+    let program = supervisor::program().unwrap_or_else(|_| name.into());
+    let here = env::current_dir().unwrap_or_default();
+    program.strip_prefix(here).unwrap_or(&program).display().to_string()
 }

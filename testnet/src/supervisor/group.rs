@@ -320,7 +320,7 @@ fn last_line(path: &Path) -> String {
 }
 
 /// The `quorate` command: in `QUORATE_BIN_DIR`, else beside this program, else where commands are.
-fn program() -> Result<PathBuf, Failure> {
+pub(crate) fn program() -> Result<PathBuf, Failure> {
     let name = format!("quorate{}", env::consts::EXE_SUFFIX);
     let told = env::var_os("QUORATE_BIN_DIR").map(PathBuf::from);
     let own = env::current_exe().ok().and_then(|own| own.parent().map(Path::to_owned));

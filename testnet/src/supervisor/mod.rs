@@ -22,6 +22,7 @@ use signal_hook::iterator::Signals;
 use crate::directory::Directory;
 use group::Group;
 
+pub(crate) use group::program;
 pub(crate) use ready::{all, leader, statuses};
 
 /// How nodes are started.
