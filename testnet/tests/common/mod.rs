@@ -97,8 +97,7 @@ impl Place {
     /// Alice, patient.
     pub(crate) fn alice(&self) -> Account {
         let key = KeyFile::read(&self.testnet().keys["alice"]).unwrap();
-        let wait = Wait { level: Level::Applied, timeout: LONG };
-        self.client().account(key.into_secret()).waiting(wait)
+        self.client().account(key.into_secret()).waiting(patient())
     }
 
     /// The last words of every node and of the supervisor, for who reads why a test failed.
@@ -134,4 +133,9 @@ pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
         assert!(Instant::now() < end, "{what}: not in time");
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Until a transaction is applied, for as long as that may take.
+pub(crate) fn patient() -> Wait {
+    Wait { level: Level::Applied, timeout: LONG }
 }

@@ -1,0 +1,161 @@
+//! Real processes on loopback, killed for real.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says so by panicking")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::Place;
+use quorate_chain::ids::{Height, TxId};
+use quorate_client::Error;
+use quorate_client::answer::{Outcome, TxStatus};
+
+const HOME: &str = "NODE_HOME";
+
+/// Not a test but a node, if a home is given to it.
+#[test]
+fn the_node() {
+    if let Some(home) = std::env::var_os(HOME) {
+        let exit =
+            quorate_node::cli::run(["quorate".into(), "start".into(), "--home".into(), home]);
+        std::process::exit(exit.code().into());
+    }
+}
+
+fn place() -> Place {
+    Place::new("the_node", HOME)
+}
+
+fn leader(place: &Place) -> usize {
+    place.ok(&["wait", "--leader"]);
+    let leader = place.client().status().unwrap().leader.unwrap();
+    usize::try_from(leader.get()).unwrap()
+}
+
+#[test]
+fn five_processes_go_on_without_their_leader_and_take_it_back() {
+    let place = place();
+    place.up(5, &[]);
+    let alice = place.alice();
+    for at in 0..10 {
+        alice.put(format!("before/{at}"), "v").unwrap();
+    }
+    let old = leader(&place);
+    place.ok(&["kill", &old.to_string()]);
+    place.ok(&["wait", "--new-leader", &old.to_string()]);
+    for at in 0..10 {
+        alice.put(format!("without/{at}"), "v").unwrap();
+    }
+    let height = place.client().height().unwrap().height.to_string();
+    place.ok(&["revive", &old.to_string()]);
+    place.ok(&["wait", "--height", &height, "--equal", "--leader"]);
+    place.ok(&["assert", "same-hash", "--nodes", "0,1,2,3,4"]);
+    for key in ["before/9", "without/0", "without/9"] {
+        assert!(place.node(old).get(key).unwrap().is_some(), "{key}");
+    }
+}
+
+#[test]
+fn all_processes_killed_at_once_lose_nothing() {
+    let place = place();
+    place.up(3, &[]);
+    let outcomes: Vec<_> =
+        (0..20).map(|at| place.alice().put(format!("k{at}"), "v").unwrap()).collect();
+    place.ok(&["kill", "0", "1", "2"]);
+    place.ok(&["revive", "--all"]);
+    place.ok(&["wait", "--leader"]);
+    for outcome in outcomes {
+        let now = place.client().tx(outcome.id).unwrap();
+        assert_eq!((now.height, now.block_hash), (outcome.height, outcome.block_hash));
+    }
+}
+
+/// Numbers that look random and follow from a seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.0 >> 33) % bound
+    }
+}
+
+/// Puts one key after the other until told to stop; returns what was acknowledged and what is in doubt.
+fn write(place: &Place, writer: usize, stop: &AtomicBool) -> (Vec<Outcome>, Vec<TxId>) {
+    let (alice, mut acknowledged, mut in_doubt) = (place.alice(), Vec::new(), Vec::new());
+    for at in 0_u64.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        match alice.put(format!("{writer}/{at}"), "v") {
+            Ok(outcome) => acknowledged.push(outcome),
+            Err(Error::Unknown { tx, .. }) => in_doubt.push(tx),
+            // Nobody has it, and so nothing was promised.
+            Err(Error::NoNode { .. }) => {}
+            Err(Error::Refused { problem, .. }) if problem.nothing_happened() => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    (acknowledged, in_doubt)
+}
+
+/// Every transaction of the chain, with the heights at which it stands, as one node has them.
+fn transactions(place: &Place, node: usize) -> BTreeMap<TxId, Vec<Height>> {
+    let client = place.node(node);
+    let mut found: BTreeMap<TxId, Vec<Height>> = BTreeMap::new();
+    for height in 1..=client.height().unwrap().height.get() {
+        let block = client.block(Height::new(height)).unwrap();
+        for id in &block.txs {
+            found.entry(id.as_str().unwrap().parse().unwrap()).or_default().push(block.height);
+        }
+    }
+    found
+}
+
+#[test]
+fn a_crash_every_300_ms_under_load_loses_and_doubles_nothing() {
+    const NODES: u64 = 5;
+    let seed = std::env::var("QUORATE_CRASH_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or(1);
+    println!("seed {seed}");
+    let mut dice = Dice(seed);
+    let place = Arc::new(place());
+    place.up(5, &[]);
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..3)
+        .map(|writer| {
+            let (place, stop) = (Arc::clone(&place), Arc::clone(&stop));
+            thread::spawn(move || write(&place, writer, &stop))
+        })
+        .collect();
+    let (end, mut kills) = (Instant::now() + Duration::from_secs(30), 0);
+    while Instant::now() < end {
+        let victim = dice.below(NODES).to_string();
+        place.ok(&["kill", &victim]);
+        kills += 1;
+        thread::sleep(Duration::from_millis(dice.below(400)));
+        place.ok(&["revive", &victim]);
+        thread::sleep(Duration::from_millis(dice.below(100)));
+    }
+    place.ok(&["revive", "--all"]);
+    stop.store(true, Ordering::Relaxed);
+    let mut acknowledged = Vec::new();
+    for writer in writers {
+        acknowledged.extend(writer.join().unwrap().0);
+    }
+    place.ok(&["wait", "--leader", "--equal", "--timeout", "60s"]);
+    place.ok(&["assert", "same-hash", "--nodes", "0,1,2,3,4"]);
+    println!("{kills} kills, {} acknowledged", acknowledged.len());
+    assert!(!acknowledged.is_empty());
+    let found = transactions(&place, 0);
+    assert!(found.values().all(|heights| heights.len() == 1), "something stands twice");
+    for outcome in acknowledged {
+        assert_eq!(outcome.status, TxStatus::Applied);
+        assert_eq!(found.get(&outcome.id), Some(&vec![outcome.height.unwrap()]), "{}", outcome.id);
+    }
+}
