@@ -1,0 +1,168 @@
+//! What a group of processes costs and how long it is without a leader:
+//! `cargo bench -p quorate-testnet --bench processes [latency|outage|idle]`.
+//!
+//! Each figure stands beside the bare cost of what it is made of, on the same machine at the same time.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark says so by panicking")]
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::fs::File;
+use std::io::{Seek as _, Write as _};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use common::Place;
+use quorate_chain::crypto::{Ed25519, Message, SecretKey, SenderSignature, Verifier as _};
+use quorate_client::{Client, TestnetNode};
+use rustix::process::{Pid, Signal, kill_process};
+
+const HOME: &str = "NODE_HOME";
+
+fn main() {
+    if let Some(home) = std::env::var_os(HOME) {
+        let exit =
+            quorate_node::cli::run(["quorate".into(), "start".into(), "--home".into(), home]);
+        std::process::exit(exit.code().into());
+    }
+    let wanted: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    for (name, run) in [("latency", latency as fn()), ("outage", outage), ("idle", idle)] {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+            run();
+        }
+    }
+}
+
+fn place(nodes: u16) -> Place {
+    let place = Place::new("idle", HOME);
+    place.up(nodes, &[]);
+    place
+}
+
+/// Runs something so often, and returns how long each took, sorted.
+fn times(count: usize, mut run: impl FnMut()) -> Vec<Duration> {
+    let mut times = Vec::new();
+    for _ in 0..count {
+        let begin = Instant::now();
+        run();
+        times.push(begin.elapsed());
+    }
+    times.sort();
+    times
+}
+
+fn show(what: &str, times: &[Duration]) {
+    let ms = |time: Duration| format!("{:8.3}", time.as_secs_f64() * 1e3);
+    let [min, median, p99, max] = [0, times.len() / 2, times.len() * 99 / 100, times.len() - 1];
+    println!(
+        "  {what:<44} min {} median {} p99 {} max {} ms",
+        ms(times[min]),
+        ms(times[median]),
+        ms(times[p99]),
+        ms(times[max])
+    );
+}
+
+/// One client, one transaction at a time, three nodes.
+fn latency() {
+    let place = place(3);
+    let alice = place.alice();
+    let leader = alice.client().status().unwrap().leader.unwrap().get();
+    let client = place.node(leader.try_into().unwrap());
+    let alice = client.account(SecretKey::from_seed(&[7; 32])).waiting(common::patient());
+    alice.put("warm", "up").unwrap();
+    println!("one client, one transaction at a time, three nodes, 256 B:");
+    let (value, mut at) = ([7; 256], 0);
+    let put = times(1_000, || {
+        at += 1;
+        alice.update(format!("key{at}"), value).unwrap();
+    });
+    show("from submit to certified outcome", &put);
+
+    let key = SecretKey::from_seed(&[7; 32]);
+    let message = [7; 400];
+    show(
+        "of that: a signature made",
+        &times(1_000, || {
+            let _ = key.sign(&message);
+        }),
+    );
+    let signature = [SenderSignature {
+        key: key.account_key(),
+        message: Message::new(&message),
+        signature: key.sign(&message),
+    }];
+    show("of that: a signature checked", &times(1_000, || Ed25519.senders(&signature).unwrap()));
+    let mut file = File::create(place.dir.join("sync")).unwrap();
+    file.write_all(&vec![0; 1 << 20]).unwrap();
+    file.sync_all().unwrap();
+    let sync = times(300, || {
+        file.rewind().unwrap();
+        file.write_all(&[1; 4096]).unwrap();
+        file.sync_data().unwrap();
+    });
+    show("of that: 4 KiB synced, at least twice", &sync);
+    show("of that: a round trip of HTTP", &times(1_000, || drop(client.body("/livez").unwrap())));
+}
+
+/// How long nothing can be written after kill -9 of the leader.
+fn outage() {
+    const TRIALS: usize = 20;
+    let place = place(5);
+    let mut gaps = Vec::new();
+    for trial in 0..TRIALS {
+        place.ok(&["wait", "--leader", "--equal"]);
+        let nodes = place.testnet().nodes;
+        let leader = place.client().status().unwrap().leader.unwrap();
+        let (victim, others): (Vec<TestnetNode>, Vec<_>) =
+            nodes.into_iter().partition(|node| node.node_id == leader);
+        let urls: Vec<_> = others.iter().map(|node| node.api.as_str()).collect();
+        let client = Client::new(&urls.join(",")).unwrap();
+        let alice = client.account(SecretKey::from_seed(&[7; 32])).waiting(common::patient());
+        alice.update("warm", "up").unwrap();
+        let pid = Pid::from_raw(victim[0].pid.unwrap().try_into().unwrap()).unwrap();
+        let begin = Instant::now();
+        kill_process(pid, Signal::KILL).unwrap();
+        alice.update(format!("trial{trial}"), "v").unwrap();
+        gaps.push(begin.elapsed());
+        place.ok(&["revive", "--all"]);
+    }
+    gaps.sort();
+    println!(
+        "from kill -9 of the leader to the next certified outcome, five nodes, {TRIALS} trials:"
+    );
+    show("without writes", &gaps);
+}
+
+/// What five validators cost that have nothing to do.
+fn idle() {
+    const SPAN: Duration = Duration::from_secs(20);
+    let place = place(5);
+    thread::sleep(Duration::from_secs(3));
+    let nodes = place.testnet().nodes;
+    let before: Vec<_> = nodes.iter().map(|node| ticks(node.pid.unwrap())).collect();
+    thread::sleep(SPAN);
+    println!("five validators at rest for {} s:", SPAN.as_secs());
+    for (node, before) in nodes.iter().zip(before) {
+        let used = ticks(node.pid.unwrap()) - before;
+        // A tick is a hundredth of a second, so ticks a second are hundredths of a core.
+        let share = used as f64 / SPAN.as_secs_f64();
+        let resident = resident(node.pid.unwrap());
+        println!("  {:<8} {share:5.2} % of a core, {resident:4} MiB resident", node.name);
+    }
+}
+
+/// Processor time, in ticks.
+fn ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// Memory, in MiB.
+fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1_024
+}
