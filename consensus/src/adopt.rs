@@ -128,6 +128,9 @@ impl Core {
             return false;
         }
         let extends = self.log.tip().block == parent.block;
+        if extends && self.has_enough_to_apply() {
+            return false;
+        }
         let outranks = extends || last.term == self.ballot.term;
         if !self.is_certified(&new) && (!outranks || self.overflows(parent.block.height, &new)) {
             return false;
@@ -142,11 +145,20 @@ impl Core {
         cut.any(|entry| entry.anchor.block.term == self.ballot.term)
     }
 
-    /// Whether these blocks would fill more than two windows above the applied tip. Blocks that open a
-    /// term do not count: one may be needed for each term without a commit.
+    /// Whether two windows are held and some of it waits to be applied: then nothing more is taken on top,
+    /// certified or not, until the store has caught up. Otherwise a slow store would fill the memory.
+    fn has_enough_to_apply(&self) -> bool {
+        let waits = self.log.committed().height > self.log.applied().block.height;
+        waits && self.log.len() >= 2 * self.config.window_blocks
+    }
+
+    /// Whether the leader of the own term would have filled more than two windows above the applied tip.
+    /// What earlier terms have left does not count: each of their leaders had a window of its own, and
+    /// after a power cut the store may be as far behind the log as it is between two checkpoints.
     fn overflows(&self, above: Height, new: &[Entry]) -> bool {
-        let new = new.iter().filter(|entry| entry.opening.is_none()).count();
-        let held = self.log.plain_up_to(above) + new;
+        let term = self.ballot.term;
+        let counts = |entry: &&Entry| entry.anchor.block.term == term && entry.opening.is_none();
+        let held = self.log.plain_since(term, above) + new.iter().filter(counts).count();
         held > 2 * self.config.window_blocks
     }
 

@@ -183,14 +183,14 @@ impl Core {
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(peer) = leader.others.get_mut(&id) else { return };
         let from = peer.next;
-        if from <= applied {
-            peer.fetching = true;
-            return self.effects.push(Effect::Fetch { node: id, from, bytes: limit });
-        }
-        // What a peer has not applied fills its window as it fills ours.
+        // What a peer has not applied fills its window as it fills ours, wherever we read it from.
         let ahead = from.get().saturating_sub(peer.applied.get() + 1);
         if peer.introduced && ahead >= 2 * self.config.window_blocks as u64 {
             return;
+        }
+        if from <= applied {
+            peer.fetching = true;
+            return self.effects.push(Effect::Fetch { node: id, from, bytes: limit });
         }
         let blocks = self.blocks_from(from, |last| last.term == self.ballot.term);
         let below = from.previous().and_then(|below| self.log.anchor(below));
@@ -264,7 +264,7 @@ impl Core {
             if let Role::Leader(leader) = &mut self.role
                 && let Some(peer) = leader.others.get_mut(&id)
             {
-                peer.stalled = false;
+                peer.heartbeat();
             }
             self.send_heartbeat(id);
         }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use quorate_chain::block::{Block, BlockKind, Item};
 use quorate_chain::checked::Checked;
 use quorate_chain::crypto::{ValidatorKey, Verifier};
-use quorate_chain::ids::{BlockRef, ChainId, Height, NodeId, TimeUs};
+use quorate_chain::ids::{BlockRef, ChainId, Height, NodeId, Term, TimeUs};
 use quorate_chain::limits;
 use quorate_chain::roster::Roster;
 use quorate_chain::statement::Statement;
@@ -331,13 +331,16 @@ impl Log {
         }
     }
 
-    /// How many blocks up to a height it holds that open no term.
+    /// How many blocks of a term and of later ones, up to a height, it holds that open no term.
     #[must_use]
-    pub fn plain_up_to(&self, height: Height) -> usize {
-        let held = height.min(self.tip().block.height).get();
-        let held = held.saturating_sub(self.applied.block.height.get());
-        let openings = self.openings.partition_point(|opening| *opening <= height);
-        usize::try_from(held).unwrap_or(usize::MAX) - openings
+    pub fn plain_since(&self, term: Term, height: Height) -> usize {
+        let applied = self.applied.block.height.get();
+        let held = height.min(self.tip().block.height).get().saturating_sub(applied);
+        let earlier = self.entries.partition_point(|entry| entry.anchor.block.term < term);
+        let first = Height::new(applied + earlier as u64);
+        let up_to = |height: Height| self.openings.partition_point(|opening| *opening <= height);
+        let openings = up_to(height).saturating_sub(up_to(first));
+        usize::try_from(held).unwrap_or(usize::MAX).saturating_sub(earlier + openings)
     }
 
     /// Moves the committed tip up.

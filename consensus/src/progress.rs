@@ -40,6 +40,8 @@ pub struct Progress {
     pub lead: Option<Lead>,
     /// The newest beat it has answered.
     pub beat: Beat,
+    /// What it had on disk at the last heartbeat.
+    pub matched_then: Height,
 }
 
 impl Progress {
@@ -61,6 +63,7 @@ impl Progress {
             sent: now,
             lead: None,
             beat: Beat(0),
+            matched_then: Height::ZERO,
         }
     }
 
@@ -73,6 +76,19 @@ impl Progress {
         if self.next <= self.matched.height {
             self.next = after(self.matched.height);
         }
+    }
+
+    /// A heartbeat is due. If the peer was heard since it was last sent something, is not being read for,
+    /// and has no more on disk than a heartbeat ago, then what was sent to it is lost: it rejects
+    /// nothing as long as its window is taken for full, so nothing else would say so.
+    pub fn heartbeat(&mut self) {
+        let answered = self.introduced && self.heard > self.sent;
+        let stuck = answered && !self.fetching && self.matched_then == self.matched.height;
+        if stuck && self.next > after(self.matched.height) {
+            self.next = after(self.matched.height);
+        }
+        self.stalled = false;
+        self.matched_then = self.matched.height;
     }
 
     /// The peer has rejected an append of this attempt; it has committed this block. Another attempt
