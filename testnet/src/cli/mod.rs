@@ -4,6 +4,7 @@
 //! `quorate`. Every command returns when its effect is there.
 
 mod orders;
+mod sim;
 mod up;
 mod waiting;
 
@@ -46,6 +47,7 @@ enum Command {
     Wait(waiting::Wait),
     Assert(waiting::Assert),
     Init(up::Init),
+    Sim(sim::Sim),
     #[command(hide = true)]
     Supervise(up::Supervise),
 }
@@ -65,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Wait(wait) => wait.run(),
         Command::Assert(assert) => assert.run(),
         Command::Init(init) => init.run(),
+        Command::Sim(sim) => sim.run(),
         Command::Supervise(supervise) => supervise.run(),
     };
     match done {

@@ -1,0 +1,259 @@
+//! What a world is like: how large, how busy, and which faults it has, how strong.
+//!
+//! Swarm testing: each seed turns every fault on or off and draws a strength, because a fault that is
+//! always there hides what happens without it.
+//!
+//! # Why every check is fair
+//!
+//! A check that fires on something nobody promised is worth nothing. The promises hold while a majority
+//! of validators' disks survives, so the dials keep a **budget**:
+//!
+//! - Faults of the network, of processes and of clocks cost nothing: any of them may happen to all nodes at
+//!   once, and every invariant of safety must hold. They end before the healing phase begins.
+//! - A disk that loses only what was not synced, fails, fills up or is slow costs nothing either:
+//!   it says so, or had not promised.
+//! - A disk that changes or loses what it had promised to keep ([`Fault::spends_a_disk`]) costs one disk, and
+//!   no more than a minority of the roster is ever spent. A node that finds the damage may refuse to run;
+//!   one that cannot know of it is taken out of service by the world, until the replica finds that out
+//!   by itself (amnesia). Both stay down, and progress is asked of the others.
+//! - The operator changes the roster only so that spent and lying members together stay a minority of it.
+//! - One validator may lie ([`Fault::Liar`]), and then no disk is spent beside it: its lies are those that a
+//!   majority of honest disks survives. It never votes for one branch and acks another, because against that
+//!   a plain majority promises evidence only.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::dice::Dice;
+use super::signatures::Signatures;
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $fault:ident = $name:literal,)*) => {
+        /// Something that can go wrong.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Fault {
+            $($(#[$doc])* $fault,)*
+        }
+
+        impl Fault {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$fault),*];
+
+            /// What a person calls it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$fault => $name),* }
+            }
+        }
+    };
+}
+
+faults! {
+    /// A message is lost.
+    Loss = "loss",
+    /// A message takes long.
+    Delay = "delay",
+    /// A message overtakes others.
+    Reorder = "reorder",
+    /// A message comes twice.
+    Duplicate = "duplicate",
+    /// A message comes again much later.
+    Replay = "replay",
+    /// Some links are cut, each way by itself, so that who reaches whom is not transitive.
+    Cut = "cut",
+    /// All messages of one node take long.
+    SlowPeer = "slow-peer",
+    /// A frame is damaged or too long: it must be refused or mean the same.
+    Garble = "garble",
+    /// A closed link is reported, truly.
+    Hint = "hint",
+    /// A link is reported closed that is not.
+    FalseHint = "false-hint",
+    /// A process dies, in the middle of whatever it does; its machine lives.
+    Crash = "crash",
+    /// A process dies as often as it starts.
+    CrashLoop = "crash-loop",
+    /// A machine loses power: what was not synced is gone, or any part of it.
+    Power = "power",
+    /// All machines lose power at once.
+    Blackout = "blackout",
+    /// A process stands still for a while.
+    Pause = "pause",
+    /// A clock runs at half to twice its rate.
+    ClockRate = "clock-rate",
+    /// A clock jumps ahead, or a calendar anywhere.
+    ClockJump = "clock-jump",
+    /// A clock stands still.
+    ClockFreeze = "clock-freeze",
+    /// A write or sync fails, and the next one would succeed.
+    DiskError = "disk-error",
+    /// A disk is full for a while.
+    DiskFull = "disk-full",
+    /// Syncs take 10 ms to 30 s.
+    SlowDisk = "slow-disk",
+    /// Applying takes long.
+    SlowStore = "slow-store",
+    /// Bits of what was synced change.
+    Rot = "rot",
+    /// A sector that was synced is zeros.
+    Zeroed = "zeroed",
+    /// A write lands elsewhere.
+    Misdirected = "misdirected",
+    /// A client submits again, there and elsewhere.
+    Retry = "retry",
+    /// A client uses its nonces out of order.
+    NonceOrder = "nonce-order",
+    /// A client sends what no node may take: too long, or badly signed.
+    BadClient = "bad-client",
+    /// The operator moves leadership about.
+    Transfer = "transfer",
+    /// The operator changes the roster.
+    Roster = "roster",
+    /// Some validators would rather lead than others.
+    Willingness = "willingness",
+    /// One validator lies.
+    Liar = "liar",
+}
+
+impl Fault {
+    /// Whether it makes a disk break a promise.
+    #[must_use]
+    pub const fn spends_a_disk(self) -> bool {
+        matches!(self, Self::Rot | Self::Zeroed | Self::Misdirected)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Not the name of a fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no fault is called {0:?}")]
+pub struct UnknownFault(String);
+
+impl FromStr for Fault {
+    type Err = UnknownFault;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFault> {
+        let found = Self::ALL.iter().find(|fault| fault.name() == text);
+        found.copied().ok_or_else(|| UnknownFault(text.to_owned()))
+    }
+}
+
+/// What to run: the only things that a person chooses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The seed.
+    pub seed: u64,
+    /// How many validators; by the seed if not given.
+    pub nodes: Option<u32>,
+    /// How long the phase with faults takes, in simulated seconds.
+    pub seconds: u64,
+    /// Faults that are turned off.
+    pub without: Vec<Fault>,
+    /// Stop after so many events.
+    pub events: Option<u64>,
+}
+
+/// What a world is like.
+#[derive(Clone, Debug)]
+pub struct Dials {
+    /// The strength of each fault: 0 is off, 3 the most.
+    strengths: Vec<u64>,
+    /// How many validators there are at first.
+    pub nodes: u32,
+    /// One block in each so many microseconds, or on demand.
+    pub block_interval: Option<u64>,
+    /// The mean time between a client's transactions, in microseconds.
+    pub client_pause: u64,
+    /// How many clients there are.
+    pub clients: u32,
+    /// How long a message usually takes, in microseconds.
+    pub latency: u64,
+    /// How long a sync usually takes, in microseconds.
+    pub disk_latency: u64,
+    /// Most blocks above the applied tip.
+    pub window: usize,
+    /// How often the store is made safe against a power cut, in blocks.
+    pub checkpoint_every: u64,
+    /// How often a state is certified for snapshots, in blocks.
+    pub snapshot_every: u64,
+    /// Whose signatures these are.
+    pub signatures: Signatures,
+    /// Whether a transaction may be long.
+    pub long_values: bool,
+}
+
+impl Dials {
+    /// The dials of a seed.
+    #[must_use]
+    pub fn draw(choice: &Choice) -> Self {
+        let mut dice = Dice::new(choice.seed, 1);
+        let strengths = Fault::ALL.iter().map(|fault| {
+            let drawn = if dice.flip() { dice.between(1, 3) } else { 0 };
+            if choice.without.contains(fault) { 0 } else { drawn }
+        });
+        let strengths = strengths.collect();
+        const NODES: [u32; 12] = [3, 5, 3, 5, 3, 5, 5, 4, 7, 2, 1, 9];
+        let nodes = choice.nodes.unwrap_or(NODES[dice.index(NODES.len())]);
+        let every = [None, Some(100_000), Some(100_000), Some(1_000_000)];
+        Self {
+            strengths,
+            nodes,
+            block_interval: every[dice.index(every.len())],
+            client_pause: dice.spread(20_000, 2_000_000),
+            clients: u32::try_from(dice.between(1, 6)).unwrap_or(1),
+            latency: dice.spread(100, 20_000),
+            disk_latency: dice.spread(10, 10_000),
+            window: [4, 8, 16, 64][dice.index(4)],
+            checkpoint_every: dice.spread(1, 300),
+            snapshot_every: [0, 0, 10, 100][dice.index(4)],
+            signatures: if dice.below(100) == 0 { Signatures::Real } else { Signatures::StandIn },
+            long_values: dice.flip(),
+        }
+    }
+
+    /// Calm weather: five nodes, ten blocks a second.
+    #[must_use]
+    pub fn calm(nodes: u32) -> Self {
+        Self {
+            strengths: vec![0; Fault::ALL.len()],
+            nodes,
+            block_interval: Some(100_000),
+            client_pause: 200_000,
+            clients: 4,
+            latency: 1_000,
+            disk_latency: 500,
+            window: 16,
+            checkpoint_every: 100,
+            snapshot_every: 0,
+            signatures: Signatures::StandIn,
+            long_values: false,
+        }
+    }
+
+    /// How strong a fault is, from 0 to 3.
+    #[must_use]
+    pub fn strength(&self, fault: Fault) -> u64 {
+        self.strengths[fault as usize]
+    }
+
+    /// Whether a fault is on.
+    #[must_use]
+    pub fn has(&self, fault: Fault) -> bool {
+        self.strength(fault) > 0
+    }
+
+    /// The faults that are on.
+    pub fn faults(&self) -> impl Iterator<Item = Fault> {
+        Fault::ALL.iter().copied().filter(|fault| self.has(*fault))
+    }
+
+    /// All faults are over.
+    pub fn heal(&mut self) {
+        self.strengths.fill(0);
+    }
+}

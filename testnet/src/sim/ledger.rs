@@ -1,0 +1,324 @@
+//! The one chain that all nodes must agree on, as the world sees it grow.
+//!
+//! Whatever a node seals, makes durable, commits or applies is compared with what any node did before.
+//! Everything is looked up by height, so a check costs the same however long the chain is.
+
+use std::collections::BTreeMap;
+
+use quorate_chain::block::Block;
+use quorate_chain::certificate::Certificate;
+use quorate_chain::checked::Checked;
+use quorate_chain::commitment::{Commitment, leaf_changes};
+use quorate_chain::crypto::Verifier;
+use quorate_chain::execute::{Rules, Writers, execute};
+use quorate_chain::genesis::Genesis;
+use quorate_chain::ids::{BlockHash, BlockRef, ChainId, Hash, Height, NodeId, StateRoot, Term};
+use quorate_chain::outcome::Outcome;
+use quorate_chain::roster::Roster;
+use quorate_chain::state::MemoryState;
+use quorate_chain::state_root::{MemoryLeaves, StateTree};
+use quorate_consensus::log::Anchor;
+
+use super::violation::{Check, hold};
+
+/// A block that somebody has sealed.
+#[derive(Clone, Debug)]
+struct Known {
+    block: BlockRef,
+    parent: BlockHash,
+    /// Who has had it on disk, a bit for each node.
+    durable: u64,
+}
+
+/// A block that is committed.
+#[derive(Clone, Debug)]
+struct Decision {
+    block: Checked<Block>,
+    root: Option<StateRoot>,
+}
+
+/// A second opinion of what the blocks do to the state.
+#[derive(Debug)]
+struct Model {
+    state: MemoryState,
+    leaves: MemoryLeaves,
+    commitment: Commitment,
+}
+
+/// The one chain.
+#[derive(Debug)]
+pub struct Ledger {
+    chain_id: ChainId,
+    writers: Writers,
+    /// What has been sealed, by height from 1.
+    known: Vec<Vec<Known>>,
+    /// What is committed, by height from 1.
+    committed: Vec<Decision>,
+    /// Who leads which term.
+    leaders: BTreeMap<Term, NodeId>,
+    /// The term of the newest commit certificate.
+    certified: Term,
+    model: Option<Model>,
+    /// Whose disk or word does not count.
+    pub excused: u64,
+}
+
+/// The bit of a node.
+#[must_use]
+pub const fn bit(node: NodeId) -> u64 {
+    1 << (node.get() % 64)
+}
+
+fn at(height: Height) -> usize {
+    usize::try_from(height.get()).unwrap_or(usize::MAX).saturating_sub(1)
+}
+
+impl Ledger {
+    /// Nothing but the genesis. With `model`, every block is executed here too.
+    #[must_use]
+    pub fn new(genesis: &Genesis, chain_id: ChainId, model: bool) -> Self {
+        let model = model.then(|| {
+            let changes = genesis.state();
+            let mut state = MemoryState::default();
+            state.apply(&changes);
+            let mut leaves = MemoryLeaves::new();
+            let mut tree = StateTree::new();
+            let changes = leaf_changes(&changes);
+            let made = tree.update(&changes, &leaves);
+            assert!(made.is_ok(), "a tree in memory can be read");
+            leaves.apply(&changes);
+            Model { state, leaves, commitment: Commitment::new(tree, Hash::ZERO) }
+        });
+        Self {
+            chain_id,
+            writers: genesis.writers,
+            known: Vec::new(),
+            committed: Vec::new(),
+            leaders: BTreeMap::new(),
+            certified: Term::ZERO,
+            model,
+            excused: 0,
+        }
+    }
+
+    /// The height that is committed.
+    #[must_use]
+    pub fn height(&self) -> Height {
+        Height::new(self.committed.len() as u64)
+    }
+
+    /// The newest committed block, and the term of the certificate that committed it.
+    #[must_use]
+    pub fn tip(&self) -> Option<(BlockRef, Term)> {
+        self.committed.last().map(|last| (last.block.block_ref(), self.certified))
+    }
+
+    /// The committed block at a height.
+    #[must_use]
+    pub fn block(&self, height: Height) -> Option<&Checked<Block>> {
+        self.committed.get(at(height)).map(|decision| &decision.block)
+    }
+
+    /// The state after a height, as the first who applied it said.
+    #[must_use]
+    pub fn root(&self, height: Height) -> Option<StateRoot> {
+        self.committed.get(at(height)).and_then(|decision| decision.root)
+    }
+
+    /// A node leads a term.
+    ///
+    /// # Errors
+    /// If another does.
+    pub fn leads(&mut self, node: NodeId, term: Term) -> Check {
+        let leader = *self.leaders.entry(term).or_insert(node);
+        hold(leader == node, "at most one leader a term", || {
+            format!("term {term}: {leader} and {node}")
+        })
+    }
+
+    /// A block was sealed, or came to a node's disk.
+    ///
+    /// # Errors
+    /// If its slot is filled already, its parent is unknown, or its ranks do not rise.
+    pub fn seen(&mut self, block: &Block) -> Check {
+        let here = block.block_ref();
+        if self.find(here).is_some() {
+            return Ok(());
+        }
+        let (header, below) = (block.header(), here.height.previous().unwrap_or(Height::ZERO));
+        let first = self.chain_id.genesis_ref();
+        let parent = match below {
+            Height::ZERO => (header.parent == first.hash).then_some(first),
+            below => {
+                let known = self.known.get(at(below)).into_iter().flatten();
+                known.map(|known| known.block).find(|known| known.hash == header.parent)
+            }
+        };
+        let rule = "the chain of hashes is whole and ranks rise";
+        hold(parent.is_some_and(|parent| parent.rank() < here.rank()), rule, || {
+            format!("{here} on {:?}", parent)
+        })?;
+        if self.known.len() <= at(here.height) {
+            self.known.resize(at(here.height) + 1, Vec::new());
+        }
+        let slot = &mut self.known[at(here.height)];
+        let other = slot.iter().find(|known| known.block.term == here.term);
+        let excused = self.excused & bit(header.proposer) != 0;
+        hold(other.is_none() || excused, "no correct node fills a slot twice", || {
+            format!("{here} and {other:?}")
+        })?;
+        slot.push(Known { block: here, parent: header.parent, durable: 0 });
+        Ok(())
+    }
+
+    fn find(&self, block: BlockRef) -> Option<&Known> {
+        let slot = self.known.get(at(block.height))?;
+        slot.iter().find(|known| known.block == block)
+    }
+
+    /// A block is durable at a node.
+    ///
+    /// # Errors
+    /// If nobody has sealed it.
+    pub fn durable(&mut self, node: NodeId, block: BlockRef) -> Check {
+        let slot = self.known.get_mut(at(block.height)).into_iter().flatten();
+        match slot.into_iter().find(|known| known.block == block) {
+            Some(known) => {
+                known.durable |= bit(node);
+                Ok(())
+            }
+            None => hold(false, "what is durable was sealed", || block.to_string()),
+        }
+    }
+
+    /// A node has learned that blocks are committed.
+    ///
+    /// # Errors
+    /// If others are, or they were not certified by a quorum that has them on disk.
+    pub fn committed(
+        &mut self,
+        node: NodeId,
+        blocks: &[(Checked<Block>, Anchor)],
+        certificate: &Certificate,
+        verifier: Option<&dyn Verifier>,
+    ) -> Check {
+        let mut new = false;
+        for (block, anchor) in blocks {
+            let here = block.block_ref();
+            if let Some(before) = self.committed.get(at(here.height)) {
+                let before = before.block.block_ref();
+                hold(before == here, "committed blocks are the same everywhere", || {
+                    format!("{before} before, {here} at node {node}")
+                })?;
+                continue;
+            }
+            new = true;
+            let follows = at(here.height) == self.committed.len();
+            let below = self.committed.last().map(|last| last.block.hash());
+            let follows = follows && below.is_none_or(|below| below == block.header().parent);
+            hold(follows, "what is committed is one chain", || {
+                format!("{here} above {}", self.height())
+            })?;
+            self.committed.push(Decision { block: block.clone(), root: None });
+            self.execute(block, &anchor.roster)?;
+        }
+        let Some((_, last)) = blocks.last() else { return Ok(()) };
+        if new {
+            self.certified = self.certified.max(certificate.term());
+            self.stands_on_disks(certificate, &last.roster)?;
+        }
+        if let Some(verifier) = verifier
+            && certificate.roster_hash() == last.roster.hash()
+        {
+            let good = certificate.check(self.chain_id, &last.roster, verifier);
+            hold(good.is_ok(), "every certificate verifies", || format!("{good:?}"))?;
+        }
+        Ok(())
+    }
+
+    /// Raft §5.4.2: a block is committed by a quorum that has it on disk, in the term it was sealed in.
+    fn stands_on_disks(&self, certificate: &Certificate, roster: &Roster) -> Check {
+        let block = certificate.block();
+        hold(certificate.term() == block.term, "commits are by blocks of the own term", || {
+            format!("{block} in term {}", certificate.term())
+        })?;
+        let durable = self.find(block).map_or(0, |known| known.durable) | self.excused;
+        let missing = certificate.signers().into_iter().find(|node| durable & bit(*node) == 0);
+        hold(missing.is_none(), "commits are by durable logs", || {
+            format!("{block}: {missing:?} has signed and does not have it")
+        })?;
+        let same = certificate.roster_hash() == roster.hash();
+        let quorum = quorate_chain::roster::QuorumKind::Commit;
+        let enough = !same || roster.has_quorum(quorum, &certificate.signers());
+        hold(enough, "commits are by a quorum", || format!("{block}: {certificate:?}"))
+    }
+
+    fn execute(&mut self, block: &Block, roster: &Roster) -> Check {
+        let Some(model) = &mut self.model else { return Ok(()) };
+        let height = block.header().height;
+        let rules = Rules::under(roster, self.writers);
+        let done = match execute(&model.state, &rules, height, &block.body().transactions) {
+            Ok(done) => done,
+            Err(never) => match never {},
+        };
+        let moved = model.commitment.advance(&done, &model.leaves);
+        hold(moved.is_ok(), "the state can be committed to", || format!("{moved:?}"))?;
+        model.leaves.apply(&leaf_changes(&done.changes));
+        model.state.apply(&done.changes);
+        let root = model.commitment.root();
+        if let Some(last) = self.committed.last_mut() {
+            last.root = Some(root);
+        }
+        Ok(())
+    }
+
+    /// A node has applied a block.
+    ///
+    /// # Errors
+    /// If it is not committed, or the state differs.
+    pub fn applied(
+        &mut self,
+        node: NodeId,
+        block: BlockRef,
+        root: StateRoot,
+        outcomes: &[Outcome],
+    ) -> Check {
+        let decision = self.committed.get_mut(at(block.height));
+        let here = decision.as_ref().map(|decision| decision.block.block_ref());
+        hold(here == Some(block), "only what is committed is applied", || {
+            format!("{block} at node {node}, committed is {here:?}")
+        })?;
+        let Some(decision) = decision else { return Ok(()) };
+        let expected = *decision.root.get_or_insert(root);
+        hold(expected == root, "one height, one state", || {
+            format!("height {}: {expected} and at node {node} {root}", block.height)
+        })?;
+        let transactions = &decision.block.body().transactions;
+        let fits = transactions.iter().map(|tx| tx.id()).eq(outcomes.iter().map(|o| o.tx));
+        hold(fits, "every transaction has an outcome", || format!("{block} at node {node}"))
+    }
+
+    /// A leader's log must hold what is committed in the terms before its own (Raft §5.4).
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn is_complete(
+        &self,
+        node: NodeId,
+        term: Term,
+        applied: Height,
+        holds: impl Fn(BlockRef) -> bool,
+    ) -> Check {
+        let Some((tip, certified)) = self.tip() else { return Ok(()) };
+        let complete = certified >= term || tip.height <= applied || holds(tip);
+        hold(complete, "a leader has all that is committed", || {
+            format!("node {node} leads term {term} without {tip}, certified in term {certified}")
+        })
+    }
+
+    /// The parent of a block that somebody has sealed.
+    #[must_use]
+    pub fn parent(&self, block: BlockRef) -> Option<BlockHash> {
+        self.find(block).map(|known| known.parent)
+    }
+}

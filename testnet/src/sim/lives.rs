@@ -1,0 +1,347 @@
+//! How processes start, work and die.
+//!
+//! The journal writes all that waits, when the last write is done, and what it writes becomes durable at the
+//! end of that time; so does what the applier applies. A death in between leaves a write half done, at any
+//! operation of the disk.
+
+use quorate_consensus::raft::Standing;
+use quorate_replica::apply::ApplyError;
+use quorate_replica::io::Input;
+use quorate_replica::store::{MemoryError, MemoryStore};
+use quorate_replica::{OpenError, Replica, open};
+use quorate_wal::Error as LogError;
+
+use super::dials::Fault;
+use super::disk::Shared;
+use super::seat::{Retired, Said, Seat, StoreJob};
+use super::violation::{Check, Violation, hold};
+use super::world::{Happening, World};
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Death {
+    /// It dies and its machine lives on.
+    Killed,
+    /// The machine loses power.
+    PowerCut,
+}
+
+/// Most records that wait for a journal, for each block of a window: cuts and ballots are records too.
+const RECORDS: usize = 8;
+
+/// Most blocks in one message of the size that worlds have. A node holds two windows above its applied tip,
+/// one message more, and what it came with: after a power cut the store may be as far behind the log as
+/// between two checkpoints.
+const MESSAGE_BLOCKS: usize = 16 + (1 << 16) / 280;
+
+impl World {
+    /// The journal writes all that waits, unless it is writing.
+    pub(super) fn begin_write(&mut self, at: usize) {
+        let usual = self.dials.disk_latency / 2 + self.dice.below(self.dials.disk_latency);
+        let seat = &mut self.seats[at];
+        if seat.is_writing {
+            return;
+        }
+        seat.is_writing = true;
+        let due = self.now + usual.max(1) + seat.slow_disk;
+        let mut writing = std::mem::take(&mut seat.writing);
+        writing.extend(seat.jobs.drain(..));
+        seat.writing = writing;
+        self.schedule.at(due, Happening::Wrote(at, seat.life));
+    }
+
+    /// The journal is done: what it wrote is durable now.
+    pub(super) fn wrote(&mut self, at: usize, life: u32) -> Check {
+        let seat = &mut self.seats[at];
+        if seat.life != life || !seat.is_writing {
+            return Ok(());
+        }
+        let Some(replica) = &mut seat.replica else { return Ok(()) };
+        let written = replica.journal.write(seat.writing.drain(..));
+        seat.is_writing = false;
+        let Ok(written) = written else { return self.disk_failed(at) };
+        let (ledger, node) = (&mut self.ledger, seat.node);
+        seat.promises.shadow.persisted(&written, |block| ledger.durable(node, block))?;
+        let full = replica.journal.is_waiting();
+        self.give(at, 4, Input::Written(written))?;
+        let seat = &mut self.seats[at];
+        if full {
+            seat.is_writing = true;
+            self.schedule.at(self.now + 200_000, Happening::Wrote(at, life));
+        } else if !seat.jobs.is_empty() {
+            self.begin_write(at);
+        } else if self.dice.chance(50_000) {
+            self.schedule.at(self.now + 50_000, Happening::Idle(at, life));
+        }
+        Ok(())
+    }
+
+    /// The journal has nothing to do.
+    pub(super) fn idle(&mut self, at: usize, life: u32) -> Check {
+        let seat = &mut self.seats[at];
+        if seat.life != life || seat.is_writing {
+            return Ok(());
+        }
+        let Some(replica) = &mut seat.replica else { return Ok(()) };
+        match replica.journal.idle_work() {
+            Ok(true) => self.schedule.at(self.now + 1_000, Happening::Idle(at, life)),
+            Ok(false) => {}
+            Err(LogError::NoSpace { .. }) => {}
+            Err(_) => return self.disk_failed(at),
+        }
+        Ok(())
+    }
+
+    /// The disk said no, so the node stops; whoever runs it starts it again.
+    pub(super) fn disk_failed(&mut self, at: usize) -> Check {
+        let seat = &self.seats[at];
+        let expected = seat.disk.end_plan() || seat.damaged;
+        hold(expected, "a log fails only if its disk does", || format!("node {}", seat.node))?;
+        self.die(at, Death::Killed)
+    }
+
+    /// The applier applies all that waits, unless it is applying.
+    pub(super) fn begin_apply(&mut self, at: usize) {
+        let usual = 50 + self.dice.below(1_000);
+        let seat = &mut self.seats[at];
+        if !seat.is_applying {
+            seat.is_applying = true;
+            let due = self.now + usual + seat.slow_store;
+            self.schedule.at(due, Happening::Applied(at, seat.life));
+        }
+    }
+
+    /// The applier is done.
+    pub(super) fn applied(&mut self, at: usize, life: u32) -> Check {
+        let seat = &mut self.seats[at];
+        if seat.life != life {
+            return Ok(());
+        }
+        if !seat.is_running() || !seat.is_applying {
+            return Ok(());
+        }
+        seat.is_applying = false;
+        if let Some(input) = self.apply(at)? {
+            self.give(at, 5, input)?;
+        }
+        if !self.seats[at].applies.is_empty() {
+            self.begin_apply(at);
+        }
+        Ok(())
+    }
+
+    /// Applies all blocks that wait, or does what waits before them.
+    fn apply(&mut self, at: usize) -> Result<Option<Input>, Violation> {
+        let seat = &mut self.seats[at];
+        let Some(replica) = &mut seat.replica else { return Ok(None) };
+        let node = seat.node;
+        let failed = |error: ApplyError<MemoryError>| Violation {
+            rule: "committed blocks can be applied",
+            found: format!("node {node}: {error}"),
+        };
+        let mut jobs = Vec::new();
+        while let Some(job) = seat.applies.pop_front() {
+            match job {
+                StoreJob::Apply(job) => jobs.push(job),
+                later if !jobs.is_empty() => {
+                    seat.applies.push_front(later);
+                    break;
+                }
+                StoreJob::Stage(job) => {
+                    let taken = replica.applier.stage(job).map_err(failed)?;
+                    return Ok(Some(Input::Staged(taken)));
+                }
+                StoreJob::Install(job) => {
+                    let block = job.standing.applied.block;
+                    let good = replica.applier.install(*job).map_err(failed)?;
+                    if good {
+                        self.tally.snapshots += 1;
+                        seat.promises.shadow.installs(block);
+                    }
+                    return Ok(Some(Input::Installed(good)));
+                }
+            }
+        }
+        if jobs.is_empty() {
+            return Ok(None);
+        }
+        let applied = replica.applier.apply(jobs).map_err(failed)?;
+        for block in &applied.blocks {
+            self.ledger.applied(node, block.block, block.state_root, &block.outcomes)?;
+            self.clients.applied(block.block, &block.outcomes, &self.ledger)?;
+        }
+        Ok(Some(Input::Applied(applied)))
+    }
+
+    /// A process starts, from what its disk and its store have kept.
+    pub(super) fn start(&mut self, at: usize) -> Check {
+        let seat = &mut self.seats[at];
+        if seat.is_running() || seat.retired.is_some() {
+            return Ok(());
+        }
+        let now = seat.clock.now(self.now);
+        let opened = open(&seat.setup, seat.disk.handle(), seat.store.clone(), now);
+        let failed = seat.disk.end_plan();
+        match opened {
+            Ok(replica) => {
+                self.tally.starts += 1;
+                self.came_back(at, replica)
+            }
+            Err(error) => {
+                self.tally.refusals += 1;
+                self.refused(at, &error, failed)
+            }
+        }
+    }
+
+    fn came_back(&mut self, at: usize, replica: Replica<Shared, MemoryStore>) -> Check {
+        let seat = &mut self.seats[at];
+        let (ballot, tip) = (replica.driver.core().ballot(), replica.driver.core().log().tip());
+        let wrong = seat.promises.comes_back(ballot.term, ballot.choice, tip.block);
+        if let Some(violation) = wrong {
+            if !seat.damaged {
+                return Err(violation);
+            }
+            seat.promises.forgets(ballot.term, ballot.choice, tip.block);
+        }
+        for block in seat.promises.chain() {
+            self.ledger.durable(seat.node, block)?;
+        }
+        seat.born();
+        seat.life += 1;
+        seat.came_with = replica.driver.core().log().len();
+        seat.replica = Some(replica);
+        self.plan_wake(at);
+        if self.now < self.seats[at].crash_loop_until {
+            let due = self.now + self.dice.below(100_000);
+            self.schedule.at(due, Happening::Relief(Fault::CrashLoop, at));
+        }
+        Ok(())
+    }
+
+    fn refused(&mut self, at: usize, error: &OpenError, failed: bool) -> Check {
+        let seat = &mut self.seats[at];
+        let transient = failed || matches!(error, OpenError::Log(LogError::NoSpace { .. }));
+        if transient {
+            let due = self.now + 500_000 + self.dice.below(1_000_000);
+            self.schedule.at(due, Happening::Start(at));
+            return Ok(());
+        }
+        hold(seat.damaged, "a node comes back from its own disk", || {
+            format!("node {}: {error}", seat.node)
+        })?;
+        seat.retired = Some(Retired::Refuses);
+        Ok(())
+    }
+
+    /// A process dies. Unless it is retired, it starts again some time later.
+    pub(super) fn die(&mut self, at: usize, death: Death) -> Check {
+        let seat = &mut self.seats[at];
+        if !seat.is_running() {
+            return Ok(());
+        }
+        self.break_off_work(at)?;
+        let seat = &mut self.seats[at];
+        seat.disk.end_plan();
+        seat.clear();
+        match death {
+            Death::Killed => seat.disk.restart(),
+            Death::PowerCut => {
+                seat.disk.power_cut(&mut self.dice);
+                let keep = self.dice.index(seat.store.at_risk() + 1);
+                seat.store.power_cut(keep);
+            }
+        }
+        let node = seat.node;
+        let pause = match self.dice.below(3) {
+            0 => 1_000 + self.dice.below(50_000),
+            1 => self.dice.below(2_000_000),
+            _ => self.dice.below(10_000_000),
+        };
+        let pause = if self.now < seat.crash_loop_until { 10_000 } else { pause };
+        self.schedule.at(self.now + pause, Happening::Start(at));
+        if self.dials.has(Fault::Hint) {
+            self.tally.fault(Fault::Hint);
+            for other in 0..self.seats.len() {
+                if other != at {
+                    let due = self.now + 1_000 + self.dice.below(10_000);
+                    self.schedule.at(due, Happening::Hint(other, node));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What journal and applier were doing is done, half done or not done.
+    fn break_off_work(&mut self, at: usize) -> Check {
+        let seat = &mut self.seats[at];
+        let Some(replica) = &mut seat.replica else { return Ok(()) };
+        if !seat.writing.is_empty() && self.dice.flip() {
+            seat.disk.crash_in(self.dice.below(6));
+            // Whether it succeeds or fails, nobody is told.
+            let _ = replica.journal.write(seat.writing.drain(..));
+        }
+        if !seat.applies.is_empty() && self.dice.flip() {
+            self.apply(at)?;
+        }
+        Ok(())
+    }
+
+    /// What a process says of itself must be possible, and must not go back.
+    pub(super) fn check_seat(&mut self, at: usize) -> Check {
+        let every = self.dice.below(64) == 0;
+        let seat = &mut self.seats[at];
+        let Some(replica) = &seat.replica else { return Ok(()) };
+        let (node, core) = (seat.node, replica.driver.core());
+        let log = core.log();
+        let (tip, committed, applied) =
+            (log.tip().block.height, log.committed().height, log.applied().block.height);
+        let leads = (core.standing() == Standing::Leader).then(|| core.term());
+        let said = Said { term: core.term(), committed, applied, leads };
+        let last = std::mem::replace(&mut seat.said, said);
+        let forward = last.term <= said.term && last.committed <= committed;
+        hold(
+            forward && last.applied <= applied,
+            "term, committed and applied never go back",
+            || format!("node {node}: {last:?}, then {said:?}"),
+        )?;
+        hold(applied <= committed && committed <= tip, "applied ≤ committed ≤ tip", || {
+            format!("node {node}: {said:?}, tip {tip}")
+        })?;
+        let window = seat.setup.limits.window_blocks;
+        let bounded = seat.jobs.len() + seat.writing.len() <= RECORDS * (window + 16)
+            && seat.applies.len() <= 2 * window + MESSAGE_BLOCKS + seat.came_with;
+        hold(bounded, "queues are bounded", || {
+            let (jobs, writing) = (seat.jobs.len(), seat.writing.len());
+            format!("node {node}: {jobs} + {writing} records, {} applies", seat.applies.len())
+        })?;
+        if every {
+            replica.driver.check();
+            let small = log.len() <= 2 * window + MESSAGE_BLOCKS + seat.came_with;
+            hold(small, "memory is bounded", || {
+                let (len, came_with) = (log.len(), seat.came_with);
+                format!("node {node}: {len} blocks, window {window}, it came with {came_with}")
+            })?;
+        }
+        if said.leads != last.leads
+            && let Some(term) = said.leads
+        {
+            self.tally.elections += 1;
+            self.ledger.leads(node, term)?;
+            self.ledger.is_complete(node, term, applied, |block| log.contains(block))?;
+        }
+        Ok(())
+    }
+
+    /// Whoever leads a later term has what was committed just now.
+    pub(super) fn check_leaders(&self) -> Check {
+        self.seats.iter().try_for_each(|seat: &Seat| {
+            let (Some(replica), Some(term)) = (&seat.replica, seat.said.leads) else {
+                return Ok(());
+            };
+            let log = replica.driver.core().log();
+            let applied = log.applied().block.height;
+            self.ledger.is_complete(seat.node, term, applied, |block| log.contains(block))
+        })
+    }
+}

@@ -1,0 +1,41 @@
+//! Lives of many validators in a simulated world: the real replica with a simulated network, disk, clock and
+//! clients, under every fault at once.
+//!
+//! ```text
+//!   dials      what this seed's world is like, which faults it has, and why each check is fair
+//!   world      virtual time: one event after the other; lives, trouble, operator, healing are parts of it
+//!   network    when a message comes, if at all       disk       what a disk does to what was written
+//!   clock      how fast time goes at one node        seat       one machine and the process on it
+//!   ledger     the one chain that all must agree on  promises   what each has said, and what its disk has
+//!   clients    transactions, and the oracle          life       one world from beginning to end
+//! ```
+//!
+//! First anything may happen, then everything heals: there must be a leader soon, all must become equal, and
+//! a fresh transaction must go through. The checks run after every event and cost what has changed.
+//!
+//! Left out, as long as the replica leaves them out: disks that lose all they had, snapshots, repair of a
+//! damaged log, and two processes with one key.
+
+pub mod clients;
+pub mod clock;
+pub mod dials;
+pub mod dice;
+pub mod disk;
+pub mod genesis;
+pub mod healing;
+pub mod ledger;
+pub mod life;
+mod lives;
+pub mod network;
+mod operator;
+pub mod promises;
+pub mod report;
+pub mod schedule;
+pub mod seat;
+pub mod shrink;
+pub mod signatures;
+mod statements;
+mod tell;
+mod trouble;
+pub mod violation;
+pub mod world;

@@ -1,0 +1,264 @@
+//! What each validator has promised and what its disk has, across all of its lives.
+//!
+//! The world follows every record to the disk: [`Shadow`] is what the log must hold, exactly. So it can be
+//! said at once whether a statement that leaves is true already, and after every start whether the log has
+//! come back with all that was durable and nothing that was never written.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use quorate_chain::ids::{BlockRef, Height, NodeId, Term};
+use quorate_chain::statement::Statement;
+use quorate_consensus::ballot::Choice;
+use quorate_consensus::effect::{Record, Ticket};
+use quorate_replica::io::{JournalJob, Written};
+
+use super::violation::{Check, Violation, hold};
+
+/// What matters of a record.
+#[derive(Clone, Debug)]
+enum Mark {
+    Ballot(Term, Choice),
+    Branch { above: Height, blocks: Vec<BlockRef> },
+    Start { block: BlockRef, ballot: Option<(Term, Choice)> },
+}
+
+/// What says that a record is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    Ticket(Ticket),
+    Start(BlockRef),
+}
+
+/// What the log of a node must hold.
+#[derive(Clone, Debug)]
+pub struct Shadow {
+    term: Term,
+    choice: Choice,
+    /// The chain, by height from 1.
+    chain: Vec<BlockRef>,
+    /// What has been given to the journal and is not known to be durable.
+    waiting: VecDeque<(Sign, Mark)>,
+    /// A snapshot that the store has taken over: the log begins anew at this block, as soon as it is told
+    /// or at the next start.
+    installed: Option<BlockRef>,
+}
+
+/// What one validator has promised.
+#[derive(Clone, Debug)]
+pub struct Promises {
+    node: NodeId,
+    genesis: BlockRef,
+    /// What its log must hold.
+    pub shadow: Shadow,
+    votes: BTreeMap<Term, (NodeId, BlockRef)>,
+    /// The newest ack at each height from 1.
+    acks: Vec<Option<BlockRef>>,
+}
+
+fn at(height: Height) -> usize {
+    usize::try_from(height.get()).unwrap_or(usize::MAX).saturating_sub(1)
+}
+
+impl Shadow {
+    /// The log of a node that was never run.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            term: Term::ZERO,
+            choice: Choice::Open,
+            chain: Vec::new(),
+            waiting: VecDeque::new(),
+            installed: None,
+        }
+    }
+
+    /// A job is given to the journal.
+    pub fn give(&mut self, job: &JournalJob) {
+        let item = match job {
+            JournalJob::Record { ticket, record: Record::Ballot(ballot) } => {
+                (Sign::Ticket(*ticket), Mark::Ballot(ballot.term, ballot.choice))
+            }
+            JournalJob::Record { ticket, record: Record::Branch { above, blocks } } => {
+                let blocks = blocks.iter().map(|block| block.block_ref()).collect();
+                (Sign::Ticket(*ticket), Mark::Branch { above: above.height, blocks })
+            }
+            JournalJob::Start { block, ballot } => {
+                let ballot = ballot.as_ref().map(|ballot| (ballot.term, ballot.choice));
+                (Sign::Start(*block), Mark::Start { block: *block, ballot })
+            }
+        };
+        self.waiting.push_back(item);
+    }
+
+    /// The store has taken over a snapshot.
+    pub fn installs(&mut self, block: BlockRef) {
+        self.installed = Some(block);
+    }
+
+    /// The journal has written. Calls `durable` with each block.
+    ///
+    /// # Errors
+    /// What `durable` says.
+    pub fn persisted(
+        &mut self,
+        written: &Written,
+        mut durable: impl FnMut(BlockRef) -> Check,
+    ) -> Check {
+        let done = |sign: &Sign| match sign {
+            Sign::Ticket(ticket) => Some(*ticket) <= written.ticket,
+            Sign::Start(block) => Some(*block) == written.started,
+        };
+        while self.waiting.front().is_some_and(|(sign, _)| done(sign)) {
+            let Some((_, mark)) = self.waiting.pop_front() else { break };
+            match &mark {
+                Mark::Branch { blocks, .. } => {
+                    blocks.iter().try_for_each(|block| durable(*block))?;
+                }
+                Mark::Start { .. } => self.installed = None,
+                Mark::Ballot(..) => {}
+            }
+            self.take(mark);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, mark: Mark) {
+        match mark {
+            Mark::Ballot(term, choice) => (self.term, self.choice) = (term, choice),
+            Mark::Branch { above, blocks } => {
+                self.chain.truncate(at(above) + usize::from(above > Height::ZERO));
+                self.chain.extend(blocks);
+            }
+            Mark::Start { block, ballot } => {
+                if let Some((term, choice)) = ballot {
+                    (self.term, self.choice) = (term, choice);
+                }
+                self.begin_at(block);
+            }
+        }
+    }
+
+    /// The chain begins at a block; what is below it is not in the log.
+    fn begin_at(&mut self, block: BlockRef) {
+        let nothing = BlockRef { height: Height::ZERO, ..block };
+        self.chain.clear();
+        self.chain.resize(at(block.height), nothing);
+        self.chain.push(block);
+    }
+
+    /// How many records are on their way.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn tip(&self) -> Option<BlockRef> {
+        self.chain.last().copied()
+    }
+
+    /// Whether a block is durable.
+    #[must_use]
+    pub fn has(&self, block: BlockRef) -> bool {
+        self.chain.get(at(block.height)) == Some(&block)
+    }
+}
+
+impl Default for Shadow {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Promises {
+    /// A validator that has promised nothing.
+    #[must_use]
+    pub const fn new(node: NodeId, genesis: BlockRef) -> Self {
+        let shadow = Shadow::new();
+        Self { node, genesis, shadow, votes: BTreeMap::new(), acks: Vec::new() }
+    }
+
+    /// A statement of its own leaves, or is in a message that does.
+    ///
+    /// # Errors
+    /// If it contradicts an earlier one, or is not true of the disk yet.
+    pub fn says(&mut self, statement: &Statement) -> Check {
+        let node = self.node;
+        let (term, choice) = (self.shadow.term, self.shadow.choice);
+        match *statement {
+            Statement::Vote { term: at, candidate, tip } => {
+                let first = *self.votes.entry(at).or_insert((candidate, tip));
+                hold(first == (candidate, tip), "a vote never changes", || {
+                    format!("node {node}, term {at}: {first:?}, then for {candidate} on {tip}")
+                })?;
+                let durable = term > at || term == at && choice == Choice::For { candidate, tip };
+                hold(durable, "no vote leaves before the ballot is durable", || {
+                    format!("node {node}: {statement:?}, the disk has term {term}, {choice:?}")
+                })
+            }
+            Statement::Ack { block } => self.acks(block),
+            Statement::PreVote { .. } | Statement::Handover { .. } => Ok(()),
+        }
+    }
+
+    fn acks(&mut self, block: BlockRef) -> Check {
+        let (node, here) = (self.node, at(block.height));
+        let durable = self.shadow.has(block);
+        hold(durable, "no ack leaves before the block is durable", || {
+            format!("node {node}: {block}, the disk has {:?}", self.shadow.chain.get(here))
+        })?;
+        let term = self.shadow.term;
+        hold(term <= block.term, "acks are for blocks of the own term", || {
+            format!("node {node}: {block}, the disk has term {term}")
+        })?;
+        let voted = self.votes.last_key_value().map(|(term, _)| *term);
+        hold(voted <= Some(block.term), "no ack below a vote", || {
+            format!("node {node}: {block} after a vote in term {voted:?}")
+        })?;
+        if self.acks.len() <= here {
+            self.acks.resize(here + 1, None);
+        }
+        let before = self.acks[here].replace(block);
+        let same = before.is_none_or(|before| before.term != block.term || before == block);
+        hold(same, "no two acks for one slot", || format!("node {node}: {before:?}, {block}"))
+    }
+
+    /// The node has started again and its log says this. Returns what there is to say against it.
+    pub fn comes_back(&mut self, term: Term, choice: Choice, tip: BlockRef) -> Option<Violation> {
+        let waiting = std::mem::take(&mut self.shadow.waiting);
+        let installed = self.shadow.installed.take();
+        let expected = (self.shadow.term, self.shadow.tip());
+        let found = (term, choice, (tip != self.genesis).then_some(tip));
+        let mut marks = waiting.into_iter();
+        loop {
+            let shadow = &self.shadow;
+            if (shadow.term, shadow.choice, shadow.tip()) == found {
+                return None;
+            }
+            match marks.next() {
+                Some((_, mark)) => self.shadow.take(mark),
+                None => break,
+            }
+        }
+        if installed == Some(tip) && term >= expected.0 {
+            self.forgets(term, choice, tip);
+            return None;
+        }
+        let node = self.node;
+        let facts = format!("node {node}: found {found:?}, durable was at least {expected:?}");
+        Some(Violation { rule: "a log comes back with what was durable", found: facts })
+    }
+
+    /// Its disk has broken its promise, and this is what is left. What the node has said stays said.
+    pub fn forgets(&mut self, term: Term, choice: Choice, tip: BlockRef) {
+        self.shadow = Shadow { term, choice, ..Shadow::new() };
+        if tip != self.genesis {
+            self.shadow.begin_at(tip);
+        }
+    }
+
+    /// The blocks of the chain that a start may have found durable without anybody having been told.
+    pub fn chain(&self) -> impl Iterator<Item = BlockRef> {
+        let stands = |block: &&BlockRef| block.height > Height::ZERO;
+        self.shadow.chain.iter().rev().take(256).filter(stands).copied()
+    }
+}

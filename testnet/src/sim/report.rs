@@ -1,0 +1,98 @@
+//! What has happened in a world, counted.
+
+use std::fmt;
+
+use super::dials::Fault;
+
+/// What has happened, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    faults: Vec<u64>,
+    /// Events handled.
+    pub events: u64,
+    /// Messages sent.
+    pub messages: u64,
+    /// Leaderships that began.
+    pub elections: u64,
+    /// Blocks committed.
+    pub blocks: u64,
+    /// Transactions that stand in them.
+    pub transactions: u64,
+    /// Submissions answered with a place.
+    pub acknowledged: u64,
+    /// Starts of a node.
+    pub starts: u64,
+    /// Nodes that refused to run.
+    pub refusals: u64,
+    /// Snapshots that were installed.
+    pub snapshots: u64,
+    /// Reads that were served.
+    pub reads: u64,
+    /// Roster changes that were taken.
+    pub roster_changes: u64,
+    /// Nodes, times the seconds simulated.
+    pub node_seconds: u64,
+    /// Seconds simulated.
+    pub seconds: u64,
+}
+
+impl Tally {
+    /// One more of a fault.
+    pub fn fault(&mut self, fault: Fault) {
+        if self.faults.is_empty() {
+            self.faults.resize(Fault::ALL.len(), 0);
+        }
+        self.faults[fault as usize] += 1;
+    }
+
+    /// How often a fault was injected.
+    #[must_use]
+    pub fn faults(&self, fault: Fault) -> u64 {
+        self.faults.get(fault as usize).copied().unwrap_or(0)
+    }
+
+    /// Adds what has happened in another world.
+    pub fn add(&mut self, other: &Self) {
+        if self.faults.is_empty() {
+            self.faults.resize(Fault::ALL.len(), 0);
+        }
+        for (sum, more) in self.faults.iter_mut().zip(&other.faults) {
+            *sum += more;
+        }
+        self.events += other.events;
+        self.messages += other.messages;
+        self.elections += other.elections;
+        self.blocks += other.blocks;
+        self.transactions += other.transactions;
+        self.acknowledged += other.acknowledged;
+        self.starts += other.starts;
+        self.refusals += other.refusals;
+        self.roster_changes += other.roster_changes;
+        self.snapshots += other.snapshots;
+        self.reads += other.reads;
+        self.node_seconds += other.node_seconds;
+        self.seconds += other.seconds;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "happened  {} events, {} messages", self.events, self.messages)?;
+        writeln!(
+            f,
+            "          {} elections, {} blocks, {} transactions, {} acknowledged, {} roster changes",
+            self.elections, self.blocks, self.transactions, self.acknowledged, self.roster_changes
+        )?;
+        writeln!(
+            f,
+            "          {} starts, {} refused to run, {} snapshots installed, {} reads served",
+            self.starts, self.refusals, self.snapshots, self.reads
+        )?;
+        write!(f, "injected ")?;
+        for (at, fault) in Fault::ALL.iter().enumerate() {
+            let line = if at > 0 && at % 6 == 0 { "\n         " } else { "" };
+            write!(f, "{line} {fault} {}", self.faults(*fault))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,159 @@
+//! One validator's machine: its disk, its store, its clock, and the process that runs there, if one does.
+
+use std::collections::VecDeque;
+
+use quorate_chain::ids::{BlockRef, Height, NodeId, Term};
+use quorate_consensus::config::Incarnation;
+use quorate_replica::io::{ApplyJob, InstallJob, JournalJob, StageJob};
+use quorate_replica::setup::Birth;
+use quorate_replica::store::MemoryStore;
+use quorate_replica::{Replica, Setup};
+
+use super::clock::Clock;
+use super::disk::{SeatDisk, Shared};
+use super::promises::Promises;
+use super::world::Happening;
+
+/// Why a machine is out of service for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retired {
+    /// Its disk was damaged and it refuses to run.
+    Refuses,
+    /// Its disk was damaged in a way that it cannot see.
+    Forgot,
+}
+
+/// What the applier does, in order.
+pub enum StoreJob {
+    /// Blocks.
+    Apply(ApplyJob),
+    /// Entries of a snapshot.
+    Stage(StageJob),
+    /// The snapshot.
+    Install(Box<InstallJob>),
+}
+
+/// What a process has said of itself last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Its term.
+    pub term: Term,
+    /// Its committed height.
+    pub committed: Height,
+    /// Its applied height.
+    pub applied: Height,
+    /// The term that it leads.
+    pub leads: Option<Term>,
+}
+
+/// One validator's machine.
+pub struct Seat {
+    /// Who sits here.
+    pub node: NodeId,
+    /// What its processes are set up with.
+    pub setup: Setup,
+    /// Its disk.
+    pub disk: SeatDisk,
+    /// Its store.
+    pub store: MemoryStore,
+    /// Its clock.
+    pub clock: Clock,
+    /// The process, if one runs.
+    pub replica: Option<Replica<Shared, MemoryStore>>,
+    /// How many processes have run here.
+    pub life: u32,
+    /// How many blocks above the applied one the process has begun with.
+    pub came_with: usize,
+    /// What waits for the journal.
+    pub jobs: VecDeque<JournalJob>,
+    /// What the journal is writing.
+    pub writing: Vec<JournalJob>,
+    /// Whether it is.
+    pub is_writing: bool,
+    /// What waits for the applier.
+    pub applies: VecDeque<StoreJob>,
+    /// Whether it works.
+    pub is_applying: bool,
+    /// When a look at the deadline is planned.
+    pub wake: Option<u64>,
+    /// Until when the process stands still.
+    pub paused_until: u64,
+    /// What has happened to it in the meantime.
+    pub deferred: Vec<Happening>,
+    /// How long a sync and an apply take at least.
+    pub slow_disk: u64,
+    /// The same of the store.
+    pub slow_store: u64,
+    /// How long the process dies again and again.
+    pub crash_loop_until: u64,
+    /// Whether its disk has broken a promise.
+    pub damaged: bool,
+    /// Whether it is out of service for good.
+    pub retired: Option<Retired>,
+    /// What it has promised in all lives.
+    pub promises: Promises,
+    /// What the process has said last.
+    pub said: Said,
+}
+
+impl Seat {
+    /// A new machine.
+    #[must_use]
+    pub fn new(setup: Setup, seed: u64, genesis: BlockRef) -> Self {
+        let node = setup.id;
+        Self {
+            node,
+            setup,
+            disk: SeatDisk::new(seed ^ u64::from(node.get()) << 32),
+            store: MemoryStore::new(),
+            clock: Clock::new(1_000_000 * u64::from(node.get())),
+            replica: None,
+            life: 0,
+            came_with: 0,
+            jobs: VecDeque::new(),
+            writing: Vec::new(),
+            is_writing: false,
+            applies: VecDeque::new(),
+            is_applying: false,
+            wake: None,
+            paused_until: 0,
+            deferred: Vec::new(),
+            slow_disk: 0,
+            slow_store: 0,
+            crash_loop_until: 0,
+            damaged: false,
+            retired: None,
+            promises: Promises::new(node, genesis),
+            said: Said::default(),
+        }
+    }
+
+    /// Whether a process runs here.
+    #[must_use]
+    pub const fn is_running(&self) -> bool {
+        self.replica.is_some()
+    }
+
+    /// The process is gone, with everything that was in its memory.
+    pub fn clear(&mut self) {
+        self.replica = None;
+        self.jobs.clear();
+        self.writing.clear();
+        self.applies.clear();
+        (self.is_writing, self.is_applying) = (false, false);
+        self.wake = None;
+        self.said = Said::default();
+    }
+
+    /// The key has signed from now on.
+    pub fn born(&mut self) {
+        let (Birth::Fresh(name) | Birth::Used(name)) = self.setup.birth;
+        self.setup.birth = Birth::Used(name);
+    }
+
+    /// The name of the log of a node.
+    #[must_use]
+    pub fn incarnation(node: NodeId) -> Incarnation {
+        Incarnation(u64::from(node.get()) + 1)
+    }
+}

@@ -1,0 +1,499 @@
+//! The world: virtual time, the machines in it, and one event after the other.
+//!
+//! ```text
+//!            ┌── Arrive ── Network ◀── Send ──┐
+//!   Schedule ┼── Wake, Wrote, Applied, Read ──┼── Seat: Driver · Journal ▶ SeatDisk · Applier ▶ MemoryStore
+//!            ├── Client ── Submit             │              │ after every event
+//!            └── Strike ── faults             └──▶ Ledger, Promises, Clients: is it still true?
+//! ```
+//!
+//! Everything is decided by the seed: no clock, no thread, no hash map's order. [`World::trace`] runs over
+//! every event, so two runs that differ anywhere differ in it.
+
+use std::sync::Arc;
+
+use quorate_chain::checked::Checked;
+use quorate_chain::crypto::Verifier;
+use quorate_chain::ids::{ChainId, NodeId};
+use quorate_chain::transaction::SignedTransaction;
+use quorate_consensus::effect::Record;
+use quorate_consensus::message::Message;
+use quorate_replica::fetch::fetch;
+use quorate_replica::io::{FetchJob, Input, JournalJob, Output};
+use quorate_replica::snapshot::{self, Ask, Piece};
+use quorate_replica::store::Store;
+
+use super::clients::Clients;
+use super::dials::{Choice, Dials, Fault};
+use super::dice::Dice;
+use super::genesis::{self, Founding};
+use super::healing::Healing;
+use super::ledger::Ledger;
+use super::network::Network;
+use super::report::Tally;
+use super::schedule::Schedule;
+use super::seat::{Seat, StoreJob};
+use super::tell;
+use super::violation::{Check, Violation, hold};
+
+/// Most seats in a world: validators, and those who join.
+pub const SEATS: u32 = 12;
+
+/// Bytes of a piece of a snapshot.
+const PIECE: usize = 4_096;
+
+/// What is on its way between two nodes.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are messages")]
+pub enum Cargo {
+    /// A message.
+    Message(Message),
+    /// Transactions for the leader.
+    Transactions(Vec<Checked<SignedTransaction>>),
+    /// A question for a piece of a snapshot.
+    Ask(Ask),
+    /// A piece of a snapshot.
+    Piece(Piece),
+}
+
+/// Something that happens.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "half of them are arrivals")]
+pub enum Happening {
+    /// Something arrives at a seat.
+    Arrive {
+        /// The seat.
+        to: usize,
+        /// Who sent it.
+        from: NodeId,
+        /// What it is.
+        cargo: Cargo,
+    },
+    /// A driver may want a tick.
+    Wake(usize),
+    /// The journal of a life is done.
+    Wrote(usize, u32),
+    /// The journal of a life has nothing to do.
+    Idle(usize, u32),
+    /// The applier of a life is done.
+    Applied(usize, u32),
+    /// Blocks have been read.
+    Read(usize, u32, FetchJob),
+    /// A process starts.
+    Start(usize),
+    /// A seat learns that a link is closed.
+    Hint(usize, NodeId),
+    /// A client does something.
+    Client(usize),
+    /// A fault strikes.
+    Strike(Fault),
+    /// A fault ends, at one seat or everywhere.
+    Relief(Fault, usize),
+    /// The faults end; is everybody well yet?
+    Heal,
+}
+
+/// A world.
+pub struct World {
+    /// Microseconds since it began.
+    pub now: u64,
+    /// What it is like.
+    pub dials: Dials,
+    /// What will happen.
+    pub schedule: Schedule<Happening>,
+    /// The machines; a node's number is its place.
+    pub seats: Vec<Seat>,
+    /// The network between them.
+    pub network: Network,
+    /// The chain they must agree on.
+    pub ledger: Ledger,
+    /// The clients.
+    pub clients: Clients,
+    /// What has happened.
+    pub tally: Tally,
+    /// Chance, for processes and machines.
+    pub dice: Dice,
+    /// What checks signatures.
+    pub verifier: Arc<dyn Verifier>,
+    /// The keys and the genesis.
+    pub founding: Founding,
+    /// How far the healing is.
+    pub healing: Option<Healing>,
+    /// A running hash over every event.
+    pub trace: u64,
+    /// Every message is told from this moment on.
+    pub tell_from: u64,
+    pub(super) out: Vec<Output>,
+    until: u64,
+    events: u64,
+}
+
+impl World {
+    /// A world at its beginning.
+    #[must_use]
+    pub fn new(choice: &Choice) -> Self {
+        Self::with(choice, Dials::draw(choice))
+    }
+
+    /// A world with dials of one's own.
+    #[must_use]
+    pub fn with(choice: &Choice, dials: Dials) -> Self {
+        let founding = genesis::found(&dials);
+        let chain_id = founding.chain_id;
+        let mut dice = Dice::new(choice.seed, 4);
+        let model = dice.below(8) == 0;
+        let ledger = Ledger::new(&founding.genesis, chain_id, model);
+        let clients = Clients::new(choice.seed, &dials, chain_id);
+        let mut world = Self {
+            now: 0,
+            schedule: Schedule::default(),
+            seats: Vec::new(),
+            network: Network::new(choice.seed, SEATS as usize),
+            ledger,
+            clients,
+            tally: Tally::default(),
+            dice,
+            verifier: dials.signatures.verifier(),
+            founding,
+            healing: None,
+            trace: choice.seed,
+            tell_from: u64::MAX,
+            out: Vec::new(),
+            until: choice.seconds.saturating_mul(1_000_000),
+            events: choice.events.unwrap_or(u64::MAX),
+            dials,
+        };
+        for node in 0..world.dials.nodes {
+            world.settle(NodeId::new(node));
+        }
+        for client in 0..world.dials.clients as usize {
+            let pause = world.clients.pause(&world.dials);
+            world.schedule.at(pause, Happening::Client(client));
+        }
+        world.plan_strikes();
+        world.schedule.at(world.until, Happening::Heal);
+        world
+    }
+
+    /// A new machine for a node, which starts at once.
+    pub(super) fn settle(&mut self, node: NodeId) {
+        let setup = genesis::setup(&self.founding, &self.dials, node, &mut self.dice);
+        let seat = Seat::new(setup, self.dice.draw(), self.chain_id().genesis_ref());
+        self.seats.push(seat);
+        self.schedule.at(self.now, Happening::Start(self.seats.len() - 1));
+    }
+
+    /// The chain.
+    #[must_use]
+    pub const fn chain_id(&self) -> ChainId {
+        self.founding.chain_id
+    }
+
+    /// Lives through it: the phase with faults, then the healing.
+    ///
+    /// # Errors
+    /// The first promise that was broken.
+    pub fn run(&mut self) -> Check {
+        while !self.is_over() {
+            let Some((moment, happening)) = self.schedule.pop() else { break };
+            self.now = moment.max(self.now);
+            self.tally.events += 1;
+            self.happen(happening)?;
+            if self.tally.events >= self.events {
+                break;
+            }
+        }
+        let nodes = self.seats.len() as u64;
+        self.tally.seconds = self.now / 1_000_000;
+        self.tally.node_seconds = nodes * self.now / 1_000_000;
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.healing.as_ref().is_some_and(Healing::is_done)
+    }
+
+    fn mark(&mut self, kind: u64, seat: usize, more: u64) {
+        for word in [self.now, kind << 8 | seat as u64, more] {
+            self.trace = (self.trace.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) -> Check {
+        if let Some(at) = Self::place(&happening)
+            && let Some(seat) = self.seats.get_mut(at).filter(|seat| seat.paused_until > self.now)
+        {
+            // A process that stands still finds all of it when it goes on, in order.
+            seat.deferred.push(happening);
+            return Ok(());
+        }
+        match happening {
+            Happening::Arrive { to, from, cargo } => self.arrive(to, from, cargo),
+            Happening::Wake(seat) => self.wake(seat),
+            Happening::Wrote(seat, life) => self.wrote(seat, life),
+            Happening::Idle(seat, life) => self.idle(seat, life),
+            Happening::Applied(seat, life) => self.applied(seat, life),
+            Happening::Read(seat, life, job) => self.read(seat, life, job),
+            Happening::Start(seat) => self.start(seat),
+            Happening::Hint(seat, node) => self.give(seat, 7, Input::LinkLost { node }),
+            Happening::Client(client) => self.client(client),
+            Happening::Strike(fault) => self.strike(fault),
+            Happening::Relief(fault, seat) => self.relieve(fault, seat),
+            Happening::Heal => self.heal(),
+        }
+    }
+
+    /// The seat whose process must run for something to happen.
+    const fn place(happening: &Happening) -> Option<usize> {
+        match happening {
+            Happening::Arrive { to: seat, .. }
+            | Happening::Wake(seat)
+            | Happening::Wrote(seat, _)
+            | Happening::Idle(seat, _)
+            | Happening::Applied(seat, _)
+            | Happening::Read(seat, ..)
+            | Happening::Hint(seat, _) => Some(*seat),
+            Happening::Start(_)
+            | Happening::Client(_)
+            | Happening::Strike(_)
+            | Happening::Relief(..)
+            | Happening::Heal => None,
+        }
+    }
+
+    fn arrive(&mut self, to: usize, from: NodeId, cargo: Cargo) -> Check {
+        if self.now >= self.tell_from {
+            tell::arrival(self.now, from, to, &cargo);
+        }
+        match cargo {
+            Cargo::Message(message) => self.give(to, 1, Input::Received { from, message }),
+            Cargo::Transactions(transactions) => {
+                self.give(to, 2, Input::Forwarded { from, transactions })
+            }
+            Cargo::Ask(ask) => {
+                let seat = &self.seats[to];
+                if seat.is_running() {
+                    match snapshot::piece(&seat.store.reader(), ask, PIECE) {
+                        Ok(piece) => self.dispatch(to, from, Cargo::Piece(piece)),
+                        Err(never) => match never {},
+                    }
+                }
+                Ok(())
+            }
+            Cargo::Piece(piece) => self.give(to, 11, Input::Brought { from, piece }),
+        }
+    }
+
+    fn wake(&mut self, at: usize) -> Check {
+        let seat = &mut self.seats[at];
+        seat.wake = None;
+        let Some(replica) = &seat.replica else { return Ok(()) };
+        if seat.clock.now(self.now).moment >= replica.driver.deadline() {
+            self.give(at, 3, Input::Tick)
+        } else {
+            self.plan_wake(at);
+            Ok(())
+        }
+    }
+
+    /// Plans a look at the deadline, if none is planned that is early enough.
+    pub(super) fn plan_wake(&mut self, at: usize) {
+        let seat = &mut self.seats[at];
+        let Some(replica) = &seat.replica else { return };
+        let Some(due) = seat.clock.when(replica.driver.deadline(), self.now) else { return };
+        if seat.wake.is_none_or(|planned| planned > due) {
+            seat.wake = Some(due);
+            self.schedule.at(due, Happening::Wake(at));
+        }
+    }
+
+    /// Gives a driver an input and carries out what it wants done.
+    pub(super) fn give(&mut self, at: usize, kind: u64, input: Input) -> Check {
+        let Some(seat) = self.seats.get_mut(at) else { return Ok(()) };
+        let Some(replica) = &mut seat.replica else { return Ok(()) };
+        let mut out = std::mem::take(&mut self.out);
+        replica.driver.handle(seat.clock.now(self.now), input, &mut out);
+        if self.now >= self.tell_from {
+            tell::outputs(self.now, at, kind, &out);
+        }
+        let core = replica.driver.core();
+        let facts = core.term().get() << 40 ^ core.log().tip().block.height.get() << 20;
+        self.mark(kind, at, facts ^ out.len() as u64);
+        let mut check = self.check_seat(at);
+        for output in out.drain(..) {
+            if check.is_ok() {
+                check = self.carry_out(at, output);
+            }
+        }
+        self.out = out;
+        self.plan_wake(at);
+        check
+    }
+
+    fn carry_out(&mut self, at: usize, output: Output) -> Check {
+        let seat = &mut self.seats[at];
+        let (node, life) = (seat.node, seat.life);
+        match output {
+            Output::Send { to, message } => return self.send(at, to, message),
+            Output::Forward { to, transactions } => {
+                self.dispatch(at, to, Cargo::Transactions(transactions));
+            }
+            Output::Write(job) => {
+                if let JournalJob::Record { record: Record::Branch { blocks, .. }, .. } = &job {
+                    blocks.iter().try_for_each(|block| self.ledger.seen(block))?;
+                }
+                seat.promises.shadow.give(&job);
+                seat.jobs.push_back(job);
+                self.begin_write(at);
+            }
+            Output::Apply(job) => {
+                let before = self.ledger.height();
+                let verifier = self.dice.chance(20_000).then(|| Arc::clone(&self.verifier));
+                let certificate = &job.certificate;
+                self.ledger.committed(node, &job.blocks, certificate, verifier.as_deref())?;
+                seat.applies.push_back(StoreJob::Apply(job));
+                self.count_commits(before);
+                self.check_leaders()?;
+                self.begin_apply(at);
+            }
+            Output::Fetch(job) => {
+                let due = self.now + 100 + self.dice.below(2_000) + self.seats[at].slow_store;
+                self.schedule.at(due, Happening::Read(at, life, job));
+            }
+            Output::Answer { submission, answer } => {
+                let (ledger, tally) = (&self.ledger, &mut self.tally);
+                return self.clients.answered(submission, &answer, ledger, tally);
+            }
+            Output::Keep(certificate) => {
+                let kept = seat.replica.as_mut().map(|replica| replica.applier.keep(certificate));
+                return hold(!matches!(kept, Some(Err(_))), "a store keeps", || {
+                    format!("{kept:?}")
+                });
+            }
+            Output::Prune { below } => {
+                let pruned = seat.replica.as_mut().map(|replica| replica.journal.prune(below));
+                if matches!(pruned, Some(Err(_))) {
+                    return self.disk_failed(at);
+                }
+            }
+            Output::Changed { .. } => self.tally.roster_changes += 1,
+            Output::Ask { to, ask } => self.dispatch(at, to, Cargo::Ask(ask)),
+            Output::Stage(job) => self.store_job(at, StoreJob::Stage(job)),
+            Output::Install(job) => self.store_job(at, StoreJob::Install(job)),
+            Output::Serve { read, height } => {
+                self.tally.reads += 1;
+                return self.clients.served((at, life), read, height);
+            }
+            Output::RefuseRead { read, .. } => return self.clients.refused((at, life), read),
+            Output::Convict(conviction) => {
+                let rule = "nobody is convicted who is honest";
+                return hold(self.dials.has(Fault::Liar), rule, || format!("{conviction:?}"));
+            }
+            Output::TransferEnded(_) | Output::Notice(_) => {}
+            Output::Stop(stop) => {
+                return Err(Violation {
+                    rule: "no correct node stops for what others say",
+                    found: format!("node {node}: {stop}"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn store_job(&mut self, at: usize, job: StoreJob) {
+        self.seats[at].applies.push_back(job);
+        self.begin_apply(at);
+    }
+
+    fn count_commits(&mut self, before: quorate_chain::ids::Height) {
+        for height in before.get() + 1..=self.ledger.height().get() {
+            self.tally.blocks += 1;
+            let block = self.ledger.block(quorate_chain::ids::Height::new(height));
+            let count = block.map_or(0, |block| block.body().transactions.len());
+            self.tally.transactions += count as u64;
+        }
+    }
+
+    fn send(&mut self, at: usize, to: NodeId, message: Message) -> Check {
+        self.tally.messages += 1;
+        self.check_statements(at, &message)?;
+        let to_seat = to.get() as usize;
+        self.network.keep(&self.dials, at, to_seat, &message);
+        self.dispatch(at, to, Cargo::Message(message));
+        Ok(())
+    }
+
+    pub(super) fn dispatch(&mut self, at: usize, to: NodeId, cargo: Cargo) {
+        let (to_seat, from) = (to.get() as usize, self.seats[at].node);
+        if to_seat >= self.seats.len() {
+            return;
+        }
+        let ways = (at, to_seat);
+        let arrivals = self.network.arrivals(&self.dials, &mut self.tally, ways, self.now);
+        let [Some(first), second] = arrivals else { return };
+        if let Some(second) = second {
+            let copy = cargo.clone();
+            self.schedule.at(second, Happening::Arrive { to: to_seat, from, cargo: copy });
+        }
+        self.schedule.at(first, Happening::Arrive { to: to_seat, from, cargo });
+    }
+
+    fn read(&mut self, at: usize, life: u32, job: FetchJob) -> Check {
+        let seat = &self.seats[at];
+        if seat.life != life || !seat.is_running() {
+            return Ok(());
+        }
+        match fetch(&seat.store.reader(), job) {
+            Ok(fetched) => {
+                if self.now >= self.tell_from {
+                    tell::fetched(self.now, at, job, &fetched);
+                }
+                self.give(at, 6, Input::Fetched(fetched))
+            }
+            Err(never) => match never {},
+        }
+    }
+
+    fn client(&mut self, client: usize) -> Check {
+        if self.healing.is_some() {
+            return Ok(());
+        }
+        let pause = self.clients.pause(&self.dials);
+        self.schedule.at(self.now + pause, Happening::Client(client));
+        if self.dials.has(Fault::BadClient) && self.dice.chance(20_000) {
+            self.tally.fault(Fault::BadClient);
+            return self.clients.bad(client, &self.dials, &*self.verifier);
+        }
+        let at = self.dice.index(self.seats.len());
+        if self.dice.chance(200_000) {
+            return self.read_at(at);
+        }
+        let transaction = self.clients.next(client, &self.dials, &mut self.tally);
+        self.submit(client, transaction, at)
+    }
+
+    /// A client reads at a seat, if a process runs there and listens.
+    fn read_at(&mut self, at: usize) -> Check {
+        let seat = &self.seats[at];
+        if !seat.is_running() || seat.paused_until > self.now {
+            return Ok(());
+        }
+        let read = self.clients.read((at, seat.life));
+        self.give(at, 12, Input::Read { read })
+    }
+
+    /// A client submits a transaction at a seat, if a process runs there and listens.
+    pub(super) fn submit(
+        &mut self,
+        client: usize,
+        transaction: Checked<SignedTransaction>,
+        at: usize,
+    ) -> Check {
+        let seat = &self.seats[at];
+        if !seat.is_running() || seat.paused_until > self.now {
+            return Ok(());
+        }
+        let submission = self.clients.submit(client, &transaction, at, seat.life);
+        self.give(at, 8, Input::Submit { submission, transaction })
+    }
+}
