@@ -197,6 +197,9 @@ impl Core {
             new.truncate(at);
         }
         let Some(last) = new.last().map(|entry| entry.anchor.block) else { return };
+        if parent.block == self.log.tip().block && self.has_enough_to_apply(&new) {
+            return;
+        }
         let higher = last.rank() > self.log.tip().block.rank();
         let twice = last.term == self.ballot.term && self.cuts_own_term(parent.block);
         if (!higher || twice) && !self.is_certified(&new) {

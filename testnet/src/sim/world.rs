@@ -44,7 +44,6 @@ const PIECE: usize = 4_096;
 
 /// What is on its way between two nodes.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all of them are messages")]
 pub enum Cargo {
     /// A message.
     Message(Message),
