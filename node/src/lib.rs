@@ -4,6 +4,7 @@ pub mod api;
 pub mod cli;
 mod clock;
 pub mod config;
+mod embed;
 pub mod exit;
 pub mod home;
 pub mod keys;
@@ -15,4 +16,5 @@ mod telemetry;
 mod threads;
 mod traffic;
 
+pub use embed::Blocks;
 pub use start::Node;

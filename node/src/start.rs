@@ -161,6 +161,11 @@ impl Node {
         self.server.address()
     }
 
+    /// What clients can do with it.
+    pub(crate) const fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
     /// Waits until the node ends by itself.
     pub async fn failed(&self) -> Failure {
         match self.ending.wait().await {
@@ -175,6 +180,7 @@ impl Node {
     /// If the node failed before it had stopped.
     pub async fn shutdown(self) -> Result<(), Failure> {
         let Self { ledger, server, mut threads, network, ending, _home } = self;
+        tracing::info!("stopping");
         ledger.leaving.store(true, Ordering::Relaxed);
         ledger.hand_over(HANDOVER).await;
         ledger.inbox.complete(Input::Shutdown);

@@ -3,20 +3,27 @@
 //! The core emits no logs. What is told here is taken from what goes into the driver and what comes out
 //! of it.
 
+use std::io::IsTerminal as _;
+
 use quorate_chain::evidence::Conviction;
 use quorate_consensus::handover::TransferEnd;
 use quorate_replica::io::{Input, Notice};
 use quorate_replica::restore::Found;
 use tracing::{Level, debug, error, info, warn};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Begins to tell, on standard error, what is as grave as this or graver. Done once in a process; later
 /// calls change nothing.
 pub(crate) fn begin(level: Level) {
-    let told = tracing_subscriber::fmt()
-        .with_max_level(level)
+    // Libraries below are heard only when something is wrong.
+    let ours = Targets::new().with_target("quorate_node", level).with_default(Level::WARN);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
-        .with_target(false)
-        .try_init();
+        .with_target(false);
+    let told = tracing_subscriber::registry().with(ours).with(lines).try_init();
     // Somebody else in this process tells already.
     drop(told);
 }
@@ -56,7 +63,6 @@ pub(crate) fn input(input: &Input) {
         Input::Transfer { to: None } => info!("leadership is to be handed over"),
         Input::Willing(lead) => info!(?lead, "the will to lead has changed"),
         Input::Readmit => warn!("readmitted by the operator's word"),
-        Input::Shutdown => info!("stopping"),
         Input::Applied(applied) => {
             for block in &applied.blocks {
                 let (at, transactions) = (block.block, block.outcomes.len());
@@ -71,6 +77,7 @@ pub(crate) fn input(input: &Input) {
         | Input::Read { .. }
         | Input::Written(_)
         | Input::Fetched(_)
+        | Input::Shutdown
         | Input::Change { .. }
         | Input::Brought { .. }
         | Input::Staged(_)

@@ -309,6 +309,13 @@ impl Ledger {
         })
     }
 
+    /// The block at a height, once it is applied; `None` if the node stops, or the block is not kept.
+    pub(crate) async fn block_when_applied(&self, height: Height) -> Option<Block> {
+        let mut view = self.view.clone();
+        view.wait_for(|view| view.status.applied.height >= height).await.ok()?;
+        self.block_at(height).await.ok()
+    }
+
     async fn block_at(&self, height: Height) -> Answered<Block> {
         let found = self.read(move |store| Ok((store.block(height)?, store.oldest()?)));
         match found.await? {

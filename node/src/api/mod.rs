@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-pub(crate) use ledger::{Facts, Ledger, Liveness, Neighbour, Neighbourhood};
+pub(crate) use ledger::{Facts, Ledger, Level, Liveness, Neighbour, Neighbourhood};
 pub(crate) use pace::Pace;
 pub(crate) use reading::Readers;
 pub(crate) use serve::Server;

@@ -1,0 +1,67 @@
+//! A node inside another program: what clients do over HTTP, as calls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_chain::block::Block;
+use quorate_chain::ids::Height;
+use quorate_chain::transaction::SignedTransaction;
+use quorate_client::Level;
+use quorate_client::answer::{Outcome, Status};
+use quorate_client::problem::Problem;
+
+use crate::Node;
+use crate::api::{self, Ledger};
+
+impl Node {
+    /// Submits a transaction and waits as far as asked, at most so long.
+    ///
+    /// # Errors
+    /// As over HTTP: why it was refused, or that nobody knows yet what becomes of it.
+    pub async fn submit(
+        &self,
+        transaction: SignedTransaction,
+        level: Level,
+        timeout: Duration,
+    ) -> Result<Outcome, Box<Problem>> {
+        let level = match level {
+            Level::Accepted => api::Level::Accepted,
+            Level::Committed => api::Level::Committed,
+            Level::Applied => api::Level::Applied,
+        };
+        self.ledger().submit(transaction, level, timeout).await
+    }
+
+    /// What the node is and how it fares.
+    ///
+    /// # Panics
+    /// Never: a client can read what a node answers.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let told = serde_json::to_value(self.ledger().status());
+        let told = told.expect("what a node answers has a JSON form");
+        serde_json::from_value(told).expect("a client can read what a node answers")
+    }
+
+    /// The committed blocks from a height on, those to come included.
+    #[must_use]
+    pub fn blocks(&self, from: Height) -> Blocks {
+        Blocks { ledger: Arc::clone(self.ledger()), next: Some(from.max(Height::new(1))) }
+    }
+}
+
+/// Committed blocks in order, as they are applied.
+pub struct Blocks {
+    ledger: Arc<Ledger>,
+    next: Option<Height>,
+}
+
+impl Blocks {
+    /// The next block, once there is one; `None` when the node stops or the block was pruned.
+    pub async fn next(&mut self) -> Option<Block> {
+        let height = self.next?;
+        let block = self.ledger.block_when_applied(height).await?;
+        self.next = height.next();
+        Some(block)
+    }
+}
