@@ -30,9 +30,9 @@ pub(super) enum Death {
 const RECORDS: usize = 8;
 
 /// Most blocks in one message of the size that worlds have. A node holds two windows above its applied tip,
-/// one message more, and what it came with: after a power cut the store may be as far behind the log as
-/// between two checkpoints.
-const MESSAGE_BLOCKS: usize = 16 + (1 << 16) / 280;
+/// two messages more (while the first one is on its way to the disk), and what it came with: after a power
+/// cut the store may be as far behind the log as between two checkpoints.
+const MESSAGE_BLOCKS: usize = 16 + 2 * (1 << 16) / 280;
 
 impl World {
     /// The journal writes all that waits, unless it is writing.
