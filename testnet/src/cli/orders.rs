@@ -75,11 +75,12 @@ impl Revive {
 impl Down {
     pub(super) fn run(self) -> Result<(), Failure> {
         let directory = Directory::new(self.at.dir()?)?;
-        let ended = if control::is_running(&directory) {
-            control::order(&directory, &Order::Down)
-        } else {
-            abandoned(&directory)
-        };
+        let told = control::is_running(&directory)
+            && control::order(&directory, &Order::Down).is_ok()
+            && !directory.testnet_file().exists();
+        // A supervisor that has ended in order takes the file away; one that was killed, be it while
+        // it was told, leaves the file and the nodes.
+        let ended = if told { Ok(()) } else { abandoned(&directory) };
         match ended {
             Err(failure) if !(self.purge && failure.exit == Exit::NoNode) => return Err(failure),
             Ok(()) | Err(_) => {}
