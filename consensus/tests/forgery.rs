@@ -1,0 +1,74 @@
+//! Signatures that are not what they claim to be, where only a signature stands between a liar and a
+//! change of leader. Each test first shows that the true thing would have had its effect.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::World;
+use common::forge::certificate;
+use common::keys::{roster, sign};
+use quorate_chain::ids::{NodeId, Term};
+use quorate_chain::roster::{Part, Roster};
+use quorate_chain::statement::{SignedStatement, Statement};
+use quorate_consensus::message::{Message, Proof};
+use quorate_consensus::time::Span;
+
+/// Three nodes that follow node 0.
+fn led() -> World {
+    let mut world = World::new(3, 64);
+    world.timeout(0);
+    world.run(Span::millis(300));
+    assert_eq!(world.core(2).unwrap().leader(), Some(NodeId::new(0)));
+    world
+}
+
+/// Whether node 2, which hears its leader, gives node 1 a pre-vote under this handover.
+fn is_granted(handover: impl Fn(Statement, &Roster) -> SignedStatement) -> bool {
+    let mut world = led();
+    let (core, roster) = (world.core(1).unwrap(), world.first_roster());
+    let (term, tip) = (core.term(), core.log().tip().block);
+    let leaves = Statement::Handover { term, to: NodeId::new(1), tip };
+    let request = Message::PreVoteRequest {
+        term: term.next().unwrap(),
+        tip,
+        roster: roster.clone(),
+        proof: None,
+        handover: Some(handover(leaves, &roster)),
+    };
+    world.arrive(1, 2, request);
+    let answer = world.take(2, 1, None).unwrap();
+    assert!(matches!(answer, Message::Vote(_) | Message::Refuse { .. }), "{answer:?}");
+    matches!(answer, Message::Vote(_))
+}
+
+#[test]
+fn a_handover_counts_only_with_the_signature_of_the_leader() {
+    assert!(is_granted(|leaves, roster| sign(0, leaves, roster.hash())));
+    assert!(!is_granted(|leaves, roster| sign(1, leaves, roster.hash())));
+    // Node 1 signs, and says that node 0 did.
+    assert!(!is_granted(|leaves, roster| {
+        let signer = NodeId::new(0);
+        SignedStatement { signer, ..sign(1, leaves, roster.hash()) }
+    }));
+}
+
+/// The term of node 2 after it was shown a certificate of term 9 by these voters of this joint roster.
+fn term_after(joint: &Roster, signers: &[u32]) -> Term {
+    let mut world = led();
+    let tip = world.core(1).unwrap().log().tip().block;
+    let elected = Statement::Vote { term: Term::new(9), candidate: NodeId::new(1), tip };
+    let certificate = certificate(elected, joint, signers);
+    world.arrive(1, 2, Message::Stale(Proof { certificate, roster: joint.clone() }));
+    world.core(2).unwrap().term()
+}
+
+#[test]
+fn a_joint_roster_is_believed_only_if_one_half_of_it_is_known() {
+    let known = roster(3).current().clone();
+    let next = Part { changes: 1, ..known.clone() };
+    let step_away = Roster::joint(known.clone(), next.clone()).unwrap();
+    assert_eq!(term_after(&step_away, &[0, 1]), Term::new(9));
+    // One of whose halves nobody here has heard.
+    let far = Roster::joint(next, Part { changes: 2, ..known }).unwrap();
+    assert_eq!(term_after(&far, &[0, 1]), Term::new(1));
+}
