@@ -10,8 +10,8 @@
 //! candidates, votes for others in later terms, a block that nobody stored; and all that is not signed,
 //! such as a reject, a number that is too high, or a message that means nothing.
 //!
-//! Bounded: of each validator the newest [`MOST`] votes, acks and blocks are remembered, and no more than
-//! [`MOST_CONVICTIONS`] convictions are said. So it may miss a conflict with something old. The store of
+//! Bounded: of each validator the newest `MOST` votes, acks and blocks are remembered, and no more than
+//! `MOST_CONVICTIONS` convictions are said. So it may miss a conflict with something old. The store of
 //! blocks has more, and [`accuse`](quorate_chain::evidence::accuse()) finds the guilty of two histories.
 //!
 //! Left out: what is done about it. Evidence changes no vote and no leader: one that lies is out-voted or

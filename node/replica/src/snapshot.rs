@@ -9,7 +9,7 @@
 //!              └ header, roster, entries   └────── headers of the path ──────┘
 //! ```
 //!
-//! What is checked, before anything takes the place of what is here ([`Head::check`], then the root):
+//! What is checked, before anything takes the place of what is here (`Head::check`, then the root):
 //!
 //! 1. the certificate is the one that was offered, by the roster that was offered, and that roster is
 //!    one that this node knows: in force at its own applied block, a half of it, or the joint one of

@@ -1,4 +1,4 @@
-//! What the node offers to clients. The operations are plain functions ([`ledger`]); a dialect only
+//! What the node offers to clients. The operations are plain functions (`ledger`); a dialect only
 //! translates.
 
 mod answers;

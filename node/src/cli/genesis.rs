@@ -37,7 +37,7 @@ struct Create {
     #[arg(long)]
     name: String,
     /// A validator: its name, its public key, and where other nodes and clients reach it, such as
-    /// node0,<KEY>,/dns4/node0.example.org/tcp/7700,https://node0.example.org. Once for each, in
+    /// `node0,KEY,/dns4/node0.example.org/tcp/7700,https://node0.example.org`. Once for each, in
     /// the order of their ids.
     #[arg(long = "validator", value_name = "NAME,KEY[,P2P[,API]]", required = true, value_parser = validator)]
     validators: Vec<GenesisValidator>,

@@ -44,7 +44,7 @@ pub fn bytes(text: &str) -> Option<u64> {
     number.checked_mul(1 << shift)
 }
 
-/// Writes a size as [`bytes`] reads it, in the largest unit that leaves no fraction.
+/// Writes a size as [`bytes()`] reads it, in the largest unit that leaves no fraction.
 #[must_use]
 pub fn show_bytes(size: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];

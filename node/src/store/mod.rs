@@ -5,7 +5,7 @@
 //! runs with `synchronous = NORMAL`: a power cut may take the newest transactions, in order, and the log
 //! has them, because it is pruned only below a height up to which [`SqliteStore`] was made durable.
 //!
-//! [`schema`] has the tables; people may open the file with the `sqlite3` shell and look at the views
+//! `schema` has the tables; people may open the file with the `sqlite3` shell and look at the views
 //! `blocks`, `transactions`, `state` and `history`.
 
 mod error;
