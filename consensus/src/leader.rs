@@ -260,11 +260,12 @@ impl Core {
         let Role::Leader(leader) = &mut self.role else { return };
         let due = leader.others.iter().filter(|(_, peer)| moment >= peer.sent.after(heartbeat));
         let due: Vec<_> = due.map(|(id, _)| *id).collect();
+        let applied = self.log.applied().block.height;
         for id in due {
             if let Role::Leader(leader) = &mut self.role
                 && let Some(peer) = leader.others.get_mut(&id)
             {
-                peer.heartbeat();
+                peer.heartbeat(peer.next <= applied);
             }
             self.send_heartbeat(id);
         }

@@ -80,9 +80,11 @@ impl Progress {
 
     /// A heartbeat is due. If the peer was heard since it was last sent something, is not being read for,
     /// and has no more on disk than a heartbeat ago, then what was sent to it is lost: it rejects
-    /// nothing as long as its window is taken for full, so nothing else would say so.
-    pub fn heartbeat(&mut self) {
-        let answered = self.introduced && self.heard > self.sent;
+    /// nothing as long as its window is taken for full, so nothing else would say so. One that is far behind
+    /// has the store's blocks sent again even if no time has passed: it is told of nothing it could reject.
+    pub fn heartbeat(&mut self, is_far: bool) {
+        let answered = self.introduced
+            && if is_far { self.heard >= self.sent } else { self.heard > self.sent };
         let stuck = answered && !self.fetching && self.matched_then == self.matched.height;
         if stuck && self.next > after(self.matched.height) {
             self.next = after(self.matched.height);
