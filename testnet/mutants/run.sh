@@ -62,9 +62,9 @@ is_caught() {
     done
     [ "$simulate" = yes ] && [ "$(field "$patch" Seeds)" != none ] || return 1
     caught='the simulator'
-    stage cargo build -q --locked -p quorate-testnet || { caught='nothing: it does not build'; return 0; }
-    stage cargo run -q --locked -p quorate-testnet --bin quorate-testnet -- \
-        sim --seeds "$seeds" --minutes 2 || return 0
+    stage cargo build -q --locked -p quorate-sim || { caught='nothing: it does not build'; return 0; }
+    stage cargo run -q --locked -p quorate-sim -- \
+        --seeds "$seeds" --minutes 2 || return 0
     return 1
 }
 

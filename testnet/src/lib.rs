@@ -14,13 +14,11 @@
 
 pub mod cli;
 mod cluster;
-mod crowd;
 mod directory;
 mod options;
 mod peer_id;
 mod ports;
 mod proxy;
-pub mod sim;
 mod supervisor;
 
 pub use cluster::{Cluster, Info, Plan, blocking};

@@ -4,7 +4,6 @@
 //! `quorate`. Every command returns when its effect is there.
 
 mod orders;
-mod sim;
 mod up;
 mod waiting;
 
@@ -47,7 +46,7 @@ enum Command {
     Wait(waiting::Wait),
     Assert(waiting::Assert),
     Init(up::Init),
-    Sim(sim::Sim),
+    Sim(quorate_sim::cli::Sim),
     #[command(hide = true)]
     Supervise(up::Supervise),
 }
@@ -67,7 +66,7 @@ pub fn main() -> ExitCode {
         Command::Wait(wait) => wait.run(),
         Command::Assert(assert) => assert.run(),
         Command::Init(init) => init.run(),
-        Command::Sim(sim) => sim.run(),
+        Command::Sim(sim) => sim.run().map_err(|sentence| Failure::new(Exit::Bug, sentence)),
         Command::Supervise(supervise) => supervise.run(),
     };
     match done {

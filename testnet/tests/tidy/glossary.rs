@@ -101,8 +101,8 @@ const WORDS: &[(&str, &[&str], &str)] = &[
 const ALLOWED: &[(&str, &str, &str)] = &[
     ("sync", "wal/", "fsync"),
     ("synced", "wal/", "fsync"),
-    ("sync", "testnet/src/sim/", "the simulated disk has an fsync too"),
-    ("synced", "testnet/src/sim/", "the simulated disk has an fsync too"),
+    ("sync", "testnet/sim/", "the simulated disk has an fsync too"),
+    ("synced", "testnet/sim/", "the simulated disk has an fsync too"),
     ("round_up", "", "to a multiple"),
     ("round_down", "", "to a multiple"),
     ("round_trip", "", "there and back"),

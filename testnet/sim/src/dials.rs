@@ -24,8 +24,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::dice::Dice;
-use super::signatures::Signatures;
+use crate::dice::Dice;
+use crate::signatures::Signatures;
 
 macro_rules! faults {
     ($($(#[$doc:meta])* $fault:ident = $name:literal,)*) => {

@@ -9,10 +9,10 @@ use quorate_replica::setup::Birth;
 use quorate_replica::store::MemoryStore;
 use quorate_replica::{Replica, Setup};
 
-use super::clock::Clock;
-use super::disk::{SeatDisk, Shared};
-use super::promises::Promises;
-use super::world::Happening;
+use crate::clock::Clock;
+use crate::disk::{SeatDisk, Shared};
+use crate::promises::Promises;
+use crate::world::Happening;
 
 /// Why a machine is out of service for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

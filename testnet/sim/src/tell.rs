@@ -7,7 +7,7 @@ use quorate_consensus::message::Message;
 use quorate_replica::io::{FetchJob, Fetched, JournalJob, Output};
 use quorate_replica::snapshot::Piece;
 
-use super::world::Cargo;
+use crate::world::Cargo;
 
 /// Something arrives.
 pub(super) fn arrival(now: u64, from: NodeId, to: usize, cargo: &Cargo) {

@@ -8,6 +8,7 @@
 //!   clock      how fast time goes at one node        seat       one machine and the process on it
 //!   ledger     the one chain that all must agree on  promises   what each has said, and what its disk has
 //!   clients    transactions, and the oracle          life       one world from beginning to end
+//!   crowd      many worlds at once                   shrink     the smallest world that fails as well
 //! ```
 //!
 //! First anything may happen, then everything heals: there must be a leader soon, all must become equal, and
@@ -16,8 +17,10 @@
 //! Left out, as long as the replica leaves them out: disks that lose all they had, snapshots, repair of a
 //! damaged log, and two processes with one key.
 
+pub mod cli;
 pub mod clients;
 pub mod clock;
+mod crowd;
 pub mod dials;
 pub mod dice;
 pub mod disk;

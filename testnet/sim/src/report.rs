@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::dials::Fault;
+use crate::dials::Fault;
 
 /// What has happened, counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,11 +11,11 @@ use quorate_replica::store::{MemoryError, MemoryStore};
 use quorate_replica::{OpenError, Replica, open};
 use quorate_wal::Error as LogError;
 
-use super::dials::Fault;
-use super::disk::Shared;
-use super::seat::{Retired, Said, Seat, StoreJob};
-use super::violation::{Check, Violation, hold};
-use super::world::{Happening, World};
+use crate::dials::Fault;
+use crate::disk::Shared;
+use crate::seat::{Retired, Said, Seat, StoreJob};
+use crate::violation::{Check, Violation, hold};
+use crate::world::{Happening, World};
 
 /// How a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 
 use quorate_consensus::message::Message;
 
-use super::dials::{Dials, Fault};
-use super::dice::Dice;
-use super::report::Tally;
+use crate::dials::{Dials, Fault};
+use crate::dice::Dice;
+use crate::report::Tally;
 
 /// Most messages kept to come again.
 const KEPT: usize = 32;

@@ -10,10 +10,10 @@ use quorate_chain::ids::NodeId;
 use quorate_chain::roster::QuorumKind;
 use quorate_replica::io::Input;
 
-use super::dials::Fault;
-use super::lives::Death;
-use super::violation::Check;
-use super::world::{Cargo, Happening, World};
+use crate::dials::Fault;
+use crate::lives::Death;
+use crate::violation::Check;
+use crate::world::{Cargo, Happening, World};
 
 /// How often a fault strikes at strength 1: the mean time between two, in milliseconds. Faults that are not
 /// here strike with every message, transaction or death.
@@ -80,7 +80,7 @@ impl World {
     }
 
     /// Returns whether it hit anything.
-    fn strikes(&mut self, fault: Fault, at: usize) -> Result<bool, super::violation::Violation> {
+    fn strikes(&mut self, fault: Fault, at: usize) -> Result<bool, crate::violation::Violation> {
         let runs = self.seats[at].is_running();
         match fault {
             Fault::Replay => {
@@ -159,7 +159,7 @@ impl World {
             Fault::SlowPeer => self.network.slow_down(at, 0),
             Fault::CrashLoop if self.healing.is_none() => return self.die(at, Death::Killed),
             Fault::ClockRate | Fault::ClockFreeze => {
-                seat.clock.set_rate(now, super::clock::TRUE_RATE);
+                seat.clock.set_rate(now, crate::clock::TRUE_RATE);
                 self.plan_wake(at);
             }
             Fault::ClockJump => seat.clock.set_calendar(0),
@@ -228,7 +228,7 @@ impl World {
         if self.dials.has(Fault::Liar) || self.dials.has(Fault::Roster) {
             return false;
         }
-        let spent = |seat: &super::seat::Seat| seat.damaged || seat.node == self.seats[at].node;
+        let spent = |seat: &crate::seat::Seat| seat.damaged || seat.node == self.seats[at].node;
         let left = self.seats.iter().filter(|seat| !spent(seat)).map(|seat| seat.node).collect();
         let roster = self.founding.genesis.roster();
         roster.is_ok_and(|roster| roster.has_quorum(QuorumKind::Election, &left))

@@ -10,9 +10,9 @@ use quorate_replica::Setup;
 use quorate_replica::setup::{Birth, Limits};
 use quorate_wal::Options;
 
-use super::dials::{Dials, Fault};
-use super::dice::Dice;
-use super::seat::Seat;
+use crate::dials::{Dials, Fault};
+use crate::dice::Dice;
+use crate::seat::Seat;
 
 /// The least time without a leader before a campaign.
 pub const ELECTION_TIMEOUT: Span = Span::millis(1_000);

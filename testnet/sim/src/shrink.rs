@@ -1,7 +1,7 @@
 //! Making a failing world smaller: fewer faults, fewer nodes, less time, as long as the same rule breaks.
 
-use super::dials::{Choice, Dials, Fault};
-use super::life::{Failure, Outcome, live};
+use crate::dials::{Choice, Dials, Fault};
+use crate::life::{Failure, Outcome, live};
 
 /// Most worlds that are tried.
 const TRIES: usize = 120;
@@ -72,7 +72,7 @@ impl Search {
 #[must_use]
 pub fn command(choice: &Choice) -> String {
     let Choice { seed, nodes, seconds, without, events } = choice;
-    let mut line = format!("quorate-testnet sim --seeds 1 --from {seed} --seconds {seconds}");
+    let mut line = format!("--seeds 1 --from {seed} --seconds {seconds}");
     if let Some(nodes) = nodes {
         line.push_str(&format!(" --nodes {nodes}"));
     }

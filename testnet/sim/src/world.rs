@@ -23,18 +23,18 @@ use quorate_replica::io::{FetchJob, Input, JournalJob, Output};
 use quorate_replica::snapshot::{self, Ask, Piece};
 use quorate_replica::store::Store;
 
-use super::clients::Clients;
-use super::dials::{Choice, Dials, Fault};
-use super::dice::Dice;
-use super::genesis::{self, Founding};
-use super::healing::Healing;
-use super::ledger::Ledger;
-use super::network::Network;
-use super::report::Tally;
-use super::schedule::Schedule;
-use super::seat::{Seat, StoreJob};
-use super::tell;
-use super::violation::{Check, Violation, hold};
+use crate::clients::Clients;
+use crate::dials::{Choice, Dials, Fault};
+use crate::dice::Dice;
+use crate::genesis::{self, Founding};
+use crate::healing::Healing;
+use crate::ledger::Ledger;
+use crate::network::Network;
+use crate::report::Tally;
+use crate::schedule::Schedule;
+use crate::seat::{Seat, StoreJob};
+use crate::tell;
+use crate::violation::{Check, Violation, hold};
 
 /// Most seats in a world: validators, and those who join.
 pub const SEATS: u32 = 12;

@@ -6,9 +6,9 @@ use quorate_chain::transaction::Approval;
 use quorate_consensus::event::ChangeId;
 use quorate_replica::io::Input;
 
-use super::genesis::{admin_key, node_key};
-use super::violation::Violation;
-use super::world::{SEATS, World};
+use crate::genesis::{admin_key, node_key};
+use crate::violation::Violation;
+use crate::world::{SEATS, World};
 
 /// Fewest voters that the operator leaves.
 const VOTERS: usize = 3;

@@ -12,7 +12,7 @@ use quorate_consensus::ballot::Choice;
 use quorate_consensus::effect::{Record, Ticket};
 use quorate_replica::io::{JournalJob, Written};
 
-use super::violation::{Check, Violation, hold};
+use crate::violation::{Check, Violation, hold};
 
 /// What matters of a record.
 #[derive(Clone, Debug)]

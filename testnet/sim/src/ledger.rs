@@ -19,7 +19,7 @@ use quorate_chain::state::MemoryState;
 use quorate_chain::state_root::{MemoryLeaves, StateTree};
 use quorate_consensus::log::Anchor;
 
-use super::violation::{Check, hold};
+use crate::violation::{Check, hold};
 
 /// A block that somebody has sealed.
 #[derive(Clone, Debug)]

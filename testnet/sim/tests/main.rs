@@ -3,9 +3,9 @@
 
 mod planted;
 
-use quorate_testnet::sim::dials::Choice;
-use quorate_testnet::sim::life::{Failure, live};
-use quorate_testnet::sim::shrink::command;
+use quorate_sim::dials::Choice;
+use quorate_sim::life::{Failure, live};
+use quorate_sim::shrink::command;
 
 fn choice(seed: u64, seconds: u64) -> Choice {
     Choice { seed, nodes: None, seconds, without: Vec::new(), events: None }
@@ -13,10 +13,7 @@ fn choice(seed: u64, seconds: u64) -> Choice {
 
 fn assert_well(choice: &Choice) {
     if let Some(Failure { rule, found, .. }) = live(choice).failure {
-        panic!(
-            "{rule}: {found}\nagain: cargo run --release -p quorate-testnet -- {}",
-            command(choice)
-        );
+        panic!("{rule}: {found}\nagain: cargo run --release -p quorate-sim -- {}", command(choice));
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::sim::dials::Choice;
-use crate::sim::life::{Outcome, live, remember_panics};
-use crate::sim::report::Tally;
+use crate::dials::Choice;
+use crate::life::{Outcome, live, remember_panics};
+use crate::report::Tally;
 
 /// What to run, and until when.
 pub(crate) struct Plan {

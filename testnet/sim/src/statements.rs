@@ -3,8 +3,8 @@
 use quorate_chain::statement::SignedStatement;
 use quorate_consensus::message::Message;
 
-use super::violation::Check;
-use super::world::World;
+use crate::violation::Check;
+use crate::world::World;
 
 impl World {
     /// Checks the statements that a message carries for its sender.

@@ -19,12 +19,12 @@ use quorate_chain::transaction::{Operation, SignedTransaction, Transaction};
 use quorate_consensus::reads::ReadId;
 use quorate_replica::io::{Answer, Dropped, Refusal, Submission};
 
-use super::dials::{Dials, Fault};
-use super::dice::Dice;
-use super::ledger::Ledger;
-use super::report::Tally;
-use super::signatures::Signatures;
-use super::violation::{Check, Violation, hold};
+use crate::dials::{Dials, Fault};
+use crate::dice::Dice;
+use crate::ledger::Ledger;
+use crate::report::Tally;
+use crate::signatures::Signatures;
+use crate::violation::{Check, Violation, hold};
 
 /// Most transactions of one client that are on their way.
 const OPEN: usize = 48;

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::dials::{Choice, Dials};
-use super::report::Tally;
-use super::world::World;
+use crate::dials::{Choice, Dials};
+use crate::report::Tally;
+use crate::world::World;
 
 thread_local! {
     /// What the last panic of this thread said.

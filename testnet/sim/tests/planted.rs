@@ -5,11 +5,11 @@ use quorate_chain::statement::Statement;
 use quorate_consensus::ballot::{Ballot, Choice as Vote};
 use quorate_consensus::effect::{Record, Ticket};
 use quorate_replica::io::{JournalJob, Written};
-use quorate_testnet::sim::dials::Dials;
-use quorate_testnet::sim::genesis::found;
-use quorate_testnet::sim::ledger::Ledger;
-use quorate_testnet::sim::promises::Promises;
-use quorate_testnet::sim::violation::Check;
+use quorate_sim::dials::Dials;
+use quorate_sim::genesis::found;
+use quorate_sim::ledger::Ledger;
+use quorate_sim::promises::Promises;
+use quorate_sim::violation::Check;
 use quorate_wal::Space;
 
 fn block(term: u64, height: u64, name: u8) -> BlockRef {

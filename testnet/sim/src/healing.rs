@@ -5,10 +5,10 @@
 //! 2. within a minute all who run have applied the same, and have answered all who asked them,
 //! 3. a fresh transaction is applied everywhere.
 
-use super::clock::TRUE_RATE;
-use super::genesis::ELECTION_TIMEOUT;
-use super::violation::{Check, hold};
-use super::world::{Happening, World};
+use crate::clock::TRUE_RATE;
+use crate::genesis::ELECTION_TIMEOUT;
+use crate::violation::{Check, hold};
+use crate::world::{Happening, World};
 
 /// How often somebody looks, in microseconds.
 const LOOK: u64 = 47_003;
@@ -131,7 +131,7 @@ impl World {
     }
 
     /// A fresh transaction, at somebody who runs and is a member.
-    fn ask_once_more(&mut self) -> Result<Stage, super::violation::Violation> {
+    fn ask_once_more(&mut self) -> Result<Stage, crate::violation::Violation> {
         let newest = self.seats.iter().max_by_key(|seat| (seat.said.applied, seat.is_running()));
         let at = newest.map_or(0, |seat| seat.node.get() as usize);
         let transaction = self.clients.next(0, &self.dials, &mut self.tally);

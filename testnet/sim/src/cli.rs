@@ -1,20 +1,19 @@
-//! Simulated lives, as many as one likes.
+//! The command line: lives, as many as one likes.
 
 use std::time::Duration;
 
 use clap::Args;
-use quorate_node::exit::{Exit, Failure};
 
 use crate::crowd::{self, Plan, Sum};
-use crate::sim::dials::{Choice, Dials, Fault};
-use crate::sim::life::{Failure as Broken, live_in};
-use crate::sim::shrink::{command, shrink};
-use crate::sim::world::World;
+use crate::dials::{Choice, Dials, Fault};
+use crate::life::{Failure, live_in};
+use crate::shrink::{command, shrink};
+use crate::world::World;
 
 /// Lives of groups of validators in simulated worlds with every fault, and whether they keep their
 /// promises.
 #[derive(Debug, Args)]
-pub(super) struct Sim {
+pub struct Sim {
     /// How many worlds.
     #[arg(long, default_value_t = 100)]
     seeds: u64,
@@ -61,7 +60,10 @@ const TOLD: usize = 5;
 
 impl Sim {
     /// Runs them, says what happened, and fails if one of them did.
-    pub(super) fn run(&self) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// Says which promises were broken, with the seeds that show it.
+    pub fn run(&self) -> Result<(), String> {
         let plan = self.plan();
         if let Some(from) = self.tell {
             return tell(&plan.first, from);
@@ -81,8 +83,7 @@ impl Sim {
         }
         self.report_failures(&plan, &sum);
         let seeds: Vec<String> = sum.failed.iter().map(|it| it.choice.seed.to_string()).collect();
-        let sentence = format!("promises were broken with seed {}", seeds.join(", "));
-        Err(Failure::new(Exit::Bug, sentence))
+        Err(format!("promises were broken with seed {}", seeds.join(", ")))
     }
 
     fn report_failures(&self, plan: &Plan, sum: &Sum) {
@@ -94,10 +95,10 @@ impl Sim {
             let Some(failure) = &outcome.failure else { continue };
             println!("\nseed {} after {} events:", outcome.choice.seed, failure.events);
             println!("  {}: {}", failure.rule, failure.found);
-            println!("  again:   {}", command(&outcome.choice));
+            println!("  again:   quorate-testnet sim {}", command(&outcome.choice));
             if !self.no_shrink {
-                let (choice, Broken { events, found, .. }) = shrink(&outcome.choice, failure);
-                println!("  smaller: {}", command(&choice));
+                let (choice, Failure { events, found, .. }) = shrink(&outcome.choice, failure);
+                println!("  smaller: quorate-testnet sim {}", command(&choice));
                 println!("           {events} events: {found:.400}");
             }
         }
@@ -129,7 +130,7 @@ impl Sim {
 }
 
 /// Lives through one world and tells every message.
-fn tell(choice: &Choice, from: f64) -> Result<(), Failure> {
+fn tell(choice: &Choice, from: f64) -> Result<(), String> {
     let dials = Dials::draw(choice);
     eprintln!("{dials:#?}");
     let mut world = World::with(choice, dials);
@@ -137,9 +138,7 @@ fn tell(choice: &Choice, from: f64) -> Result<(), Failure> {
     let outcome = live_in(choice, world);
     println!("trace {:016x}\n{}", outcome.trace, outcome.tally);
     match outcome.failure {
-        Some(Broken { rule, found, .. }) => {
-            Err(Failure::new(Exit::Bug, format!("{rule}: {found}")))
-        }
+        Some(Failure { rule, found, .. }) => Err(format!("{rule}: {found}")),
         None => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quorate_wal::{Hook, Memory, Operation, Step, Verdict};
 
-use super::dice::Dice;
+use crate::dice::Dice;
 
 /// A disk that the log and the world share.
 pub type Shared = Arc<Mutex<Memory>>;
