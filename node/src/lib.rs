@@ -11,7 +11,6 @@ pub mod keys;
 pub mod net;
 mod papers;
 mod start;
-pub mod store;
 mod telemetry;
 mod threads;
 mod traffic;

@@ -11,11 +11,11 @@ use quorate_chain::state::{Changes, StateEntry, StateKey};
 use quorate_replica::store::{Batch, Executed, Standing, Store};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::error::StoreError;
-use super::place::{place, version};
-use super::read::SqliteReader;
-use super::schema::{self, INDEX_ROWS};
-use super::standing::{self, kind_name};
+use crate::error::StoreError;
+use crate::place::{place, version};
+use crate::read::SqliteReader;
+use crate::schema::{self, INDEX_ROWS};
+use crate::standing::{self, kind_name};
 
 /// Bytes written after which pages are moved from SQLite's log into the file.
 const LOG: usize = 16 << 20;
@@ -242,7 +242,7 @@ fn keep(db: &Connection, certificate: &Certificate) -> Result<(), StoreError> {
 }
 
 /// The newest version of a key, also of one that was removed.
-pub(super) fn newest_version(db: &Connection, key: &Bytes) -> Result<Option<i64>, StoreError> {
+pub(crate) fn newest_version(db: &Connection, key: &Bytes) -> Result<Option<i64>, StoreError> {
     let path = StateKey::Value(key.clone()).path();
     let mut select = db.prepare_cached("SELECT version FROM entry WHERE path = ?1")?;
     let found = select.query_row([path.as_bytes()], |row| row.get::<_, Option<i64>>(0));
@@ -250,7 +250,7 @@ pub(super) fn newest_version(db: &Connection, key: &Bytes) -> Result<Option<i64>
 }
 
 /// The first half of a transaction's id, as the index has it.
-pub(super) fn half(id: TxId) -> i64 {
+pub(crate) fn half(id: TxId) -> i64 {
     let bytes = id.as_bytes().first_chunk().copied().unwrap_or_default();
     i64::from_be_bytes(bytes)
 }

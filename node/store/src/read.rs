@@ -17,11 +17,11 @@ use quorate_chain::state_root::{Leaf, Leaves, PathRange};
 use quorate_replica::store::{Place, Range, Standing, StoreReader, Version};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Rows, params};
 
-use super::error::StoreError;
-use super::place::{place, split_place, split_version, version};
-use super::schema;
-use super::standing::{self, decode, hash};
-use super::write::{half, newest_version};
+use crate::error::StoreError;
+use crate::place::{place, split_place, split_version, version};
+use crate::schema;
+use crate::standing::{self, decode, hash};
+use crate::write::{half, newest_version};
 
 /// Most connections kept for the next question.
 const IDLE: usize = 8;
@@ -41,7 +41,7 @@ impl fmt::Debug for SqliteReader {
 }
 
 impl SqliteReader {
-    pub(super) fn new(file: &Path, chain_id: ChainId) -> Self {
+    pub(crate) fn new(file: &Path, chain_id: ChainId) -> Self {
         Self { file: Arc::new(file.to_owned()), chain_id, idle: Arc::default() }
     }
 

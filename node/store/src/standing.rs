@@ -14,10 +14,10 @@ use quorate_consensus::log::Anchor;
 use quorate_replica::store::Standing;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::error::StoreError;
+use crate::error::StoreError;
 
 /// The name of a kind in the tables.
-pub(super) const fn kind_name(kind: BlockKind) -> &'static str {
+pub(crate) const fn kind_name(kind: BlockKind) -> &'static str {
     match kind {
         BlockKind::Opening => "opening",
         BlockKind::Transactions => "transactions",
@@ -41,17 +41,17 @@ fn kind(name: &str) -> Option<BlockKind> {
 }
 
 /// A value out of the canonical bytes in a row.
-pub(super) fn decode<T: Decode>(what: &'static str, bytes: Vec<u8>) -> Result<T, StoreError> {
+pub(crate) fn decode<T: Decode>(what: &'static str, bytes: Vec<u8>) -> Result<T, StoreError> {
     T::from_bytes(&Bytes::from(bytes)).map_err(|why| StoreError::Damaged { what, why })
 }
 
 /// Thirty-two bytes out of a row.
-pub(super) fn hash(what: &'static str, bytes: &[u8]) -> Result<[u8; 32], StoreError> {
+pub(crate) fn hash(what: &'static str, bytes: &[u8]) -> Result<[u8; 32], StoreError> {
     bytes.try_into().map_err(|_| StoreError::Missing { what })
 }
 
 /// The roster in force at a height, and its first height.
-pub(super) fn roster(
+pub(crate) fn roster(
     db: &Connection,
     height: i64,
 ) -> Result<Option<(Height, Arc<Roster>)>, StoreError> {
@@ -64,7 +64,7 @@ pub(super) fn roster(
 }
 
 /// Writes where the store stands.
-pub(super) fn write(db: &Connection, standing: &Standing) -> Result<(), StoreError> {
+pub(crate) fn write(db: &Connection, standing: &Standing) -> Result<(), StoreError> {
     let Anchor { block, kind, time, leader, roster: _, roster_since } = &standing.applied;
     let (leader, key) = match leader {
         Some((id, key)) => (Some(id.get()), Some(*key.as_bytes())),
@@ -122,7 +122,7 @@ impl Stored {
 }
 
 /// Reads where the store stands; nothing if it has not begun.
-pub(super) fn read(db: &Connection) -> Result<Option<Standing>, StoreError> {
+pub(crate) fn read(db: &Connection) -> Result<Option<Standing>, StoreError> {
     const WHAT: &str = "where the store stands";
     let missing = StoreError::Missing { what: WHAT };
     let mut select = db.prepare_cached("SELECT * FROM standing")?;

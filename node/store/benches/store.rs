@@ -1,4 +1,4 @@
-//! What a transaction costs in the store as the chain grows: `cargo bench -p quorate-node --bench store`.
+//! What a transaction costs in the store as the chain grows: `cargo bench -p quorate-store`.
 //!
 //! Blocks of 1,000 transactions, each an update of a random key with 256 bytes, go into a new file, up to
 //! five million; `QUORATE_MILLIONS=1` stops earlier. Printed is the time of `Store::apply` for each
@@ -22,8 +22,8 @@ use quorate_chain::roster::{Lead, Roster};
 use quorate_chain::state::{Changes, Nonces, StateEntry, StateKey, Value};
 use quorate_chain::transaction::{Operation, SignedTransaction, Transaction};
 use quorate_consensus::log::Anchor;
-use quorate_node::store::SqliteStore;
 use quorate_replica::store::{Batch, Executed, Standing, Store, StoreReader};
+use quorate_store::SqliteStore;
 
 const TRANSACTIONS: u64 = 1_000;
 const VALUE: usize = 256;

@@ -15,11 +15,11 @@ use quorate_chain::state::StateRead;
 use quorate_chain::transaction::{Operation, SignedTransaction, Transaction};
 use quorate_consensus::config::Incarnation;
 use quorate_consensus::time::{Moment, Now, Span};
-use quorate_node::store::{SqliteStore, StoreError};
 use quorate_replica::io::{Input, Output, Submission};
 use quorate_replica::setup::{Birth, Limits};
 use quorate_replica::store::{MemoryStore, Store, StoreReader};
 use quorate_replica::{Replica, Setup, open};
+use quorate_store::{SqliteStore, StoreError};
 use quorate_wal::{Memory, Options};
 
 struct Random(u64);

@@ -21,28 +21,28 @@
 //! chain.
 
 /// What `PRAGMA application_id` says: "Quor".
-pub(super) const APPLICATION: i32 = 0x5175_6f72;
+pub(crate) const APPLICATION: i32 = 0x5175_6f72;
 
 /// What `PRAGMA user_version` says.
-pub(super) const VERSION: i32 = 1;
+pub(crate) const VERSION: i32 = 1;
 
 /// Bits of a place that are the index in the block: a block has at most 10,000 transactions.
-pub(super) const INDEX_BITS: u32 = 14;
+pub(crate) const INDEX_BITS: u32 = 14;
 
 /// Bits of a version that are the operation: a transaction has at most 128.
-pub(super) const OPERATION_BITS: u32 = 7;
+pub(crate) const OPERATION_BITS: u32 = 7;
 
 /// Rows of one table of the index by id.
-pub(super) const INDEX_ROWS: i64 = 1 << 18;
+pub(crate) const INDEX_ROWS: i64 = 1 << 18;
 
 /// Settings of every connection. No memory map: an I/O error would be a signal and not an error.
-pub(super) const SETTINGS: &str = "
+pub(crate) const SETTINGS: &str = "
     PRAGMA mmap_size = 0;
     PRAGMA temp_store = MEMORY;
 ";
 
 /// Settings of the writer, which alone moves pages from SQLite's log into the file.
-pub(super) const WRITER_SETTINGS: &str = "
+pub(crate) const WRITER_SETTINGS: &str = "
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = NORMAL;
     PRAGMA wal_autocheckpoint = 0;
@@ -50,13 +50,13 @@ pub(super) const WRITER_SETTINGS: &str = "
 ";
 
 /// Settings of a reader.
-pub(super) const READER_SETTINGS: &str = "
+pub(crate) const READER_SETTINGS: &str = "
     PRAGMA query_only = ON;
     PRAGMA cache_size = -4096;
 ";
 
 /// Everything that version 1 has.
-pub(super) const TABLES: &str = "
+pub(crate) const TABLES: &str = "
 CREATE TABLE chain (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     chain_id BLOB NOT NULL
@@ -123,7 +123,7 @@ CREATE VIEW history AS
 ";
 
 /// One table of the index by id.
-pub(super) fn index_table(number: i64) -> String {
+pub(crate) fn index_table(number: i64) -> String {
     format!(
         "CREATE TABLE tx_index_{number} (
              half INTEGER NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (half, place)

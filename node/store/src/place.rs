@@ -2,19 +2,19 @@
 
 use quorate_chain::ids::Height;
 
-use super::error::StoreError;
-use super::schema::{INDEX_BITS, OPERATION_BITS};
+use crate::error::StoreError;
+use crate::schema::{INDEX_BITS, OPERATION_BITS};
 
 const INDEX: i64 = (1 << INDEX_BITS) - 1;
 const OPERATION: i64 = (1 << OPERATION_BITS) - 1;
 
 /// The place of a transaction.
-pub(super) fn place(height: Height, index: u32) -> Result<i64, StoreError> {
+pub(crate) fn place(height: Height, index: u32) -> Result<i64, StoreError> {
     version(height, index, 0).map(|version| version >> OPERATION_BITS)
 }
 
 /// The place of a write: the number of a version.
-pub(super) fn version(height: Height, index: u32, operation: u8) -> Result<i64, StoreError> {
+pub(crate) fn version(height: Height, index: u32, operation: u8) -> Result<i64, StoreError> {
     let too_high = StoreError::TooHigh { height };
     let number = i64::try_from(height.get()).ok();
     let number = number.filter(|height| *height < 1 << (63 - INDEX_BITS - OPERATION_BITS));
@@ -24,13 +24,13 @@ pub(super) fn version(height: Height, index: u32, operation: u8) -> Result<i64, 
 }
 
 /// Height and index of a place.
-pub(super) fn split_place(place: i64) -> (Height, u32) {
+pub(crate) fn split_place(place: i64) -> (Height, u32) {
     let index = u32::try_from(place & INDEX).unwrap_or_default();
     (Height::new((place >> INDEX_BITS).cast_unsigned()), index)
 }
 
 /// Height, index and operation of a version.
-pub(super) fn split_version(version: i64) -> (Height, u32, u8) {
+pub(crate) fn split_version(version: i64) -> (Height, u32, u8) {
     let (height, index) = split_place(version >> OPERATION_BITS);
     (height, index, u8::try_from(version & OPERATION).unwrap_or_default())
 }
