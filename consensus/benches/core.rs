@@ -83,6 +83,7 @@ impl Group {
                 applied: genesis.clone(),
                 state_root: state_root(Height::ZERO),
                 certificate: None,
+                logged: Vec::new(),
                 blocks: Vec::new(),
             };
             let core = Core::new(config, Arc::new(StandIn), restored, Now::default()).unwrap();

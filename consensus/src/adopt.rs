@@ -10,7 +10,7 @@ use quorate_chain::certificate::{Certificate, CertificateKind};
 use quorate_chain::checked::Checked;
 use quorate_chain::ids::{BlockRef, Height, NodeId};
 
-use crate::effect::{Effect, Halt, Record};
+use crate::effect::{Effect, Halt};
 use crate::event::Fetched;
 use crate::judge::{self, Proven, Verdict};
 use crate::log::{Anchor, Entry, Unfit};
@@ -262,13 +262,11 @@ impl Core {
     }
 
     fn adopt(&mut self, above: BlockRef, new: Vec<Entry>) {
-        let Some(last) = new.last().map(|entry| entry.anchor.block) else { return };
         let blocks = new.iter().map(|entry| entry.block.clone()).collect();
         self.log.branch(above, new);
         self.acks.again_above(self.acks.asked.min(above.height));
         self.confirmed_at_most(above);
-        let ticket = self.disk.branch(above, last);
-        self.effects.push(Effect::Persist { ticket, record: Record::Branch { above, blocks } });
+        self.write_branch(above, blocks);
     }
 
     /// Somebody wants the chain above what it has committed.

@@ -22,14 +22,19 @@ pub struct Commits {
 }
 
 impl Commits {
-    /// Begins with the newest certificate that was kept. It may be for a block above the applied tip:
-    /// one that covered what was applied, and that a crash took from the disk again.
+    /// Begins with certificates that were kept. Some may be for blocks above the applied tip: one that
+    /// covered what was applied, and that a crash took from the disk again, and those that stand in the log.
     #[must_use]
-    pub fn restored(newest: Option<Checked<Certificate>>, applied: Height) -> Self {
+    pub fn restored(kept: impl IntoIterator<Item = Checked<Certificate>>, applied: Height) -> Self {
         let mut commits = Self::default();
-        match newest {
-            Some(certificate) if certificate.block().height > applied => commits.keep(certificate),
-            newest => commits.reached = newest,
+        for certificate in kept {
+            let height = certificate.block().height;
+            let reached = commits.reached.as_ref().map(|it| it.block().height);
+            if height > applied {
+                commits.keep(certificate);
+            } else if Some(height) > reached {
+                commits.reached = Some(certificate);
+            }
         }
         commits
     }
@@ -59,6 +64,13 @@ impl Commits {
         let held = self.ahead.get(&certificate.block().height);
         held.or(self.reached.as_ref())
             .is_some_and(|known| known.statement() == certificate.statement())
+    }
+
+    /// The height of the highest block that is known to be certified.
+    #[must_use]
+    pub fn highest(&self) -> Height {
+        let newest = self.newest_ahead().or(self.reached());
+        newest.map_or(Height::ZERO, |certificate| certificate.block().height)
     }
 
     /// The highest block that is certified and not reached yet.

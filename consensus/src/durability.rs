@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use quorate_chain::ids::BlockRef;
+use quorate_chain::ids::{BlockRef, Height};
 
 use crate::effect::Ticket;
 
@@ -21,13 +21,22 @@ pub struct Durability {
     branches: VecDeque<(Ticket, BlockRef, BlockRef)>,
     /// The highest block of the chain that is durable together with all below it.
     tip: BlockRef,
+    /// Up to which height the certificates that have been written cover the chain.
+    covered: Height,
 }
 
 impl Durability {
-    /// Everything up to this tip is durable.
+    /// Everything up to this tip is durable, and certificates that cover the chain up to a height.
     #[must_use]
-    pub const fn new(tip: BlockRef) -> Self {
-        Self { last: Ticket(0), done: Ticket(0), ballot: Ticket(0), branches: VecDeque::new(), tip }
+    pub const fn new(tip: BlockRef, covered: Height) -> Self {
+        Self {
+            last: Ticket(0),
+            done: Ticket(0),
+            ballot: Ticket(0),
+            branches: VecDeque::new(),
+            tip,
+            covered,
+        }
     }
 
     /// Numbers a ballot.
@@ -35,6 +44,19 @@ impl Durability {
         self.last = Ticket(self.last.0 + 1);
         self.ballot = self.last;
         self.last
+    }
+
+    /// Numbers a certificate for a block at this height.
+    pub fn certificate(&mut self, height: Height) -> Ticket {
+        self.last = Ticket(self.last.0 + 1);
+        self.covered = self.covered.max(height);
+        self.last
+    }
+
+    /// Up to which height the certificates that have been written cover the chain.
+    #[must_use]
+    pub const fn covered(&self) -> Height {
+        self.covered
     }
 
     /// What stands above a block counts no more, on the disk or not.
@@ -55,10 +77,12 @@ impl Durability {
         self.last
     }
 
-    /// The log begins anew at a block. What was on its way there stood before that.
+    /// The log begins anew at a block, which the store will never fall behind. What was on its way to the
+    /// log stood before that.
     pub fn installed(&mut self, anchor: BlockRef) {
         self.branches.clear();
         self.tip = anchor;
+        self.covered = anchor.height;
     }
 
     /// The disk has everything up to this ticket. `held` says whether a block is on the chain now.
@@ -110,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_block_that_was_cut_and_came_back_is_durable_only_when_it_is_written_again() {
-        let mut disk = Durability::new(block(4, 1));
+        let mut disk = Durability::new(block(4, 1), Height::ZERO);
         let first = disk.branch(block(4, 1), block(10, 1));
         let other = disk.branch(block(7, 1), block(8, 2));
         let again = disk.branch(block(7, 1), block(10, 1));

@@ -28,6 +28,9 @@ pub struct Ticket(pub u64);
 pub enum Record {
     /// The ballot, from now on.
     Ballot(Ballot),
+    /// A commit certificate. It is written before the first block that names a state which no certificate
+    /// written so far covers.
+    Certificate(Checked<Certificate>),
     /// The chain ends with these blocks above that one; whatever stood above it is gone. One atomic
     /// record: it cuts and extends, or neither.
     Branch {

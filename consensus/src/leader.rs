@@ -14,7 +14,7 @@ use quorate_chain::ids::{BlockRef, Height, NodeId, RosterHash, TimeUs};
 use quorate_chain::roster::QuorumKind;
 
 use crate::config::Incarnation;
-use crate::effect::{Effect, Record, Slot, Urgency};
+use crate::effect::{Effect, Slot, Urgency};
 use crate::judge::Proven;
 use crate::message::{Append, Beat, Lap, Message, Stored};
 use crate::progress::{Progress, after};
@@ -158,12 +158,9 @@ impl Core {
         let (chain_id, verifier) = (self.config.chain_id, &*self.verifier);
         let judged = self.log.judge(&tip, &[], block.clone(), chain_id, verifier);
         let Ok(entry) = judged else { return };
-        let end = entry.anchor.block;
         self.log.branch(tip.block, vec![entry]);
-        let ticket = self.disk.branch(tip.block, end);
-        let record = Record::Branch { above: tip.block, blocks: vec![block.clone()] };
-        self.effects.push(Effect::Persist { ticket, record });
-        self.change_sealed(block.body().item.as_ref(), end.height);
+        self.write_branch(tip.block, vec![block.clone()]);
+        self.change_sealed(block.body().item.as_ref(), block.header().height);
     }
 
     /// Sends every peer the blocks that it has not been sent.

@@ -12,6 +12,7 @@ mod executed;
 mod finality;
 mod follower;
 mod leader;
+mod records;
 mod snapshots;
 mod soundness;
 

@@ -33,13 +33,13 @@ use crate::ballot::{Ballot, Choice};
 use crate::commits::Commits;
 use crate::config::Config;
 use crate::durability::Durability;
-use crate::effect::{Effect, Halt, Record};
+use crate::effect::{Effect, Halt};
 use crate::event::Event;
 use crate::evidence::Witness;
 use crate::jitter::Jitter;
 use crate::judge::{self, Proven, Verdict};
 use crate::log::Log;
-use crate::message::{Beat, Lap, Life, Message, Proof};
+use crate::message::{Lap, Life, Message, Proof};
 use crate::reads::Reads;
 use crate::role::{Follower, Role};
 use crate::snapshots::Install;
@@ -276,20 +276,6 @@ impl Core {
         judge::judge(&self.log, &[], &proof.certificate, roster, chain_id, &*self.verifier)
     }
 
-    /// Replaces the ballot. It is durable before anything that depends on it is signed.
-    ///
-    /// # Panics
-    /// If the term would fall, or a vote of this term change.
-    pub(crate) fn set_ballot(&mut self, ballot: Ballot) {
-        assert!(ballot.term >= self.ballot.term, "the term never falls");
-        let kept = self.ballot.choice == ballot.choice || self.ballot.choice == Choice::Open;
-        let readmitted = self.ballot.recovering && ballot.choice == Choice::Spent;
-        assert!(ballot.term > self.ballot.term || kept || readmitted, "a vote never changes");
-        self.ballot = ballot.clone();
-        let ticket = self.disk.ballot();
-        self.effects.push(Effect::Persist { ticket, record: Record::Ballot(ballot) });
-    }
-
     /// Learns a proof of a term. Returns whether the proof could be judged and is good.
     pub(crate) fn learn_proof(&mut self, proof: &Proof) -> bool {
         if proof.certificate.term() <= self.ballot.term {
@@ -330,18 +316,9 @@ impl Core {
         self.leader_is_gone();
         let timeout = self.jitter.election_timeout(self.config.election_timeout, self.lead_wish());
         self.acks.enter(self.ballot.term);
-        self.role = Role::Follower(Follower {
-            leader,
-            heard: self.now.moment,
-            link_lost: false,
-            deadline: self.now.moment.after(timeout),
-            confirmed: self.log.committed(),
-            beat: Beat(0),
-            owes_answer: false,
-            owes_beat: false,
-            ignoring: false,
-            handover: None,
-        });
+        let (heard, confirmed) = (self.now.moment, self.log.committed());
+        let deadline = heard.after(timeout);
+        self.role = Role::Follower(Follower::new(leader, heard, deadline, confirmed));
     }
 
     /// Has a statement signed as soon as the ballot is durable.
@@ -441,5 +418,9 @@ impl Core {
     pub fn check_whole(&self) {
         self.check();
         self.log.check_whole();
+        let held = self.log.from(Height::ZERO);
+        let names = held.map(|entry| entry.block.header().executed).max().unwrap_or_default();
+        let covered = self.commits.highest().max(self.log.committed().height);
+        assert!(names <= covered, "no block names a state that no certificate known here covers");
     }
 }

@@ -22,7 +22,7 @@ use crate::evidence::Witness;
 use crate::finality::makes_final;
 use crate::jitter::Jitter;
 use crate::log::{Anchor, Log, Unfit};
-use crate::message::{Beat, Life};
+use crate::message::Life;
 use crate::raft::Core;
 use crate::reads::Reads;
 use crate::role::{Follower, Role};
@@ -42,8 +42,10 @@ pub struct Restored {
     pub state_root: StateRoot,
     /// Rosters that were left before it, oldest first. The newest [`LEFT`](crate::log::LEFT) are of use.
     pub left: Vec<Arc<Roster>>,
-    /// The newest commit certificate.
+    /// The newest commit certificate that the store has.
     pub certificate: Option<Checked<Certificate>>,
+    /// The commit certificates in the log. Those for blocks above the applied tip are of use.
+    pub logged: Vec<Checked<Certificate>>,
     /// The blocks above the applied tip, as the disk has them.
     pub blocks: Vec<Checked<Block>>,
 }
@@ -60,12 +62,12 @@ pub enum RestoreError {
         why: Box<Unfit>,
     },
     /// The ballot is older than the chain.
-    #[error("the ballot is of term {ballot}, the tip of term {tip}")]
+    #[error("the ballot is of term {ballot}, the log has come to term {log}")]
     BallotBehind {
         /// The ballot's term.
         ballot: Term,
-        /// The tip's term.
-        tip: Term,
+        /// The term of the tip, or of a certificate.
+        log: Term,
     },
 }
 
@@ -92,36 +94,32 @@ impl Core {
             log.branch(below.block, vec![entry]);
         }
         let (tip, ballot) = (log.tip().block, restored.ballot.term);
-        if ballot < tip.term {
-            return Err(RestoreError::BallotBehind { ballot, tip: tip.term });
+        let logged = restored.logged.iter();
+        let newest = logged.map(|it| it.term()).fold(tip.term, Term::max);
+        if ballot < newest {
+            return Err(RestoreError::BallotBehind { ballot, log: newest });
         }
         let certified = restored.certificate.as_ref().map(|it| it.block().height);
+        let covered = restored.logged.iter().map(|it| it.block().height).max();
         let member = log.tip().roster.member(config.id).map(|member| member.lead);
         let lead = config.lead.or(member).unwrap_or(Lead::Yes);
         let timeout = jitter.election_timeout(config.election_timeout, lead);
         let nonce = jitter.nonce();
         let life = Life { incarnation: config.incarnation, boot: config.boot, nonce };
-        let follower = Follower {
-            leader: None,
-            heard: now.moment,
-            link_lost: false,
-            deadline: now.moment.after(timeout),
-            confirmed: tip,
-            beat: Beat(0),
-            owes_answer: false,
-            owes_beat: false,
-            ignoring: false,
-            handover: None,
-        };
+        let deadline = now.moment.after(timeout);
+        let follower = Follower::new(None, now.moment, deadline, tip);
         Ok(Self {
             config,
             verifier,
             jitter,
             now,
             ballot: restored.ballot,
-            disk: Durability::new(tip),
+            disk: Durability::new(tip, covered.unwrap_or_default()),
             certified_final: final_height(&log, restored.certificate.as_ref()),
-            commits: Commits::restored(restored.certificate, applied),
+            commits: Commits::restored(
+                restored.certificate.into_iter().chain(restored.logged),
+                applied,
+            ),
             states: States::new(applied, restored.state_root),
             acks: Acks::new(certified.unwrap_or(applied).max(applied)),
             named: Height::ZERO,

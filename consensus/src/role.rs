@@ -60,6 +60,30 @@ pub struct Follower {
     pub handover: Option<Box<SignedStatement>>,
 }
 
+impl Follower {
+    /// It follows this leader from now on, which has confirmed a block.
+    #[must_use]
+    pub const fn new(
+        leader: Option<NodeId>,
+        heard: Moment,
+        deadline: Moment,
+        confirmed: BlockRef,
+    ) -> Self {
+        Self {
+            leader,
+            heard,
+            link_lost: false,
+            deadline,
+            confirmed,
+            beat: Beat(0),
+            owes_answer: false,
+            owes_beat: false,
+            ignoring: false,
+            handover: None,
+        }
+    }
+}
+
 /// A validator that wants to lead.
 #[derive(Clone, Debug)]
 pub struct Candidate {

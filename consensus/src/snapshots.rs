@@ -138,8 +138,7 @@ impl Core {
         assert!(certified.rank() > self.log.tip().block.rank(), "no ack is given up for nothing");
         self.install.failed.clear();
         let above = std::mem::take(&mut self.commits);
-        self.commits =
-            Commits::restored(Some(certificate.certificate.clone()), anchor.block.height);
+        self.commits = Commits::restored([certificate.certificate.clone()], anchor.block.height);
         above.into_ahead().for_each(|kept| {
             if kept.block().height > anchor.block.height {
                 self.commits.keep(kept);

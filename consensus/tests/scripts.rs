@@ -37,6 +37,7 @@
 //! apply I hold|go          blocks are applied or not
 //! signer I hold|go         statements are signed or not
 //! store I hold|go          the store finds no blocks
+//! store I forget           it lost power and has what it had at the genesis; the disk has the rest
 //! prune I [H]              I makes a snapshot at its newest certified state, or at height H, and
 //!                          prunes what is below
 //! snapshots I hold|go|fail|die   I installs snapshots or not; the one it waits for does not come;
@@ -281,6 +282,7 @@ fn nodes(world: &mut World, words: &[&str]) -> bool {
         ("disk", Some("hold" | "go")) => world.hold_disk(id, how == Some("hold")),
         ("apply", Some("hold" | "go")) => world.hold_apply(id, how == Some("hold")),
         ("signer", Some("hold" | "go")) => world.hold_signer(id, how == Some("hold")),
+        ("store", Some("forget")) => world.forget_applied(id),
         ("store", Some("hold" | "go")) => world.hold_store(id, how == Some("hold")),
         _ => panic!("{words:?}: how?"),
     }

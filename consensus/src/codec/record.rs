@@ -1,6 +1,7 @@
 //! Records: what the log keeps.
 
 use quorate_chain::block::Block;
+use quorate_chain::certificate::Certificate;
 use quorate_chain::codec::{Decode, DecodeError, Encode, Reader, put_count, put_option};
 use quorate_chain::ids::{BlockRef, NodeId, Term};
 
@@ -26,6 +27,8 @@ pub enum Written {
         /// Whether something that was signed may be forgotten.
         recovering: bool,
     },
+    /// A commit certificate.
+    Certificate(Certificate),
     /// The chain ends with these blocks above that one.
     Branch {
         /// The block that the first one stands on.
@@ -37,11 +40,13 @@ pub enum Written {
 
 const BALLOT: u8 = 1;
 const BRANCH: u8 = 2;
+const CERTIFICATE: u8 = 3;
 
 impl Encode for Record {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Ballot(ballot) => ballot.encode(out),
+            Self::Certificate(certificate) => put_certificate(out, certificate),
             Self::Branch { above, blocks } => {
                 let blocks = blocks.iter().map(|block| block.get());
                 put_branch(out, *above, blocks);
@@ -77,9 +82,15 @@ impl Encode for Written {
                 choice.encode(out);
                 out.push(u8::from(*recovering));
             }
+            Self::Certificate(certificate) => put_certificate(out, certificate),
             Self::Branch { above, blocks } => put_branch(out, *above, blocks.iter()),
         }
     }
+}
+
+fn put_certificate(out: &mut Vec<u8>, certificate: &Certificate) {
+    out.push(CERTIFICATE);
+    certificate.encode(out);
 }
 
 fn put_branch<'a>(
@@ -114,6 +125,7 @@ impl Decode for Written {
                 above: BlockRef::decode(from)?,
                 blocks: from.list("blocks", BLOCKS)?,
             }),
+            CERTIFICATE => Ok(Self::Certificate(Certificate::decode(from)?)),
             found => Err(DecodeError::UnknownTag { field: "record", offset, found }),
         }
     }

@@ -1,6 +1,6 @@
 //! What goes wrong in a world: nodes die, links are cut, disks, stores and signers do not answer.
 
-use quorate_chain::ids::NodeId;
+use quorate_chain::ids::{Height, NodeId};
 use quorate_chain::roster::Lead;
 use quorate_consensus::event::Event;
 use quorate_consensus::message::Message;
@@ -42,6 +42,18 @@ impl World {
         let mut disk = Disk::default();
         disk.ballot.recovering = noticed;
         *node = Node { incarnation, disk, ..Node::new(id, genesis) };
+    }
+
+    /// A dead node's store has lost what it was given since the genesis.
+    pub fn forget_applied(&mut self, id: u32) {
+        let genesis = self.genesis.clone();
+        let node = self.node(id);
+        assert!(node.core.is_none(), "a store forgets nothing while its node runs");
+        (node.applied, node.applied_anchor) = (Height::ZERO, genesis);
+        node.certificate = None;
+        node.certificates.clear();
+        node.chain.clear();
+        node.anchors.clear();
     }
 
     /// Copies what a node's disk and store have, as they are now.

@@ -170,6 +170,7 @@ impl World {
             applied: node.applied_anchor.clone(),
             state_root: root,
             certificate: node.certificate.clone(),
+            logged: node.disk.certificates.clone(),
             blocks: node.disk.blocks[usize::try_from(node.applied.get()).unwrap()..].to_vec(),
         };
         node.core = Some(Core::new(config, Arc::new(StandIn), restored, now).unwrap());

@@ -23,12 +23,15 @@ pub struct Disk {
     pub ballot: Ballot,
     /// The chain above the genesis, by height.
     pub blocks: Vec<Checked<Block>>,
+    /// Certificates for some of them.
+    pub certificates: Vec<Checked<Certificate>>,
 }
 
 impl Disk {
     pub fn write(&mut self, record: Record) {
         match record {
             Record::Ballot(ballot) => self.ballot = ballot,
+            Record::Certificate(certificate) => self.certificates.push(certificate),
             Record::Branch { above, blocks } => {
                 self.blocks.truncate(usize::try_from(above.height.get()).unwrap());
                 self.blocks.extend(blocks);
@@ -119,6 +122,7 @@ impl Node {
         let disk = Disk {
             ballot: self.disk.ballot.clone(),
             blocks: self.disk.blocks.clone(),
+            certificates: self.disk.certificates.clone(),
             ..Disk::default()
         };
         Self {

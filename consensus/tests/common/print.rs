@@ -152,6 +152,9 @@ pub fn effect(id: u32, effect: &Effect) -> String {
             let recovering = if ballot.recovering { ", recovering" } else { "" };
             format!("persist ballot: term {}, {choice}{recovering}", ballot.term)
         }
+        Effect::Persist { record: Record::Certificate(certificate), .. } => {
+            format!("persist certificate: {}", at(certificate.block()))
+        }
         Effect::Persist { record: Record::Branch { above, blocks }, .. } => {
             let blocks: Vec<_> = blocks.iter().map(|block| at(block.block_ref())).collect();
             format!("persist above {}: [{}]", at(*above), blocks.join(" "))

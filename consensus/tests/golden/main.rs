@@ -86,6 +86,9 @@ fn a_record_comes_back_as_what_it_was() {
                 let ours = (ballot.term, shown, ballot.choice, ballot.recovering);
                 assert_eq!(ours, (term, proof, choice, recovering), "{name}");
             }
+            (Record::Certificate(certificate), Written::Certificate(read)) => {
+                assert_eq!(*certificate, read, "{name}");
+            }
             (Record::Branch { above, blocks }, Written::Branch { above: stood, blocks: read }) => {
                 let blocks: Vec<_> = blocks.into_iter().map(|block| block.into_inner()).collect();
                 assert_eq!((above, blocks), (stood, read), "{name}");

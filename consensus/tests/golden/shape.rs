@@ -36,7 +36,7 @@ pub(crate) fn proof(s: &mut Sheet<'_>) {
 }
 
 pub(crate) fn record(s: &mut Sheet<'_>) {
-    match s.tag("record", &["ballot", "branch"], 1) {
+    match s.tag("record", &["ballot", "branch", "certificate"], 1) {
         1 => {
             term(s);
             s.option("proof", proof);
@@ -46,10 +46,11 @@ pub(crate) fn record(s: &mut Sheet<'_>) {
             }
             s.tag("recovering", &["no", "yes"], 0);
         }
-        _ => {
+        2 => {
             s.inner(layout::block_ref);
             s.list("block", layout::block);
         }
+        _ => s.inner(layout::certificate),
     }
 }
 

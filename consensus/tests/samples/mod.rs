@@ -185,12 +185,16 @@ pub fn records() -> Vec<(&'static str, Record)> {
     let spent =
         Ballot { choice: Choice::Spent, ..Ballot::default().raised(proven(&world, ack, &joint)) };
     let above = world.chain_id.genesis_ref();
+    let certificate =
+        world.certificate_by(Statement::Ack { block: tip }, world.roster(), &[0, 1, 2]);
+    let certificate = proven(&world, certificate, world.roster()).certificate;
     vec![
         ("ballot-first", Record::Ballot(Ballot::default())),
         ("ballot-open", Record::Ballot(Ballot::default().raised(elected))),
         ("ballot-voted", Record::Ballot(voted)),
         ("ballot-spent", Record::Ballot(spent)),
         ("ballot-recovering", Record::Ballot(Ballot { recovering: true, ..Ballot::default() })),
+        ("certificate", Record::Certificate(certificate)),
         ("branch", Record::Branch { above, blocks: blocks(&world) }),
         ("branch-cut", Record::Branch { above, blocks: Vec::new() }),
     ]

@@ -17,7 +17,7 @@ use quorate_consensus::effect::{Record, Ticket};
 use quorate_wal::{Disk, Entry, Error, Options, Space, Tag, Wal};
 
 use crate::io::{JournalJob, Written};
-use crate::record::{self, BRANCH, Life, START};
+use crate::record::{self, BRANCH, CERTIFICATE, Life, START};
 
 /// A record on its way into the log.
 #[derive(Clone, Debug)]
@@ -102,6 +102,11 @@ impl<D: Disk> Journal<D> {
                     |(tag, payload)| Piece { head: Some((BRANCH, tag)), payload, ends: None };
                 self.waiting.extend(parts.into_iter().map(piece));
                 self.ends_with(Done::Record(ticket));
+            }
+            JournalJob::Record { ticket, record: Record::Certificate(certificate) } => {
+                let head = Some((CERTIFICATE, record::tag(certificate.block())));
+                let ends = Some(Done::Record(ticket));
+                self.waiting.push_back(Piece { head, payload: certificate.to_bytes(), ends });
             }
             JournalJob::Start { block, ballot } => {
                 if let Some(ballot) = ballot {

@@ -7,7 +7,8 @@
 //! part u32 ‖ more bool ‖ above (term, height, hash) ‖ blocks: count u32, then each
 //! ```
 //!
-//! or says where the log begins anew: above the applied block, whose ref it has. A log has one after a
+//! or is a commit certificate, which stands before the first block that names a state it covers, or says
+//! where the log begins anew: above the applied block, whose ref it has. A log has one after a
 //! repair and after a snapshot.
 //!
 //! A branch that is too long for one record is cut into parts, numbered from 0. Only with its last
@@ -35,6 +36,9 @@ pub const BRANCH: u8 = 1;
 /// The kind of a record that says where the log begins anew: its payload is the ref of the block that is
 /// applied, and what stands before it counts no more.
 pub const START: u8 = 2;
+
+/// The kind of a record that is a commit certificate. Its tag is the rank of the certified block.
+pub const CERTIFICATE: u8 = 3;
 
 /// Bytes of a part besides its blocks.
 const PART: usize = 4 + 1 + 8 + 8 + 32 + 4;

@@ -28,7 +28,7 @@ use quorate_consensus::config::Incarnation;
 use quorate_consensus::judge::Proven;
 use quorate_wal::{Disk, Entry, Rebuild, Report, salvage};
 
-use crate::record::{self, BRANCH, Life, START};
+use crate::record::{self, BRANCH, CERTIFICATE, Life, START};
 use crate::replay::Replay;
 use crate::restore::{Kept, OpenError, floor, identity, options, store_failed};
 use crate::setup::Setup;
@@ -64,7 +64,7 @@ where
     // A preamble that does not decode is as good as lost.
     let life = preamble.and_then(|bytes| Life::from_bytes(&bytes.into()).ok());
     let whole = life.is_some() && report.as_ref().is_none_or(|report| replay.is_whole(report));
-    let mut blocks = replay.salvaged();
+    let mut above = replay.salvaged();
     let life = match life {
         Some(life) if whole => life,
         life => {
@@ -74,8 +74,9 @@ where
             }
             // What is of a later term than the ballot has to come again, with the proof of its term.
             let known = |block: &&Checked<_>| term(block) <= ballot.term;
-            let keep = blocks.iter().take_while(known).count();
-            blocks.truncate(keep);
+            let keep = above.blocks.iter().take_while(known).count();
+            above.blocks.truncate(keep);
+            above.certificates.retain(|certificate| certificate.term() <= ballot.term);
             ballot.recovering = true;
             Life { incarnation: Incarnation(salt), boot: 0, ballot }
         }
@@ -85,15 +86,19 @@ where
     rebuild.push(Entry::Preamble(&life.to_bytes()))?;
     let (start, tag) = (applied.to_bytes(), record::tag(applied));
     rebuild.push(Entry::Record { kind: START, tag, payload: &start })?;
-    if !blocks.is_empty() {
-        for (tag, payload) in record::parts(applied, &blocks, setup.wal.max_record) {
+    for certificate in &above.certificates {
+        let (tag, payload) = (record::tag(certificate.block()), certificate.to_bytes());
+        rebuild.push(Entry::Record { kind: CERTIFICATE, tag, payload: &payload })?;
+    }
+    if !above.blocks.is_empty() {
+        for (tag, payload) in record::parts(applied, &above.blocks, setup.wal.max_record) {
             rebuild.push(Entry::Record { kind: BRANCH, tag, payload: &payload })?;
         }
     }
     let wal = rebuild.finish()?;
-    let saved = blocks.len();
+    let saved = above.blocks.len();
     let repaired = report.map(|report| Repaired { report, saved, forgotten: !whole });
-    Ok(Kept { wal, life, blocks, torn: None, repaired, start: None })
+    Ok(Kept { wal, life, above, torn: None, repaired, start: None })
 }
 
 fn term(block: &quorate_chain::block::Block) -> Term {

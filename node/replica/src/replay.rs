@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate_chain::block::Block;
+use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
 use quorate_chain::codec::{Decode, DecodeError};
 use quorate_chain::ids::{BlockRef, Height};
 use quorate_wal::{Entry, Lsn, Record, Report};
 
-use crate::record::{BRANCH, Part, START};
+use crate::record::{BRANCH, CERTIFICATE, Part, START};
 
 /// Why the log is not one of a replica.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,12 +44,23 @@ pub enum ReplayError {
     },
 }
 
+/// What a log has above the applied tip.
+#[derive(Debug, Default)]
+pub(crate) struct Above {
+    /// The blocks, in order.
+    pub(crate) blocks: Vec<Checked<Block>>,
+    /// Certificates for them, and perhaps for some that were lost, by height.
+    pub(crate) certificates: Vec<Checked<Certificate>>,
+}
+
 /// Reads the records of a log, one after the other.
 #[derive(Debug)]
 pub(crate) struct Replay {
     applied: BlockRef,
     /// The chain above the applied tip, as far as it has been read.
     chain: BTreeMap<Height, Block>,
+    /// The commit certificates for blocks above it.
+    certificates: BTreeMap<Height, Certificate>,
     /// The parts of a branch whose last part has not come yet.
     parts: Vec<Part>,
     wrong: Option<ReplayError>,
@@ -65,6 +77,7 @@ impl Replay {
         Self {
             applied,
             chain: BTreeMap::new(),
+            certificates: BTreeMap::new(),
             parts: Vec::new(),
             wrong: None,
             started: None,
@@ -89,11 +102,20 @@ impl Replay {
                 let part = Part::from_bytes(&Bytes::copy_from_slice(payload));
                 self.part(lsn, part.map_err(wrong)?);
             }
+            Entry::Record { kind: CERTIFICATE, payload, .. } => {
+                let certificate = Certificate::from_bytes(&Bytes::copy_from_slice(payload));
+                let certificate = certificate.map_err(wrong)?;
+                let height = certificate.block().height;
+                if height > self.applied.height {
+                    self.certificates.insert(height, certificate);
+                }
+            }
             Entry::Record { kind: START, payload, .. } => {
                 let block = BlockRef::from_bytes(&Bytes::copy_from_slice(payload));
                 self.started = Some(block.map_err(wrong)?);
                 self.parts.clear();
                 self.chain.clear();
+                self.certificates.clear();
                 self.joined = lsn;
             }
             Entry::Record { kind, .. } => return Err(ReplayError::Kind { lsn, kind }),
@@ -142,17 +164,17 @@ impl Replay {
         self.started == Some(block)
     }
 
-    /// The blocks above the applied tip, of a log that is whole.
-    pub(crate) fn finish(self) -> Result<Vec<Checked<Block>>, ReplayError> {
+    /// What stands above the applied tip, of a log that is whole.
+    pub(crate) fn finish(self) -> Result<Above, ReplayError> {
         if let Some(wrong) = self.wrong {
             return Err(wrong);
         }
         let (applied, count) = (self.applied, self.chain.len());
         let first_bad = self.chain.values().map(Block::block_ref).nth(self.linked());
-        let blocks = self.salvaged();
+        let above = self.salvaged();
         match first_bad {
-            Some(found) if blocks.len() < count => Err(ReplayError::Gap { applied, found }),
-            Some(_) | None => Ok(blocks),
+            Some(found) if above.blocks.len() < count => Err(ReplayError::Gap { applied, found }),
+            Some(_) | None => Ok(above),
         }
     }
 
@@ -169,11 +191,14 @@ impl Replay {
         linked.count()
     }
 
-    /// The blocks that follow the applied one, of a log that is damaged, as far as there are any.
-    pub(crate) fn salvaged(self) -> Vec<Checked<Block>> {
+    /// What stands above the applied block, of a log that is damaged, as far as there is anything: the
+    /// blocks that follow it, and certificates.
+    pub(crate) fn salvaged(self) -> Above {
         let linked = self.linked();
-        // Their bodies were checked before they were written, and the core judges the rest again.
-        self.chain.into_values().take(linked).map(Checked::vouch).collect()
+        // Bodies and certificates were checked before they were written, and the core judges the rest again.
+        let blocks = self.chain.into_values().take(linked).map(Checked::vouch).collect();
+        let certificates = self.certificates.into_values().map(Checked::vouch).collect();
+        Above { blocks, certificates }
     }
 
     /// Whether what is left of a damaged log says as much as the whole log did: after the last record

@@ -13,8 +13,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate_chain::block::Block;
-use quorate_chain::checked::Checked;
 use quorate_chain::codec::{Decode, DecodeError};
 use quorate_chain::commitment;
 use quorate_chain::commitment::Commitment;
@@ -37,7 +35,7 @@ use crate::io::Unreadable;
 use crate::journal::Journal;
 use crate::record::{self, Life};
 use crate::repair::{Repaired, repair};
-use crate::replay::{Replay, ReplayError};
+use crate::replay::{Above, Replay, ReplayError};
 use crate::setup::{Birth, Setup};
 use crate::store::{Replaced, Standing, Store, StoreReader, pages};
 
@@ -141,7 +139,7 @@ pub fn open<D: Disk, S: Store>(
     let standing = restore_store(setup, &mut store)?;
     let commitment = rebuild(&store.reader(), &standing)?;
     let kept = restore_log(setup, disk, &standing, &mut store)?;
-    let Kept { wal, mut life, blocks, torn, repaired, start } = kept;
+    let Kept { wal, mut life, above, torn, repaired, start } = kept;
     life.boot += 1;
     let recovering = life.ballot.recovering;
 
@@ -152,7 +150,8 @@ pub fn open<D: Disk, S: Store>(
         state_root: standing.state_root,
         certificate: standing.certificate.clone(),
         left: left_rosters(&store, &standing.applied)?,
-        blocks,
+        logged: above.certificates,
+        blocks: above.blocks,
     };
     let core = Core::new(config, Arc::clone(&setup.verifier), restored, now)?;
     let (limits, writers) = (&setup.limits, setup.genesis.writers);
@@ -182,7 +181,7 @@ pub(crate) fn options(setup: &Setup) -> Options {
 pub(crate) struct Kept<D> {
     pub(crate) wal: Wal<D>,
     pub(crate) life: Life,
-    pub(crate) blocks: Vec<Checked<Block>>,
+    pub(crate) above: Above,
     pub(crate) torn: Option<TornTail>,
     pub(crate) repaired: Option<Repaired>,
     /// Where the log still has to begin anew.
@@ -214,7 +213,7 @@ fn restore_log<D: Disk, S: Store>(
         Ok((wal, found)) => {
             let start = standing.replaced.as_ref().filter(|_| !replay.is_started_at(applied));
             // What the log has is from before the snapshot.
-            let blocks = if start.is_some() { Vec::new() } else { replay.finish()? };
+            let above = if start.is_some() { Above::default() } else { replay.finish()? };
             let kept = found.preamble.map(|bytes| Life::from_bytes(&Bytes::from(bytes)));
             let kept = kept.transpose().map_err(OpenError::Preamble)?;
             let mut life = kept.unwrap_or_else(|| begin_life(setup, found.records, salt));
@@ -224,7 +223,7 @@ fn restore_log<D: Disk, S: Store>(
                 life.ballot = life.ballot.raised(proof.clone());
             }
             let start = start.map(|_| applied);
-            Ok(Kept { wal, life, blocks, torn: found.torn, repaired: None, start })
+            Ok(Kept { wal, life, above, torn: found.torn, repaired: None, start })
         }
         Err(refused) if matches!(refused.error, quorate_wal::Error::Corrupt(_)) => {
             // The new log begins at the applied block: the store must never fall behind that.

@@ -13,7 +13,7 @@ use quorate_chain::ids::{BlockRef, Hash, Height, TxId};
 use quorate_chain::state::{StateEntry, StateKey, Value};
 use quorate_consensus::ballot::Ballot;
 use quorate_consensus::config::Incarnation;
-use quorate_replica::record::{BRANCH, Life, Part, START, parts};
+use quorate_replica::record::{BRANCH, CERTIFICATE, Life, Part, START, parts};
 use quorate_replica::snapshot::{Ask, Piece, Wanted};
 use quorate_replica::store::{Store, StoreReader};
 use quorate_wal::Tag;
@@ -89,7 +89,7 @@ fn a_part_is_these_bytes() {
 
 #[test]
 fn kinds_have_these_numbers() {
-    assert_eq!([BRANCH, START], [1, 2]);
+    assert_eq!([BRANCH, START, CERTIFICATE], [1, 2, 3]);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::violation::{Check, Violation, hold};
 #[derive(Clone, Debug)]
 enum Mark {
     Ballot(Term, Choice),
+    Certificate,
     Branch { above: Height, blocks: Vec<BlockRef> },
     Start { block: BlockRef, ballot: Option<(Term, Choice)> },
 }
@@ -82,6 +83,9 @@ impl Shadow {
                 let blocks = blocks.iter().map(|block| block.block_ref()).collect();
                 (Sign::Ticket(*ticket), Mark::Branch { above: above.height, blocks })
             }
+            JournalJob::Record { ticket, record: Record::Certificate(_) } => {
+                (Sign::Ticket(*ticket), Mark::Certificate)
+            }
             JournalJob::Start { block, ballot } => {
                 let ballot = ballot.as_ref().map(|ballot| (ballot.term, ballot.choice));
                 (Sign::Start(*block), Mark::Start { block: *block, ballot })
@@ -115,7 +119,7 @@ impl Shadow {
                     blocks.iter().try_for_each(|block| durable(*block))?;
                 }
                 Mark::Start { .. } => self.installed = None,
-                Mark::Ballot(..) => {}
+                Mark::Ballot(..) | Mark::Certificate => {}
             }
             self.take(mark);
         }
@@ -129,6 +133,7 @@ impl Shadow {
                 self.chain.truncate(at(above) + usize::from(above > Height::ZERO));
                 self.chain.extend(blocks);
             }
+            Mark::Certificate => {}
             Mark::Start { block, ballot } => {
                 if let Some((term, choice)) = ballot {
                     (self.term, self.choice) = (term, choice);

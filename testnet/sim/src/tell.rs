@@ -99,6 +99,11 @@ pub(super) fn outputs(now: u64, at: usize, kind: u64, out: &[Output]) {
                 format!("writes term {}, {:?}", ballot.term, ballot.choice)
             }
             Output::Write(JournalJob::Record {
+                record: Record::Certificate(certificate), ..
+            }) => {
+                format!("writes a certificate for {}", certificate.block())
+            }
+            Output::Write(JournalJob::Record {
                 record: Record::Branch { above, blocks }, ..
             }) => {
                 format!("writes {} blocks above {above}", blocks.len())
