@@ -57,7 +57,7 @@ impl Core {
         let wanted = Statement::PreVote { term, candidate: self.config.id, tip };
         self.become_candidate(wanted, tip, handover.clone());
         self.sign_when_durable(wanted, roster.hash());
-        let (proof, roster_sent) = (self.proof(), (*roster).clone());
+        let (proof, roster_sent) = (self.proof(), roster.clone());
         let request = Message::PreVoteRequest { term, tip, roster: roster_sent, proof, handover };
         self.ask_voters(&roster, &request);
     }

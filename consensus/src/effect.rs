@@ -126,7 +126,6 @@ pub enum Halt {
 
 /// Something that a core wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "effects are handed over once, in short lists")]
 pub enum Effect {
     /// Append a record to the log and make it durable; then `Persisted` with its ticket, or with a
     /// later one.

@@ -54,7 +54,6 @@ pub struct Installed {
 /// Everything that can happen to a core. A failure of what it has asked for is not among it: if the
 /// disk says no, the node stops.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "events are handed over once, one at a time")]
 pub enum Event {
     /// Time has passed.
     Tick,

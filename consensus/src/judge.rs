@@ -43,7 +43,7 @@ impl Proven {
     /// What others are shown of it.
     #[must_use]
     pub fn to_proof(&self) -> Proof {
-        Proof { certificate: self.certificate.get().clone(), roster: (*self.roster).clone() }
+        Proof { certificate: self.certificate.get().clone(), roster: Arc::clone(&self.roster) }
     }
 }
 
@@ -65,7 +65,7 @@ pub fn judge(
     log: &Log,
     above: &[Entry],
     certificate: &Certificate,
-    brought: Option<&Roster>,
+    brought: Option<&Arc<Roster>>,
     chain_id: ChainId,
     verifier: &dyn Verifier,
 ) -> Verdict {
@@ -86,7 +86,7 @@ fn find(
     log: &Log,
     above: &[Entry],
     certificate: &Certificate,
-    brought: Option<&Roster>,
+    brought: Option<&Arc<Roster>>,
 ) -> Option<Arc<Roster>> {
     let hash = certificate.roster_hash();
     let raises_only = certificate.kind() != CertificateKind::Commit;
@@ -104,7 +104,7 @@ fn find(
     }
     let joint = brought.filter(|roster| roster.hash() == hash && roster.is_joint())?;
     let known = |half: Roster| rosters().any(|known| known.hash() == half.hash());
-    joint.halves().into_iter().any(known).then(|| Arc::new(joint.clone()))
+    joint.halves().into_iter().any(known).then(|| Arc::clone(joint))
 }
 
 /// The rosters that these blocks bring.

@@ -5,6 +5,8 @@
 //! transactions), because that work is done in parallel before a message gets here; everything else
 //! is verified by the core, which knows the rosters.
 
+use std::sync::Arc;
+
 use quorate_chain::block::Block;
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
@@ -21,7 +23,7 @@ pub struct Proof {
     /// The certificate.
     pub certificate: Certificate,
     /// The roster that it names.
-    pub roster: Roster,
+    pub roster: Arc<Roster>,
 }
 
 /// The leader's number for one attempt to bring a follower in step. A reject counts only for the
@@ -58,7 +60,7 @@ pub enum Message {
         /// The candidate's tip.
         tip: BlockRef,
         /// The roster in force at that tip.
-        roster: Roster,
+        roster: Arc<Roster>,
         /// Why the candidate's own term is what it is.
         proof: Option<Proof>,
         /// The leader's word that it wants this campaign.

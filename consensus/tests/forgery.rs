@@ -31,7 +31,7 @@ fn is_granted(handover: impl Fn(Statement, &Roster) -> SignedStatement) -> bool 
     let request = Message::PreVoteRequest {
         term: term.next().unwrap(),
         tip,
-        roster: roster.clone(),
+        roster: roster.clone().into(),
         proof: None,
         handover: Some(handover(leaves, &roster)),
     };
@@ -58,7 +58,7 @@ fn term_after(joint: &Roster, signers: &[u32]) -> Term {
     let tip = world.core(1).unwrap().log().tip().block;
     let elected = Statement::Vote { term: Term::new(9), candidate: NodeId::new(1), tip };
     let certificate = certificate(elected, joint, signers);
-    world.arrive(1, 2, Message::Stale(Proof { certificate, roster: joint.clone() }));
+    world.arrive(1, 2, Message::Stale(Proof { certificate, roster: joint.clone().into() }));
     world.core(2).unwrap().term()
 }
 

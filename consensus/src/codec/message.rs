@@ -1,5 +1,7 @@
 //! Messages: what validators tell each other.
 
+use std::sync::Arc;
+
 use quorate_chain::block::{Block, BlockError};
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
@@ -150,7 +152,7 @@ fn put_fields(out: &mut Vec<u8>, tag: u8, fields: &[&dyn Encode]) {
 fn put(out: &mut Vec<u8>, message: &Message, aside: Option<&[Block]>) {
     match message {
         Message::PreVoteRequest { term, tip, roster, proof, handover } => {
-            put_fields(out, 1, &[term, tip, roster, &Maybe(proof), &Maybe(handover)]);
+            put_fields(out, 1, &[term, tip, &**roster, &Maybe(proof), &Maybe(handover)]);
         }
         Message::VoteRequest { tip, proof, handover } => {
             put_fields(out, 2, &[tip, proof, &Maybe(handover)]);
@@ -237,7 +239,7 @@ fn decode_without_blocks(
         1 => Message::PreVoteRequest {
             term: Term::decode(from)?,
             tip: BlockRef::decode(from)?,
-            roster: Roster::decode(from)?,
+            roster: Arc::new(Roster::decode(from)?),
             proof: from.option("proof")?,
             handover: from.option("handover")?,
         },

@@ -50,6 +50,8 @@
 mod message;
 mod record;
 
+use std::sync::Arc;
+
 use quorate_chain::certificate::Certificate;
 use quorate_chain::codec::{Decode, DecodeError, Encode, Reader};
 use quorate_chain::roster::Roster;
@@ -119,7 +121,7 @@ impl Decode for Proof {
     fn decode(from: &mut Reader) -> Result<Self, DecodeError> {
         let certificate = Certificate::decode(from)?;
         let offset = from.offset();
-        let roster = Roster::decode(from)?;
+        let roster = Arc::new(Roster::decode(from)?);
         let named = certificate.roster_hash() == roster.hash();
         Reader::require(named, "roster", offset, "it is the one that the certificate names")?;
         Ok(Self { certificate, roster })

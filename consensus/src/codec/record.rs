@@ -14,7 +14,6 @@ use crate::message::Proof;
 ///
 /// It encodes as the [`Record`] that it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "records are read one at a time")]
 pub enum Written {
     /// A [`Ballot`]. Its proof is of its term, and absent at term 0 only.
     Ballot {

@@ -1,6 +1,8 @@
 //! What a validator that lies may send: every kind of message, signed with its own key, or with the
 //! keys of those who lie together with it.
 
+use std::sync::Arc;
+
 use quorate_chain::block::{Block, BlockKind, Body, Draft};
 use quorate_chain::certificate::{Certificate, Signed};
 use quorate_chain::checked::Checked;
@@ -79,7 +81,7 @@ impl World {
         tip: BlockRef,
         signers: &[u32],
     ) -> Message {
-        let (roster, candidate) = (self.first_roster(), NodeId::new(liar));
+        let (roster, candidate) = (Arc::new(self.first_roster()), NodeId::new(liar));
         let (victims, to) = (self.core(victim).unwrap().log().tip().block, NodeId::new(victim));
         let prove = |statement| {
             let certificate = certificate(statement, &roster, signers);
@@ -127,7 +129,7 @@ impl World {
         tip: BlockRef,
         signers: &[u32],
     ) -> Message {
-        let (roster, candidate) = (self.first_roster(), NodeId::new(liar));
+        let (roster, candidate) = (Arc::new(self.first_roster()), NodeId::new(liar));
         let log = self.core(victim).unwrap().log();
         let parent = log.tip().block;
         let certify = |block| certificate(Statement::Ack { block }, &roster, signers);

@@ -102,8 +102,7 @@ impl World {
             return Some(None);
         };
         let Proof { certificate, roster } = offered.proof;
-        let (certificate, roster) =
-            (quorate_chain::checked::Checked::vouch(certificate), Arc::new(roster));
+        let (certificate, roster) = (quorate_chain::checked::Checked::vouch(certificate), roster);
         let certificate = Proven { certificate, roster };
         let chain = source.chain[..usize::try_from(height.get()).unwrap()].to_vec();
         let anchors = source.anchors.clone();

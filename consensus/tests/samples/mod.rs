@@ -69,14 +69,14 @@ fn elections(world: &World) -> Vec<(&'static str, Message)> {
     let unproven = Message::PreVoteRequest {
         term,
         tip,
-        roster: joint(world),
+        roster: joint(world).into(),
         proof: first.clone(),
         handover: None,
     };
     let request = Message::PreVoteRequest {
         term,
         tip,
-        roster,
+        roster: roster.into(),
         proof: proven.clone(),
         handover: handover.clone(),
     };

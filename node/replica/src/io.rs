@@ -104,7 +104,6 @@ pub enum Input {
 
 /// Something that a driver wants done. Outputs are carried out in order.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "outputs are handed over once, in short lists")]
 pub enum Output {
     /// Send a message to another node. It may be lost.
     Send {

@@ -74,7 +74,7 @@ impl Decode for Life {
         // The proof was judged before it was written.
         let proof = proof.map(|Proof { certificate, roster }| Proven {
             certificate: Checked::vouch(certificate),
-            roster: roster.into(),
+            roster,
         });
         Ok(Self { incarnation, boot, ballot: Ballot { term, proof, choice, recovering } })
     }

@@ -84,10 +84,9 @@ pub enum Wanted {
 
 /// A piece of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "pieces are handed over once")]
 pub enum Piece {
     /// What it takes to believe it.
-    Head(Head),
+    Head(Box<Head>),
     /// The next entries, ascending by path; none after the last.
     Entries(Entries),
     /// It is not kept any more.
@@ -169,7 +168,7 @@ pub(crate) fn newest<R: StoreReader>(
     for standing in reader.frozen()? {
         if let Some((head, roster)) = head(reader, &standing)? {
             let certificate = head.path.certificate;
-            let proof = Proof { certificate, roster: (*roster).clone() };
+            let proof = Proof { certificate, roster };
             return Ok(Some(Snapshot { block: standing.applied.block, proof }));
         }
     }
@@ -225,7 +224,9 @@ pub fn piece<R: StoreReader>(
         return Ok(Piece::Gone);
     };
     Ok(match ask.what {
-        Wanted::Head => head(reader, &frozen)?.map_or(Piece::Gone, |(head, _)| Piece::Head(head)),
+        Wanted::Head => {
+            head(reader, &frozen)?.map_or(Piece::Gone, |(head, _)| Piece::Head(Box::new(head)))
+        }
         Wanted::Entries { after } => {
             let entries = reader.frozen_entries(ask.block.height, after, bytes)?;
             entries.map_or(Piece::Gone, Piece::Entries)

@@ -135,6 +135,6 @@ impl<S: Store> Driver<S> {
 fn proven(offer: &Snapshot) -> Proven {
     Proven {
         certificate: Checked::vouch(offer.proof.certificate.clone()),
-        roster: offer.proof.roster.clone().into(),
+        roster: offer.proof.roster.clone(),
     }
 }

@@ -91,7 +91,7 @@ impl Decode for Piece {
     fn decode(from: &mut Reader) -> Result<Self, DecodeError> {
         let offset = from.offset();
         match from.u8("piece")? {
-            1 => Ok(Self::Head(Head::decode(from)?)),
+            1 => Ok(Self::Head(Box::new(Head::decode(from)?))),
             2 => {
                 let count = from.count("entries", ENTRIES)?;
                 let mut entries = Vec::new();
