@@ -6,6 +6,7 @@
 mod snapshots;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -33,6 +34,8 @@ struct Kept {
     block: Block,
     outcomes: Vec<Outcome>,
     state_root: StateRoot,
+    /// The keys that it wrote.
+    keys: Vec<Bytes>,
 }
 
 /// What one transaction has replaced.
@@ -97,6 +100,7 @@ impl Contents {
                     self.places.insert(outcome.tx, (height, index));
                 }
             }
+            let keys = executed.writes.iter().map(|write| write.key.clone()).collect();
             for write in executed.writes {
                 let tx = executed.outcomes[write.index as usize].tx;
                 let versions = self.history.entry(write.key).or_default();
@@ -105,7 +109,7 @@ impl Contents {
             self.rosters.extend(executed.roster.map(|roster| (height, roster)));
             self.heights.insert(hash, height);
             let (outcomes, state_root) = (executed.outcomes, executed.state_root);
-            self.blocks.insert(height, Kept { block, outcomes, state_root });
+            self.blocks.insert(height, Kept { block, outcomes, state_root, keys });
         }
         let brought = batch.standing.certificate.as_ref().map(|checked| checked.get().clone());
         let certified = brought.and_then(|certificate| {
@@ -129,16 +133,34 @@ impl Contents {
         let applied = self.applied();
         self.snapshots.cut(applied);
         self.change(&entries);
-        self.rosters.retain(|height, _| *height <= applied);
-        self.places.retain(|_, (height, _)| *height <= applied);
-        self.heights.retain(|_, height| *height <= applied);
-        self.blocks.retain(|height, _| *height <= applied);
-        for versions in self.history.values_mut() {
-            versions.retain(|(height, _, _), _| *height <= applied);
+        while let Some(entry) = self.rosters.last_entry().filter(|it| *it.key() > applied) {
+            entry.remove();
         }
-        self.history.retain(|_, versions| !versions.is_empty());
+        while let Some(entry) = self.blocks.last_entry().filter(|it| *it.key() > applied) {
+            let (height, kept) = entry.remove_entry();
+            self.heights.remove(&kept.block.hash());
+            for outcome in &kept.outcomes {
+                if self.places.get(&outcome.tx).is_some_and(|(at, _)| *at == height) {
+                    self.places.remove(&outcome.tx);
+                }
+            }
+            for key in kept.keys {
+                self.forget_version(key, height);
+            }
+        }
         if let Some(height) = certified {
             self.certificates.remove(&height);
+        }
+    }
+
+    /// A key was not written at a height.
+    fn forget_version(&mut self, key: Bytes, height: Height) {
+        let Entry::Occupied(mut versions) = self.history.entry(key) else { return };
+        while let Some(newest) = versions.get_mut().last_entry().filter(|it| it.key().0 >= height) {
+            newest.remove();
+        }
+        if versions.get().is_empty() {
+            versions.remove();
         }
     }
 
