@@ -35,6 +35,9 @@ pub struct Sim {
     /// Faults that are left on; all others are turned off.
     #[arg(long, value_delimiter = ',', conflicts_with = "without")]
     only: Option<Vec<Fault>>,
+    /// Every fault in every world, with five validators and ten blocks a second: what speed is measured in.
+    #[arg(long)]
+    standard: bool,
     /// Ends each world after so many events.
     #[arg(long)]
     events: Option<u64>,
@@ -120,6 +123,7 @@ impl Sim {
                 seconds: self.seconds.unwrap_or(60 * self.minutes),
                 without,
                 events: self.events,
+                standard: self.standard,
             },
             seeds: self.seeds,
             jobs: self.jobs.unwrap_or(cores),

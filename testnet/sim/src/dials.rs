@@ -156,6 +156,9 @@ pub struct Choice {
     pub without: Vec<Fault>,
     /// Stop after so many events.
     pub events: Option<u64>,
+    /// Whether the seed decides only over chance, in a world like all others of this kind: five validators,
+    /// ten blocks a second, every fault on. Speed is measured in it.
+    pub standard: bool,
 }
 
 /// What a world is like.
@@ -191,6 +194,9 @@ impl Dials {
     /// The dials of a seed.
     #[must_use]
     pub fn draw(choice: &Choice) -> Self {
+        if choice.standard {
+            return Self::standard(choice);
+        }
         let mut dice = Dice::new(choice.seed, 1);
         let strengths = Fault::ALL.iter().map(|fault| {
             let drawn = if dice.flip() { dice.between(1, 3) } else { 0 };
@@ -214,6 +220,14 @@ impl Dials {
             signatures: if dice.below(100) == 0 { Signatures::Real } else { Signatures::StandIn },
             long_values: dice.flip(),
         }
+    }
+
+    /// Every fault at its least strength over [`Dials::calm`].
+    fn standard(choice: &Choice) -> Self {
+        let strength = |fault| u64::from(!choice.without.contains(fault));
+        let strengths = Fault::ALL.iter().map(strength).collect();
+        let calm = Self::calm(choice.nodes.unwrap_or(5));
+        Self { strengths, snapshot_every: 100, ..calm }
     }
 
     /// Calm weather: five nodes, ten blocks a second.

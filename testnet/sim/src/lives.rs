@@ -213,7 +213,7 @@ impl World {
         seat.replica = Some(replica);
         self.plan_wake(at);
         if self.now < self.seats[at].crash_loop_until {
-            let due = self.now + self.dice.below(100_000);
+            let due = self.now + self.dice.below(400_000);
             self.schedule.at(due, Happening::Relief(Fault::CrashLoop, at));
         }
         Ok(())
@@ -258,7 +258,7 @@ impl World {
             1 => self.dice.below(2_000_000),
             _ => self.dice.below(10_000_000),
         };
-        let pause = if self.now < seat.crash_loop_until { 10_000 } else { pause };
+        let pause = if self.now < seat.crash_loop_until { pause.min(200_000) } else { pause };
         self.schedule.at(self.now + pause, Happening::Start(at));
         if self.dials.has(Fault::Hint) {
             self.tally.fault(Fault::Hint);

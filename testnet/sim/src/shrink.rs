@@ -71,7 +71,7 @@ impl Search {
 /// The command that lives through a choice again.
 #[must_use]
 pub fn command(choice: &Choice) -> String {
-    let Choice { seed, nodes, seconds, without, events } = choice;
+    let Choice { seed, nodes, seconds, without, events, standard } = choice;
     let mut line = format!("--seeds 1 --from {seed} --seconds {seconds}");
     if let Some(nodes) = nodes {
         line.push_str(&format!(" --nodes {nodes}"));
@@ -79,6 +79,9 @@ pub fn command(choice: &Choice) -> String {
     if !without.is_empty() {
         let names: Vec<&str> = without.iter().map(|fault| fault.name()).collect();
         line.push_str(&format!(" --without {}", names.join(",")));
+    }
+    if *standard {
+        line.push_str(" --standard");
     }
     if let Some(events) = events {
         line.push_str(&format!(" --events {events}"));

@@ -86,7 +86,7 @@ impl World {
             Fault::Replay => {
                 let Some((from, to, message)) = self.network.replay() else { return Ok(false) };
                 let from = NodeId::new(u32::try_from(from).unwrap_or(u32::MAX));
-                let cargo = Cargo::Message(message);
+                let cargo = Cargo::Message(Box::new(message));
                 self.schedule.at(self.now + 1, Happening::Arrive { to, from, cargo });
             }
             Fault::Cut => self.cut(),

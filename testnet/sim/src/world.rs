@@ -46,7 +46,7 @@ const PIECE: usize = 4_096;
 #[derive(Clone, Debug)]
 pub enum Cargo {
     /// A message.
-    Message(Message),
+    Message(Box<Message>),
     /// Transactions for the leader.
     Transactions(Vec<Checked<SignedTransaction>>),
     /// A question for a piece of a snapshot.
@@ -57,7 +57,6 @@ pub enum Cargo {
 
 /// Something that happens.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "half of them are arrivals")]
 pub enum Happening {
     /// Something arrives at a seat.
     Arrive {
@@ -68,8 +67,8 @@ pub enum Happening {
         /// What it is.
         cargo: Cargo,
     },
-    /// A driver may want a tick.
-    Wake(usize),
+    /// A driver may want a tick: planned for this moment.
+    Wake(usize, u64),
     /// The journal of a life is done.
     Wrote(usize, u32),
     /// The journal of a life has nothing to do.
@@ -228,7 +227,7 @@ impl World {
         }
         match happening {
             Happening::Arrive { to, from, cargo } => self.arrive(to, from, cargo),
-            Happening::Wake(seat) => self.wake(seat),
+            Happening::Wake(seat, planned) => self.wake(seat, planned),
             Happening::Wrote(seat, life) => self.wrote(seat, life),
             Happening::Idle(seat, life) => self.idle(seat, life),
             Happening::Applied(seat, life) => self.applied(seat, life),
@@ -246,7 +245,7 @@ impl World {
     const fn place(happening: &Happening) -> Option<usize> {
         match happening {
             Happening::Arrive { to: seat, .. }
-            | Happening::Wake(seat)
+            | Happening::Wake(seat, _)
             | Happening::Wrote(seat, _)
             | Happening::Idle(seat, _)
             | Happening::Applied(seat, _)
@@ -265,7 +264,9 @@ impl World {
             tell::arrival(self.now, from, to, &cargo);
         }
         match cargo {
-            Cargo::Message(message) => self.give(to, 1, Input::Received { from, message }),
+            Cargo::Message(message) => {
+                self.give(to, 1, Input::Received { from, message: *message })
+            }
             Cargo::Transactions(transactions) => {
                 self.give(to, 2, Input::Forwarded { from, transactions })
             }
@@ -283,8 +284,12 @@ impl World {
         }
     }
 
-    fn wake(&mut self, at: usize) -> Check {
+    fn wake(&mut self, at: usize, planned: u64) -> Check {
         let seat = &mut self.seats[at];
+        if seat.wake != Some(planned) {
+            // An earlier one has taken its place.
+            return Ok(());
+        }
         seat.wake = None;
         let Some(replica) = &seat.replica else { return Ok(()) };
         if seat.clock.now(self.now).moment >= replica.driver.deadline() {
@@ -302,7 +307,7 @@ impl World {
         let Some(due) = seat.clock.when(replica.driver.deadline(), self.now) else { return };
         if seat.wake.is_none_or(|planned| planned > due) {
             seat.wake = Some(due);
-            self.schedule.at(due, Happening::Wake(at));
+            self.schedule.at(due, Happening::Wake(at, due));
         }
     }
 
@@ -418,7 +423,7 @@ impl World {
         self.check_statements(at, &message)?;
         let to_seat = to.get() as usize;
         self.network.keep(&self.dials, at, to_seat, &message);
-        self.dispatch(at, to, Cargo::Message(message));
+        self.dispatch(at, to, Cargo::Message(Box::new(message)));
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use quorate_sim::life::{Failure, live};
 use quorate_sim::shrink::command;
 
 fn choice(seed: u64, seconds: u64) -> Choice {
-    Choice { seed, nodes: None, seconds, without: Vec::new(), events: None }
+    Choice { seed, nodes: None, seconds, without: Vec::new(), events: None, standard: false }
 }
 
 fn assert_well(choice: &Choice) {
