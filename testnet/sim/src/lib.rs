@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!   dials      what this seed's world is like, which faults it has, and why each check is fair
-//!   world      virtual time: one event after the other; lives, trouble, operator, healing are parts of it
+//!   world      virtual time: one event after the other; lives, outputs, visits, trouble, operator,
+//!              healing are parts of it
 //!   network    when a message comes, if at all       disk       what a disk does to what was written
 //!   clock      how fast time goes at one node        seat       one machine and the process on it
 //!   ledger     the one chain that all must agree on  promises   what each has said, and what its disk has
@@ -31,6 +32,7 @@ pub mod life;
 mod lives;
 pub mod network;
 mod operator;
+mod outputs;
 pub mod promises;
 pub mod report;
 pub mod schedule;
@@ -41,4 +43,5 @@ mod statements;
 mod tell;
 mod trouble;
 pub mod violation;
+mod visits;
 pub mod world;

@@ -16,10 +16,8 @@ use quorate_chain::checked::Checked;
 use quorate_chain::crypto::Verifier;
 use quorate_chain::ids::{ChainId, NodeId};
 use quorate_chain::transaction::SignedTransaction;
-use quorate_consensus::effect::Record;
 use quorate_consensus::message::Message;
-use quorate_replica::fetch::fetch;
-use quorate_replica::io::{FetchJob, Input, JournalJob, Output};
+use quorate_replica::io::{FetchJob, Input, Output};
 use quorate_replica::snapshot::{self, Ask, Piece};
 use quorate_replica::store::Store;
 
@@ -32,9 +30,9 @@ use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::report::Tally;
 use crate::schedule::Schedule;
-use crate::seat::{Seat, StoreJob};
+use crate::seat::Seat;
 use crate::tell;
-use crate::violation::{Check, Violation, hold};
+use crate::violation::Check;
 
 /// Most seats in a world: validators, and those who join.
 pub const SEATS: u32 = 12;
@@ -332,172 +330,5 @@ impl World {
         self.out = out;
         self.plan_wake(at);
         check
-    }
-
-    fn carry_out(&mut self, at: usize, output: Output) -> Check {
-        let seat = &mut self.seats[at];
-        let (node, life) = (seat.node, seat.life);
-        match output {
-            Output::Send { to, message } => return self.send(at, to, message),
-            Output::Forward { to, transactions } => {
-                self.dispatch(at, to, Cargo::Transactions(transactions));
-            }
-            Output::Write(job) => {
-                if let JournalJob::Record { record: Record::Branch { blocks, .. }, .. } = &job {
-                    blocks.iter().try_for_each(|block| self.ledger.seen(block))?;
-                }
-                seat.promises.shadow.give(&job);
-                seat.jobs.push_back(job);
-                self.begin_write(at);
-            }
-            Output::Apply(job) => {
-                let before = self.ledger.height();
-                let verifier = self.dice.chance(20_000).then(|| Arc::clone(&self.verifier));
-                let certificate = &job.certificate;
-                self.ledger.committed(node, &job.blocks, certificate, verifier.as_deref())?;
-                seat.applies.push_back(StoreJob::Apply(job));
-                self.count_commits(before);
-                self.check_leaders()?;
-                self.begin_apply(at);
-            }
-            Output::Fetch(job) => {
-                let due = self.now + 100 + self.dice.below(2_000) + self.seats[at].slow_store;
-                self.schedule.at(due, Happening::Read(at, life, job));
-            }
-            Output::Answer { submission, answer } => {
-                let (ledger, tally) = (&self.ledger, &mut self.tally);
-                return self.clients.answered(submission, &answer, ledger, tally);
-            }
-            Output::Keep(certificate) => {
-                let kept = seat.replica.as_mut().map(|replica| replica.applier.keep(certificate));
-                return hold(!matches!(kept, Some(Err(_))), "a store keeps", || {
-                    format!("{kept:?}")
-                });
-            }
-            Output::Prune { below } => {
-                let pruned = seat.replica.as_mut().map(|replica| replica.journal.prune(below));
-                if matches!(pruned, Some(Err(_))) {
-                    return self.disk_failed(at);
-                }
-            }
-            Output::Changed { .. } => self.tally.roster_changes += 1,
-            Output::Ask { to, ask } => self.dispatch(at, to, Cargo::Ask(ask)),
-            Output::Stage(job) => self.store_job(at, StoreJob::Stage(job)),
-            Output::Install(job) => self.store_job(at, StoreJob::Install(job)),
-            Output::Serve { read, height } => {
-                self.tally.reads += 1;
-                return self.clients.served((at, life), read, height);
-            }
-            Output::RefuseRead { read, .. } => return self.clients.refused((at, life), read),
-            Output::Convict(conviction) => {
-                let rule = "nobody is convicted who is honest";
-                return hold(self.dials.has(Fault::Liar), rule, || format!("{conviction:?}"));
-            }
-            Output::TransferEnded(_) | Output::Notice(_) => {}
-            Output::Stop(stop) => {
-                return Err(Violation {
-                    rule: "no correct node stops for what others say",
-                    found: format!("node {node}: {stop}"),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn store_job(&mut self, at: usize, job: StoreJob) {
-        self.seats[at].applies.push_back(job);
-        self.begin_apply(at);
-    }
-
-    fn count_commits(&mut self, before: quorate_chain::ids::Height) {
-        for height in before.get() + 1..=self.ledger.height().get() {
-            self.tally.blocks += 1;
-            let block = self.ledger.block(quorate_chain::ids::Height::new(height));
-            let count = block.map_or(0, |block| block.body().transactions.len());
-            self.tally.transactions += count as u64;
-        }
-    }
-
-    fn send(&mut self, at: usize, to: NodeId, message: Message) -> Check {
-        self.tally.messages += 1;
-        self.check_statements(at, &message)?;
-        let to_seat = to.get() as usize;
-        self.network.keep(&self.dials, at, to_seat, &message);
-        self.dispatch(at, to, Cargo::Message(Box::new(message)));
-        Ok(())
-    }
-
-    pub(super) fn dispatch(&mut self, at: usize, to: NodeId, cargo: Cargo) {
-        let (to_seat, from) = (to.get() as usize, self.seats[at].node);
-        if to_seat >= self.seats.len() {
-            return;
-        }
-        let ways = (at, to_seat);
-        let arrivals = self.network.arrivals(&self.dials, &mut self.tally, ways, self.now);
-        let [Some(first), second] = arrivals else { return };
-        if let Some(second) = second {
-            let copy = cargo.clone();
-            self.schedule.at(second, Happening::Arrive { to: to_seat, from, cargo: copy });
-        }
-        self.schedule.at(first, Happening::Arrive { to: to_seat, from, cargo });
-    }
-
-    fn read(&mut self, at: usize, life: u32, job: FetchJob) -> Check {
-        let seat = &self.seats[at];
-        if seat.life != life || !seat.is_running() {
-            return Ok(());
-        }
-        match fetch(&seat.store.reader(), job) {
-            Ok(fetched) => {
-                if self.now >= self.tell_from {
-                    tell::fetched(self.now, at, job, &fetched);
-                }
-                self.give(at, 6, Input::Fetched(fetched))
-            }
-            Err(never) => match never {},
-        }
-    }
-
-    fn client(&mut self, client: usize) -> Check {
-        if self.healing.is_some() {
-            return Ok(());
-        }
-        let pause = self.clients.pause(&self.dials);
-        self.schedule.at(self.now + pause, Happening::Client(client));
-        if self.dials.has(Fault::BadClient) && self.dice.chance(20_000) {
-            self.tally.fault(Fault::BadClient);
-            return self.clients.bad(client, &self.dials, &*self.verifier);
-        }
-        let at = self.dice.index(self.seats.len());
-        if self.dice.chance(200_000) {
-            return self.read_at(at);
-        }
-        let transaction = self.clients.next(client, &self.dials, &mut self.tally);
-        self.submit(client, transaction, at)
-    }
-
-    /// A client reads at a seat, if a process runs there and listens.
-    fn read_at(&mut self, at: usize) -> Check {
-        let seat = &self.seats[at];
-        if !seat.is_running() || seat.paused_until > self.now {
-            return Ok(());
-        }
-        let read = self.clients.read((at, seat.life));
-        self.give(at, 12, Input::Read { read })
-    }
-
-    /// A client submits a transaction at a seat, if a process runs there and listens.
-    pub(super) fn submit(
-        &mut self,
-        client: usize,
-        transaction: Checked<SignedTransaction>,
-        at: usize,
-    ) -> Check {
-        let seat = &self.seats[at];
-        if !seat.is_running() || seat.paused_until > self.now {
-            return Ok(());
-        }
-        let submission = self.clients.submit(client, &transaction, at, seat.life);
-        self.give(at, 8, Input::Submit { submission, transaction })
     }
 }

@@ -1,0 +1,145 @@
+//! What a node wants done, and what becomes of it: messages go to the network, jobs to disk and store, answers to
+//! the clients.
+
+use std::sync::Arc;
+
+use quorate_chain::ids::{Height, NodeId};
+use quorate_consensus::effect::Record;
+use quorate_consensus::message::Message;
+use quorate_replica::fetch::fetch;
+use quorate_replica::io::{FetchJob, Input, JournalJob, Output};
+use quorate_replica::store::Store;
+
+use crate::dials::Fault;
+use crate::seat::StoreJob;
+use crate::tell;
+use crate::violation::{Check, Violation, hold};
+use crate::world::{Cargo, Happening, World};
+
+impl World {
+    /// Carries out one output.
+    pub(super) fn carry_out(&mut self, at: usize, output: Output) -> Check {
+        let seat = &mut self.seats[at];
+        let (node, life) = (seat.node, seat.life);
+        match output {
+            Output::Send { to, message } => return self.send(at, to, message),
+            Output::Forward { to, transactions } => {
+                self.dispatch(at, to, Cargo::Transactions(transactions));
+            }
+            Output::Write(job) => {
+                if let JournalJob::Record { record: Record::Branch { blocks, .. }, .. } = &job {
+                    blocks.iter().try_for_each(|block| self.ledger.seen(block))?;
+                }
+                seat.promises.shadow.give(&job);
+                seat.jobs.push_back(job);
+                self.begin_write(at);
+            }
+            Output::Apply(job) => {
+                let before = self.ledger.height();
+                let verifier = self.dice.chance(20_000).then(|| Arc::clone(&self.verifier));
+                let certificate = &job.certificate;
+                self.ledger.committed(node, &job.blocks, certificate, verifier.as_deref())?;
+                seat.applies.push_back(StoreJob::Apply(job));
+                self.count_commits(before);
+                self.check_leaders()?;
+                self.begin_apply(at);
+            }
+            Output::Fetch(job) => {
+                let due = self.now + 100 + self.dice.below(2_000) + self.seats[at].slow_store;
+                self.schedule.at(due, Happening::Read(at, life, job));
+            }
+            Output::Answer { submission, answer } => {
+                let (ledger, tally) = (&self.ledger, &mut self.tally);
+                return self.clients.answered(submission, &answer, ledger, tally);
+            }
+            Output::Keep(certificate) => {
+                let kept = seat.replica.as_mut().map(|replica| replica.applier.keep(certificate));
+                return hold(!matches!(kept, Some(Err(_))), "a store keeps", || {
+                    format!("{kept:?}")
+                });
+            }
+            Output::Prune { below } => {
+                let pruned = seat.replica.as_mut().map(|replica| replica.journal.prune(below));
+                if matches!(pruned, Some(Err(_))) {
+                    return self.disk_failed(at);
+                }
+            }
+            Output::Changed { .. } => self.tally.roster_changes += 1,
+            Output::Ask { to, ask } => self.dispatch(at, to, Cargo::Ask(ask)),
+            Output::Stage(job) => self.store_job(at, StoreJob::Stage(job)),
+            Output::Install(job) => self.store_job(at, StoreJob::Install(job)),
+            Output::Serve { read, height } => {
+                self.tally.reads += 1;
+                return self.clients.served((at, life), read, height);
+            }
+            Output::RefuseRead { read, .. } => return self.clients.refused((at, life), read),
+            Output::Convict(conviction) => {
+                let rule = "nobody is convicted who is honest";
+                return hold(self.dials.has(Fault::Liar), rule, || format!("{conviction:?}"));
+            }
+            Output::TransferEnded(_) | Output::Notice(_) => {}
+            Output::Stop(stop) => {
+                return Err(Violation {
+                    rule: "no correct node stops for what others say",
+                    found: format!("node {node}: {stop}"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn store_job(&mut self, at: usize, job: StoreJob) {
+        self.seats[at].applies.push_back(job);
+        self.begin_apply(at);
+    }
+
+    fn count_commits(&mut self, before: Height) {
+        for height in before.get() + 1..=self.ledger.height().get() {
+            self.tally.blocks += 1;
+            let block = self.ledger.block(Height::new(height));
+            let count = block.map_or(0, |block| block.body().transactions.len());
+            self.tally.transactions += count as u64;
+        }
+    }
+
+    fn send(&mut self, at: usize, to: NodeId, message: Message) -> Check {
+        self.tally.messages += 1;
+        self.check_statements(at, &message)?;
+        let to_seat = to.get() as usize;
+        self.network.keep(&self.dials, at, to_seat, &message);
+        self.dispatch(at, to, Cargo::Message(Box::new(message)));
+        Ok(())
+    }
+
+    pub(super) fn dispatch(&mut self, at: usize, to: NodeId, cargo: Cargo) {
+        let (to_seat, from) = (to.get() as usize, self.seats[at].node);
+        if to_seat >= self.seats.len() {
+            return;
+        }
+        let ways = (at, to_seat);
+        let arrivals = self.network.arrivals(&self.dials, &mut self.tally, ways, self.now);
+        let [Some(first), second] = arrivals else { return };
+        if let Some(second) = second {
+            let copy = cargo.clone();
+            self.schedule.at(second, Happening::Arrive { to: to_seat, from, cargo: copy });
+        }
+        self.schedule.at(first, Happening::Arrive { to: to_seat, from, cargo });
+    }
+
+    /// Blocks have been read for another node.
+    pub(super) fn read(&mut self, at: usize, life: u32, job: FetchJob) -> Check {
+        let seat = &self.seats[at];
+        if seat.life != life || !seat.is_running() {
+            return Ok(());
+        }
+        match fetch(&seat.store.reader(), job) {
+            Ok(fetched) => {
+                if self.now >= self.tell_from {
+                    tell::fetched(self.now, at, job, &fetched);
+                }
+                self.give(at, 6, Input::Fetched(fetched))
+            }
+            Err(never) => match never {},
+        }
+    }
+}
