@@ -12,6 +12,7 @@ mod error;
 mod place;
 mod read;
 mod schema;
+mod snapshot;
 mod standing;
 mod write;
 

@@ -14,12 +14,13 @@ use quorate_chain::outcome::{Outcome, Status};
 use quorate_chain::roster::Roster;
 use quorate_chain::state::{Grants, Nonces, StateEntry, StateKey, StateRead, Value};
 use quorate_chain::state_root::{Leaf, Leaves, PathRange};
-use quorate_replica::store::{Place, Range, Standing, StoreReader, Version};
+use quorate_replica::store::{Entries, Place, Range, Standing, StoreReader, Version};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Rows, params};
 
 use crate::error::StoreError;
 use crate::place::{place, split_place, split_version, version};
 use crate::schema;
+use crate::snapshot;
 use crate::standing::{self, decode, hash};
 use crate::write::{half, newest_version};
 
@@ -75,6 +76,10 @@ impl SqliteReader {
         if height == Height::ZERO {
             return Ok(Some(self.chain_id.genesis_ref()));
         }
+        let base = below_all(db)?.filter(|base| base.height == height);
+        if base.is_some() {
+            return Ok(base);
+        }
         let mut select = db.prepare_cached("SELECT term, hash FROM block WHERE height = ?1")?;
         let row = select.query_row([number(height)], |row| Ok((row.get(0)?, row.get(1)?)));
         let Some((term, name)) = row.optional()? else { return Ok(None) };
@@ -84,7 +89,20 @@ impl SqliteReader {
     }
 }
 
-fn number(height: Height) -> i64 {
+/// What a path is above, if it is after this one.
+pub(crate) fn above(after: Option<&Hash>) -> &[u8] {
+    // Whatever has a length is above the empty string.
+    after.map_or(&[], |path| path.as_bytes())
+}
+
+/// The block that a snapshot stands on: of the blocks that are kept, the first one stands on it.
+fn below_all(db: &Connection) -> Result<Option<BlockRef>, StoreError> {
+    let mut select = db.prepare_cached("SELECT base FROM chain")?;
+    let base = select.query_row([], |row| row.get::<_, Option<Vec<u8>>>(0))?;
+    base.map(|bytes| decode("the block below all others", bytes)).transpose()
+}
+
+pub(crate) fn number(height: Height) -> i64 {
     // A height that no chain reaches asks for nothing.
     i64::try_from(height.get()).unwrap_or(i64::MAX)
 }
@@ -127,8 +145,26 @@ fn tx_id(id: Option<Vec<u8>>) -> Result<TxId, StoreError> {
     Ok(TxId::new(hash("a transaction's id", &id)?))
 }
 
+/// A value that came with a snapshot.
+fn base(db: &Connection, number: i64) -> Result<Option<Version>, StoreError> {
+    let mut select = db.prepare_cached(
+        "SELECT base.height, base.tx, version.value FROM base JOIN version USING (version)
+         WHERE version = ?1",
+    )?;
+    let row = select.query_row([number], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    let Some((at, tx, value)) = row.optional()? else { return Ok(None) };
+    let (tx, value) = (tx_id(tx)?, Option::<Vec<u8>>::map(value, Bytes::from));
+    Ok(Some(Version { height: height(at), index: 0, operation: 0, tx, value }))
+}
+
 /// A version and the number of the one before it.
-fn version_at(db: &Connection, number: i64) -> Result<Option<(Version, Option<i64>)>, StoreError> {
+pub(crate) fn version_at(
+    db: &Connection,
+    number: i64,
+) -> Result<Option<(Version, Option<i64>)>, StoreError> {
+    if number < 0 {
+        return Ok(base(db, number)?.map(|version| (version, None)));
+    }
     let mut select = db.prepare_cached(VERSION)?;
     let mut rows = select.query([number])?;
     let Some(row) = rows.next()? else { return Ok(None) };
@@ -145,7 +181,7 @@ fn content(db: &Connection, key: &StateKey) -> Result<Option<StateEntry>, StoreE
     bytes.map(|bytes| decode("an entry of the state", bytes)).transpose()
 }
 
-fn leaves(mut rows: Rows<'_>) -> Result<Vec<Leaf>, StoreError> {
+pub(crate) fn leaves(mut rows: Rows<'_>) -> Result<Vec<Leaf>, StoreError> {
     let missing = |_| StoreError::Missing { what: "a leaf of the state" };
     let mut leaves = Vec::new();
     while let Some(row) = rows.next()? {
@@ -267,7 +303,8 @@ impl StoreReader for SqliteReader {
 
     fn outcomes(&self, height: Height) -> Result<Option<Vec<Outcome>>, StoreError> {
         self.ask(|db| {
-            let kept = self.block_ref(db, height)?.is_some() && height != Height::ZERO;
+            let mut select = db.prepare_cached("SELECT 1 FROM block WHERE height = ?1")?;
+            let kept = select.exists([number(height)])?;
             let Some(next) = height.next().filter(|_| kept) else { return Ok(None) };
             let first = place(height, 0)?;
             let mut select = db.prepare_cached(
@@ -308,8 +345,7 @@ impl StoreReader for SqliteReader {
                 "SELECT path, digest FROM entry
                  WHERE path > ?1 AND digest IS NOT NULL ORDER BY path LIMIT ?2",
             )?;
-            // Whatever has a length is above the empty string.
-            let after = after.as_ref().map_or(&[][..], |path| path.as_bytes());
+            let after = above(after.as_ref());
             leaves(select.query(params![after, i64::try_from(limit).unwrap_or(i64::MAX)])?)
         })
     }
@@ -322,8 +358,9 @@ impl StoreReader for SqliteReader {
     ) -> Result<Vec<(Bytes, Value)>, StoreError> {
         self.ask(|db| {
             let mut select = db.prepare_cached(
-                "SELECT entry.name, version.version, version.value, tx.id
-                 FROM entry JOIN version USING (version)
+                "SELECT entry.name, coalesce(base.height, version.version >> 21), version.value,
+                     coalesce(base.tx, tx.id)
+                 FROM entry JOIN version USING (version) LEFT JOIN base USING (version)
                      LEFT JOIN tx ON tx.place = entry.version >> 7
                  WHERE entry.kind = 1 AND entry.digest IS NOT NULL
                      AND entry.name >= ?1 AND (?2 IS NULL OR entry.name > ?2)
@@ -339,7 +376,7 @@ impl StoreReader for SqliteReader {
                 if !name.starts_with(prefix) {
                     break;
                 }
-                let (height, ..) = split_version(row.get(1)?);
+                let height = height(row.get(1)?);
                 let value: Option<Vec<u8>> = row.get(2)?;
                 let bytes = value.ok_or(StoreError::Missing { what: "the value of a key" })?;
                 let tx = tx_id(row.get(3)?)?;
@@ -370,7 +407,8 @@ impl StoreReader for SqliteReader {
                 next = earlier.optional()?.unwrap_or(next);
             }
             let mut found = Vec::new();
-            while let Some(number) = next
+            // What came with a snapshot is a value without a history.
+            while let Some(number) = next.filter(|number| *number >= 0)
                 && found.len() < limit
             {
                 let missing = StoreError::Missing { what: "a version of a key" };
@@ -382,6 +420,23 @@ impl StoreReader for SqliteReader {
             }
             Ok(found)
         })
+    }
+
+    fn frozen(&self) -> Result<Vec<Standing>, StoreError> {
+        self.ask(standing::frozen)
+    }
+
+    fn frozen_entries(
+        &self,
+        height: Height,
+        after: Option<Hash>,
+        bytes: usize,
+    ) -> Result<Option<Entries>, StoreError> {
+        self.ask(|db| snapshot::entries(db, height, after, bytes))
+    }
+
+    fn staged_leaves(&self, after: Option<Hash>, limit: usize) -> Result<Vec<Leaf>, StoreError> {
+        self.ask(|db| snapshot::staged_leaves(db, after, limit))
     }
 }
 

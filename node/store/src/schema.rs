@@ -16,6 +16,11 @@
 //! transactions. The index by id is one small table after another: only the newest is written to, and it
 //! is small enough to stay in memory.
 //!
+//! **Snapshots.** Freezing a state copies nothing. What a key was then is found along its versions; of
+//! nonces and grants, which have none, the first change after it keeps in `before` what they were. What
+//! somebody sends is `staged` beside the state; installed, its values become versions with numbers below
+//! zero, of which `base` has height and transaction: no version here came before them.
+//!
 //! A *place* is one number for height and index of a transaction, a *version* that number and the
 //! operation: `height · 2^14 + index`, and `place · 2^7 + operation`. So both sort in the order of the
 //! chain.
@@ -24,7 +29,7 @@
 pub(crate) const APPLICATION: i32 = 0x5175_6f72;
 
 /// What `PRAGMA user_version` says.
-pub(crate) const VERSION: i32 = 1;
+pub(crate) const VERSION: i32 = 2;
 
 /// Bits of a place that are the index in the block: a block has at most 10,000 transactions.
 pub(crate) const INDEX_BITS: u32 = 14;
@@ -55,8 +60,10 @@ pub(crate) const READER_SETTINGS: &str = "
     PRAGMA cache_size = -4096;
 ";
 
-/// Everything that version 1 has.
-pub(crate) const TABLES: &str = "
+/// What makes of each version the next one, from an empty file on.
+pub(crate) const STEPS: [&str; VERSION as usize] = [FIRST, SNAPSHOTS];
+
+const FIRST: &str = "
 CREATE TABLE chain (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     chain_id BLOB NOT NULL
@@ -120,6 +127,43 @@ CREATE VIEW history AS
            version.version >> 7 & 16383 AS position, version.version & 127 AS operation,
            lower(hex(tx.id)) AS tx, version.value
     FROM version LEFT JOIN tx ON tx.place = version.version >> 7;
+";
+
+const SNAPSHOTS: &str = "
+ALTER TABLE chain ADD COLUMN base BLOB;
+ALTER TABLE standing ADD COLUMN replaced BLOB;
+
+CREATE TABLE frozen (
+    height INTEGER PRIMARY KEY, term INTEGER NOT NULL, hash BLOB NOT NULL,
+    kind TEXT, time_us INTEGER NOT NULL, leader INTEGER, leader_key BLOB,
+    roster_since INTEGER NOT NULL, state_root BLOB NOT NULL, outcomes BLOB NOT NULL,
+    certificate BLOB, replaced BLOB
+) STRICT;
+CREATE TABLE before (
+    frozen INTEGER NOT NULL, path BLOB NOT NULL, content BLOB, PRIMARY KEY (frozen, path)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE staged (
+    path BLOB PRIMARY KEY, digest BLOB NOT NULL, bytes BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE base (version INTEGER PRIMARY KEY, height INTEGER NOT NULL, tx BLOB NOT NULL) STRICT;
+
+DROP VIEW state;
+DROP VIEW history;
+
+CREATE VIEW state AS
+    SELECT CAST(entry.name AS TEXT) AS key, version.value,
+           coalesce(base.height, entry.version >> 21) AS height,
+           lower(hex(coalesce(base.tx, tx.id))) AS tx
+    FROM entry JOIN version USING (version) LEFT JOIN base USING (version)
+        LEFT JOIN tx ON tx.place = entry.version >> 7
+    WHERE entry.kind = 1 AND entry.digest IS NOT NULL;
+
+CREATE VIEW history AS
+    SELECT CAST(version.key AS TEXT) AS key, version.version >> 21 AS height,
+           version.version >> 7 & 16383 AS position, version.version & 127 AS operation,
+           lower(hex(tx.id)) AS tx, version.value
+    FROM version LEFT JOIN tx ON tx.place = version.version >> 7 WHERE version.version >= 0;
 ";
 
 /// One table of the index by id.

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use quorate_chain::block::BlockKind;
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
-use quorate_chain::codec::{Decode, Encode};
+use quorate_chain::codec::{Decode, Encode, Reader};
 use quorate_chain::crypto::ValidatorKey;
 use quorate_chain::ids::{BlockHash, BlockRef, Hash, Height, NodeId, StateRoot, Term, TimeUs};
 use quorate_chain::roster::Roster;
+use quorate_consensus::judge::Proven;
 use quorate_consensus::log::Anchor;
-use quorate_replica::store::Standing;
+use quorate_replica::store::{Replaced, Standing};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::error::StoreError;
@@ -71,8 +72,9 @@ pub(crate) fn write(db: &Connection, standing: &Standing) -> Result<(), StoreErr
         None => (None, None),
     };
     let certificate = standing.certificate.as_ref().map(|proof| proof.get().to_bytes());
+    let replaced = standing.replaced.as_ref().map(replaced_bytes);
     db.prepare_cached(
-        "REPLACE INTO standing VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        "REPLACE INTO standing VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?
     .execute(params![
         block.height.get().cast_signed(),
@@ -86,11 +88,33 @@ pub(crate) fn write(db: &Connection, standing: &Standing) -> Result<(), StoreErr
         standing.state_root.as_bytes(),
         standing.outcomes.as_bytes(),
         certificate.as_deref(),
+        replaced,
     ])?;
     Ok(())
 }
 
-/// The row as it is stored.
+/// What a snapshot took the place of: block ref ‖ certificate ‖ roster.
+fn replaced_bytes(replaced: &Replaced) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    replaced.applied.encode(&mut bytes);
+    replaced.proof.certificate.get().encode(&mut bytes);
+    replaced.proof.roster.encode(&mut bytes);
+    bytes
+}
+
+fn replaced(bytes: Vec<u8>) -> Result<Replaced, StoreError> {
+    let mut reader = Reader::new(Bytes::from(bytes));
+    let mut read = || {
+        let (applied, certificate) = (Decode::decode(&mut reader)?, Decode::decode(&mut reader)?);
+        let roster = Arc::new(Roster::decode(&mut reader)?);
+        // It was verified before it was stored.
+        let proof = Proven { certificate: Checked::vouch(certificate), roster };
+        Ok(Replaced { applied, proof })
+    };
+    read().map_err(|why| StoreError::Damaged { what: "what a snapshot took the place of", why })
+}
+
+/// A row of `standing` or `frozen`.
 struct Stored {
     height: i64,
     term: i64,
@@ -102,6 +126,7 @@ struct Stored {
     state_root: Vec<u8>,
     outcomes: Vec<u8>,
     certificate: Option<Vec<u8>>,
+    replaced: Option<Vec<u8>>,
 }
 
 impl Stored {
@@ -117,16 +142,28 @@ impl Stored {
             state_root: row.get("state_root")?,
             outcomes: row.get("outcomes")?,
             certificate: row.get("certificate")?,
+            replaced: row.get("replaced")?,
         })
     }
 }
 
 /// Reads where the store stands; nothing if it has not begun.
 pub(crate) fn read(db: &Connection) -> Result<Option<Standing>, StoreError> {
+    let mut select = db.prepare_cached("SELECT * FROM standing")?;
+    let stored = select.query_row([], Stored::of).optional()?;
+    stored.map(|stored| standing(db, stored)).transpose()
+}
+
+/// Reads where the store stood when states were frozen, newest first.
+pub(crate) fn frozen(db: &Connection) -> Result<Vec<Standing>, StoreError> {
+    let mut select = db.prepare_cached("SELECT * FROM frozen ORDER BY height DESC")?;
+    let rows: Vec<_> = select.query_map([], Stored::of)?.collect::<Result<_, _>>()?;
+    rows.into_iter().map(|stored| standing(db, stored)).collect()
+}
+
+fn standing(db: &Connection, stored: Stored) -> Result<Standing, StoreError> {
     const WHAT: &str = "where the store stands";
     let missing = StoreError::Missing { what: WHAT };
-    let mut select = db.prepare_cached("SELECT * FROM standing")?;
-    let Some(stored) = select.query_row([], Stored::of).optional()? else { return Ok(None) };
     let Some((roster_since, roster)) = roster(db, stored.height)? else {
         return Err(StoreError::Missing { what: "the roster in force" });
     };
@@ -155,12 +192,11 @@ pub(crate) fn read(db: &Connection) -> Result<Option<Standing>, StoreError> {
         hash: BlockHash::new(hash(WHAT, &stored.hash)?),
     };
     let time = TimeUs::new(stored.time.cast_unsigned());
-    Ok(Some(Standing {
+    Ok(Standing {
         applied: Anchor { block, kind, time, leader, roster, roster_since },
         state_root: StateRoot::new(hash(WHAT, &stored.state_root)?),
         outcomes: Hash::new(hash(WHAT, &stored.outcomes)?),
         certificate,
-        // This store takes no snapshots.
-        replaced: None,
-    }))
+        replaced: stored.replaced.map(replaced).transpose()?,
+    })
 }

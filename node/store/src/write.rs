@@ -8,13 +8,14 @@ use quorate_chain::certificate::Certificate;
 use quorate_chain::codec::Encode;
 use quorate_chain::ids::{ChainId, Hash, TxId};
 use quorate_chain::state::{Changes, StateEntry, StateKey};
-use quorate_replica::store::{Batch, Executed, Standing, Store};
+use quorate_replica::store::{Batch, Entries, Executed, Install, Standing, Store};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::error::StoreError;
 use crate::place::{place, version};
 use crate::read::SqliteReader;
 use crate::schema::{self, INDEX_ROWS};
+use crate::snapshot;
 use crate::standing::{self, kind_name};
 
 /// Bytes written after which pages are moved from SQLite's log into the file.
@@ -29,6 +30,8 @@ pub struct SqliteStore {
     reader: SqliteReader,
     index: i64,
     rows: i64,
+    /// The height of the state that was frozen last.
+    frozen: Option<i64>,
     /// Bytes written since pages were last moved.
     logged: usize,
 }
@@ -46,8 +49,9 @@ impl SqliteStore {
         make_or_check(&mut db, file, chain_id)?;
         let newest = "SELECT number, rows FROM tx_index ORDER BY number DESC LIMIT 1";
         let (index, rows) = db.query_row(newest, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let frozen = db.query_row("SELECT max(height) FROM frozen", [], |row| row.get(0))?;
         let reader = SqliteReader::new(file, chain_id);
-        Ok(Self { db, reader, index, rows, logged: 0 })
+        Ok(Self { db, reader, index, rows, frozen, logged: 0 })
     }
 }
 
@@ -57,22 +61,27 @@ fn make_or_check(db: &mut Connection, file: &Path, chain_id: ChainId) -> Result<
     let tables: i64 =
         transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables == 0 {
-        transaction.execute_batch(schema::TABLES)?;
-        transaction.execute_batch(&schema::index_table(0))?;
-        transaction.execute("INSERT INTO tx_index VALUES (0, 0)", [])?;
-        transaction.execute("INSERT INTO chain VALUES (1, ?1)", [chain_id.as_bytes()])?;
         transaction.pragma_update(None, "application_id", schema::APPLICATION)?;
-        transaction.pragma_update(None, "user_version", schema::VERSION)?;
     }
     let found: i32 = number(&transaction, "application_id")?;
     if found != schema::APPLICATION {
         return Err(StoreError::Foreign { file: file.to_owned(), found });
     }
     let found: i32 = number(&transaction, "user_version")?;
-    if found != schema::VERSION {
+    let missing = usize::try_from(found).ok().and_then(|found| schema::STEPS.get(found..));
+    let Some(steps) = missing else {
         let expected = schema::VERSION;
         return Err(StoreError::UnknownVersion { file: file.to_owned(), expected, found });
+    };
+    for step in steps {
+        transaction.execute_batch(step)?;
     }
+    if found == 0 {
+        first_index(&transaction)?;
+        transaction
+            .execute("INSERT INTO chain (one, chain_id) VALUES (1, ?1)", [chain_id.as_bytes()])?;
+    }
+    transaction.pragma_update(None, "user_version", schema::VERSION)?;
     let bytes: Vec<u8> =
         transaction.query_row("SELECT chain_id FROM chain", [], |row| row.get(0))?;
     let found = ChainId::new(standing::hash("the chain's name", &bytes)?);
@@ -80,6 +89,13 @@ fn make_or_check(db: &mut Connection, file: &Path, chain_id: ChainId) -> Result<
         return Err(StoreError::OtherChain { file: file.to_owned(), expected: chain_id, found });
     }
     Ok(transaction.commit()?)
+}
+
+/// Begins the index by id.
+pub(crate) fn first_index(db: &Connection) -> Result<(), StoreError> {
+    db.execute_batch(&schema::index_table(0))?;
+    db.execute("INSERT INTO tx_index VALUES (0, 0)", [])?;
+    Ok(())
 }
 
 /// The newest version of each key that a batch has written so far.
@@ -90,6 +106,7 @@ struct Taking<'a> {
     db: &'a Connection,
     index: i64,
     rows: i64,
+    frozen: Option<i64>,
     bytes: usize,
     newest: Newest,
 }
@@ -192,49 +209,77 @@ impl Taking<'_> {
     /// Puts the entries of the state in their places.
     fn entries(&self, changes: &Changes) -> Result<(), StoreError> {
         for (key, entry) in changes {
-            let (path, digest) = (key.path(), entry.as_ref().map(StateEntry::digest));
-            match key {
+            let content = match key {
                 StateKey::Value(name) => {
                     // A key that was touched and never written is as it was.
                     let Some(version) = self.newest.get(name) else { continue };
-                    self.entry(path, digest, 1, name, Some(*version), None)?;
+                    Content::Version(*version)
                 }
-                StateKey::Nonces(account) => {
-                    let content = entry.as_ref().map(Encode::to_bytes);
-                    self.entry(path, digest, 2, account.as_bytes(), None, content)?;
+                StateKey::Nonces(_) | StateKey::Grants(_) => {
+                    self.keep_before(key.path())?;
+                    Content::Entry(entry.as_ref())
                 }
-                StateKey::Grants(account) => {
-                    let content = entry.as_ref().map(Encode::to_bytes);
-                    self.entry(path, digest, 3, account.as_bytes(), None, content)?;
-                }
-            }
+            };
+            put(self.db, key, entry.as_ref().map(StateEntry::digest), content)?;
         }
         Ok(())
     }
 
-    fn entry(
-        &self,
-        path: Hash,
-        digest: Option<Hash>,
-        kind: u8,
-        name: &[u8],
-        version: Option<i64>,
-        content: Option<Bytes>,
-    ) -> Result<(), StoreError> {
-        let (digest, content) = (digest.map(|digest| *digest.as_bytes()), content.as_deref());
-        // An update leaves the index over the names alone, a replacement would not.
+    /// Keeps what an entry was in the state that was frozen last, unless it has changed since.
+    fn keep_before(&self, path: Hash) -> Result<(), StoreError> {
+        let Some(frozen) = self.frozen else { return Ok(()) };
         self.db
             .prepare_cached(
-                "INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (path) DO UPDATE
-                     SET digest = excluded.digest, version = excluded.version,
-                         content = excluded.content",
+                "INSERT OR IGNORE INTO before
+                     VALUES (?1, ?2, (SELECT content FROM entry WHERE path = ?2))",
             )?
-            .execute(params![path.as_bytes(), digest, kind, name, version, content])?;
+            .execute(params![frozen, path.as_bytes()])?;
         Ok(())
     }
 }
 
-fn keep(db: &Connection, certificate: &Certificate) -> Result<(), StoreError> {
+/// What a row of `entry` leads to.
+pub(crate) enum Content<'a> {
+    /// A value: to its newest version.
+    Version(i64),
+    /// Nonces or grants: to themselves.
+    Entry(Option<&'a StateEntry>),
+}
+
+/// Puts an entry of the state in its place.
+pub(crate) fn put(
+    db: &Connection,
+    key: &StateKey,
+    digest: Option<Hash>,
+    content: Content<'_>,
+) -> Result<(), StoreError> {
+    let (kind, name) = match key {
+        StateKey::Value(name) => (1, name.as_ref()),
+        StateKey::Nonces(account) => (2, account.as_bytes().as_slice()),
+        StateKey::Grants(account) => (3, account.as_bytes().as_slice()),
+    };
+    let (version, content) = match content {
+        Content::Version(version) => (Some(version), None),
+        Content::Entry(entry) => (None, entry.map(Encode::to_bytes)),
+    };
+    let digest = digest.map(|digest| *digest.as_bytes());
+    // An update leaves the index over the names alone, a replacement would not.
+    db.prepare_cached(
+        "INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (path) DO UPDATE
+             SET digest = excluded.digest, version = excluded.version, content = excluded.content",
+    )?
+    .execute(params![
+        key.path().as_bytes(),
+        digest,
+        kind,
+        name,
+        version,
+        content.as_deref()
+    ])?;
+    Ok(())
+}
+
+pub(crate) fn keep(db: &Connection, certificate: &Certificate) -> Result<(), StoreError> {
     let height = certificate.block().height.get().cast_signed();
     db.prepare_cached("REPLACE INTO certificate VALUES (?1, ?2)")?
         .execute(params![height, certificate.to_bytes().as_ref()])?;
@@ -273,8 +318,14 @@ impl Store for SqliteStore {
                 standing.applied.roster.to_bytes().as_ref()
             ],
         )?;
-        let mut taking =
-            Taking { db: &transaction, index: 0, rows: 0, bytes: 0, newest: Newest::new() };
+        let mut taking = Taking {
+            db: &transaction,
+            index: 0,
+            rows: 0,
+            frozen: None,
+            bytes: 0,
+            newest: Newest::new(),
+        };
         for (operation, (key, entry)) in (0..).zip(changes) {
             if let (StateKey::Value(key), Some(StateEntry::Value(value))) = (key, entry) {
                 taking.write(version(height, 0, operation)?, key, Some(&value.bytes))?;
@@ -292,6 +343,7 @@ impl Store for SqliteStore {
             db: &transaction,
             index: self.index,
             rows: self.rows,
+            frozen: self.frozen,
             bytes: 0,
             newest: Newest::new(),
         };
@@ -307,8 +359,7 @@ impl Store for SqliteStore {
         let Taking { index, rows, bytes, .. } = taking;
         transaction.commit()?;
         (self.index, self.rows) = (index, rows);
-        self.logged += bytes;
-        if self.logged >= LOG { self.move_pages() } else { Ok(()) }
+        self.wrote(bytes)
     }
 
     fn keep(&mut self, certificate: Certificate) -> Result<(), StoreError> {
@@ -323,14 +374,75 @@ impl Store for SqliteStore {
         self.db.pragma_update(None, "synchronous", "NORMAL")?;
         Ok(())
     }
+
+    fn freeze(&mut self) -> Result<bool, StoreError> {
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let frozen = snapshot::freeze(&transaction)?;
+        transaction.commit()?;
+        self.frozen = frozen;
+        Ok(true)
+    }
+
+    fn stage(&mut self, entries: Entries, first: bool) -> Result<bool, StoreError> {
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let bytes = snapshot::stage(&transaction, &entries, first)?;
+        transaction.commit()?;
+        self.wrote(bytes)?;
+        Ok(true)
+    }
+
+    fn install(&mut self, install: Install) -> Result<bool, StoreError> {
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        snapshot::install(&transaction, &install.standing)?;
+        transaction.commit()?;
+        (self.index, self.rows, self.frozen) = (0, 0, None);
+        self.move_pages()?;
+        Ok(true)
+    }
 }
 
 impl SqliteStore {
+    fn wrote(&mut self, bytes: usize) -> Result<(), StoreError> {
+        self.logged += bytes;
+        if self.logged >= LOG { self.move_pages() } else { Ok(()) }
+    }
+
     /// Moves pages from SQLite's log into the file, as far as readers let it, so that the log begins
     /// anew.
     fn move_pages(&mut self) -> Result<(), StoreError> {
         self.logged = 0;
         self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_replica::store::suite;
+
+    use super::*;
+
+    #[test]
+    fn a_file_of_an_older_version_is_brought_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("chain.db");
+        let db = Connection::open(&file).unwrap();
+        db.execute_batch(schema::STEPS[0]).unwrap();
+        first_index(&db).unwrap();
+        db.execute("INSERT INTO chain VALUES (1, ?1)", [suite::CHAIN.as_bytes()]).unwrap();
+        db.pragma_update(None, "application_id", schema::APPLICATION).unwrap();
+        db.pragma_update(None, "user_version", 1).unwrap();
+        drop(db);
+        for _ in 0..2 {
+            let mut store = SqliteStore::open(&file, suite::CHAIN).unwrap();
+            let version =
+                store.db.query_row("PRAGMA user_version", [], |row| row.get::<_, i32>(0)).unwrap();
+            assert_eq!(version, schema::VERSION);
+            store.freeze().unwrap();
+        }
+        let db = Connection::open(&file).unwrap();
+        db.pragma_update(None, "user_version", schema::VERSION + 1).unwrap();
+        let newer = SqliteStore::open(&file, suite::CHAIN);
+        assert!(matches!(newer, Err(StoreError::UnknownVersion { .. })), "{newer:?}");
     }
 }

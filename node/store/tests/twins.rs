@@ -17,7 +17,7 @@ use quorate_consensus::config::Incarnation;
 use quorate_consensus::time::{Moment, Now, Span};
 use quorate_replica::io::{Input, Output, Submission};
 use quorate_replica::setup::{Birth, Limits};
-use quorate_replica::store::{MemoryStore, Store, StoreReader};
+use quorate_replica::store::{MemoryStore, Store, StoreReader, suite};
 use quorate_replica::{Replica, Setup, open};
 use quorate_store::{SqliteStore, StoreError};
 use quorate_wal::{Memory, Options};
@@ -72,7 +72,7 @@ fn setup() -> Setup {
         verifier: Arc::new(Ed25519),
         birth: Birth::Fresh(Incarnation(7)),
         lead: None,
-        limits: Limits::default(),
+        limits: Limits { snapshot_every: 7, ..Limits::default() },
         wal: Options { segment: 256 << 10, ..Options::default() },
         seed: 3,
     }
@@ -175,6 +175,15 @@ where
             said.push(format!("{:?}", reader.range(height, bytes).unwrap()));
         }
     }
+    let frozen = reader.frozen().unwrap();
+    for standing in &frozen {
+        let (height, mut after) = (standing.applied.block.height, None);
+        while let Some((key, _)) = reader.frozen_entries(height, after, 1).unwrap().unwrap().pop() {
+            after = Some(key.path());
+            said.push(format!("{:?}", reader.frozen_entries(height, after, 9_000).unwrap()));
+        }
+    }
+    said.push(format!("{frozen:?}"));
     for prefix in [&b""[..], b"a", b"a/", b"b", b"\xff", b"z"] {
         for after in [None, Some(&b"a"[..]), Some(b"a/1"), Some(b"b\xff")] {
             for limit in [0, 1, 100] {
@@ -239,6 +248,17 @@ fn both_stores_answer_every_question_alike() {
         }
     }
     assert!(memory.replica.driver.status().applied.height.get() > 50);
+}
+
+#[test]
+fn the_store_in_sqlite_passes_the_suite() {
+    let folder = tempfile::tempdir().unwrap();
+    let number = std::cell::Cell::new(0);
+    suite::run(|| {
+        number.set(number.get() + 1);
+        let file = folder.path().join(format!("{}.db", number.get()));
+        SqliteStore::open(&file, suite::CHAIN).unwrap()
+    });
 }
 
 #[test]

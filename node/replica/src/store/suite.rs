@@ -1,5 +1,5 @@
 //! The tests that every implementation of [`Store`] must pass: call [`run`] with a maker of empty
-//! stores, from a test of the implementation.
+//! stores of the chain [`CHAIN`], from a test of the implementation.
 //!
 //! The blocks are made here. They are well linked and hold what they say, but nobody was elected and
 //! nothing executed: a store judges nothing. What survives a crash is for the implementation's own
@@ -7,18 +7,19 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "these are tests")]
 
 mod chain;
+mod snapshots;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate_chain::commitment::leaf_changes;
 use quorate_chain::ids::{BlockHash, Hash, Height, TxId};
 use quorate_chain::outcome::{Failure, Outcome, Status, Void};
 use quorate_chain::state::{Changes, Grants, Nonces, StateEntry, StateKey, StateRead, Value};
 use quorate_chain::state_root::{Leaf, MemoryLeaves, StateTree};
 
 use super::{Store, StoreReader};
+pub use chain::CHAIN;
 use chain::{Chain, account, genesis, key};
 
 /// Runs all tests, each on a fresh store.
@@ -38,6 +39,7 @@ pub fn run<S: Store>(fresh: impl Fn() -> S) {
     a_better_certificate_takes_the_place_of_the_one_before(fresh());
     rosters_are_in_force_from_their_block_on(fresh());
     every_reader_sees_what_was_applied(fresh());
+    snapshots::run(fresh);
 }
 
 fn height(height: u64) -> Height {
@@ -116,9 +118,10 @@ fn a_transaction_stands_where_it_took_effect<S: Store>(store: S) {
     assert!(place(3).is_some());
     assert!(reader.place(TxId::ZERO).unwrap().is_none());
     // The void one comes to stand elsewhere, and what stands is not moved by being void again.
-    let mut again = chain.batch(1, Changes::new());
-    again.blocks[0].outcomes[0].tx = ids[2];
-    again.blocks[0].outcomes[1] = Outcome { tx: ids[0], status: Status::Void(Void::NonceUsed) };
+    let [first_block, second_block] = [0, 1].map(|at: usize| chain.blocks[at].body().clone());
+    let [moved, stays] = [second_block, first_block].map(|body| body.transactions[0].clone());
+    let mut again = chain.batch_of(vec![moved, stays]);
+    again.blocks[0].outcomes[1].status = Status::Void(Void::NonceUsed);
     store.apply(again).unwrap();
     assert_eq!(reader.place(ids[2]).unwrap().unwrap().block, chain.tip());
     assert_eq!(reader.place(ids[0]).unwrap(), Some(first));
@@ -183,7 +186,10 @@ fn keys_are_scanned_in_order_and_by_prefix<S: Store>(store: S) {
 
 fn the_history_of_a_key_is_told_newest_first<S: Store>(store: S) {
     let (mut store, mut chain) = begun(store);
-    let mut batch = chain.batch(2, Changes::new());
+    let mut changes = Changes::new();
+    put(&mut changes, 2, "k", "3");
+    put(&mut changes, 2, "other", "4");
+    let mut batch = chain.batch(2, changes);
     let write = |index, operation, name: &str, value: Option<&str>| {
         chain::write(index, operation, name, value)
     };
@@ -215,12 +221,13 @@ fn the_leaves_are_those_of_the_entries<S: Store>(store: S) {
             let entry = (number % 5 != step).then(|| value(step, &name));
             changes.insert(key(&name), entry);
         }
-        let leaves = leaf_changes(&changes);
+        let batch = chain.batch(1, changes);
+        let leaves = batch.leaves.clone();
         // The tree reads the leaves before the change from the store, bucket by bucket.
         let reader = store.reader();
         tree.update(&leaves, &reader).unwrap();
         expected.apply(&leaves);
-        store.apply(chain.batch(1, changes)).unwrap();
+        store.apply(batch).unwrap();
     }
     let reader = store.reader();
     let all: Vec<Leaf> = expected.iter().collect();

@@ -11,18 +11,19 @@ use quorate_chain::crypto::SecretKey;
 use quorate_chain::execute::Write;
 use quorate_chain::ids::{
     AccountKey, BlockRef, ChainId, Hash, Height, NodeId, Nonce, RosterHash, Signature, StateRoot,
-    Term, TimeUs,
+    Term, TimeUs, TxId,
 };
 use quorate_chain::outcome::{Outcome, Status};
 use quorate_chain::roster::{Admins, Lead, Member, Part, QuorumSize, Role, Roster};
-use quorate_chain::state::{Changes, StateKey};
+use quorate_chain::state::{Changes, StateEntry, StateKey};
 use quorate_chain::statement::Statement;
 use quorate_chain::transaction::{Operation, SignedTransaction, Transaction};
 use quorate_consensus::log::Anchor;
 
 use crate::store::{Batch, Executed, Standing};
 
-const CHAIN: ChainId = ChainId::new([9; 32]);
+/// The chain of the suite.
+pub const CHAIN: ChainId = ChainId::new([9; 32]);
 
 fn secret(byte: u8) -> SecretKey {
     SecretKey::from_seed(&[byte; 32])
@@ -110,7 +111,11 @@ impl Chain {
 
     fn push(&mut self) {
         let height = self.tip().height.get() + 1;
-        let transactions = (0..2).map(|number| transaction(2 * height + number)).collect();
+        self.push_with((0..2).map(|number| transaction(2 * height + number)).collect());
+    }
+
+    fn push_with(&mut self, transactions: Vec<SignedTransaction>) {
+        let height = self.tip().height.get() + 1;
         let draft = Draft {
             chain_id: CHAIN,
             roster_hash: roster(1).hash(),
@@ -126,10 +131,22 @@ impl Chain {
         self.blocks.push(Block::seal(draft, &secret(1)).unwrap().into_inner());
     }
 
-    /// So many more blocks of two transactions each, with a certificate for the last.
+    /// So many more blocks of two transactions each, with a certificate for the last. What they make of
+    /// the state is written by the first transaction of the last one.
     pub(super) fn batch(&mut self, count: usize, changes: Changes) -> Batch {
         let start = self.blocks.len();
         (0..count).for_each(|_| self.push());
+        self.since(start, changes)
+    }
+
+    /// One more block, of these transactions.
+    pub(super) fn batch_of(&mut self, transactions: Vec<SignedTransaction>) -> Batch {
+        let start = self.blocks.len();
+        self.push_with(transactions);
+        self.since(start, Changes::new())
+    }
+
+    fn since(&self, start: usize, mut changes: Changes) -> Batch {
         let executed = |block: &Block| {
             let applied = |tx: &SignedTransaction| Outcome { tx: tx.id(), status: Status::Applied };
             Executed {
@@ -140,7 +157,11 @@ impl Chain {
                 block: Checked::vouch(block.clone()),
             }
         };
-        let blocks: Vec<_> = self.blocks[start..].iter().map(executed).collect();
+        let mut blocks: Vec<_> = self.blocks[start..].iter().map(executed).collect();
+        if let Some(last) = blocks.last_mut() {
+            let by = last.outcomes.first().map_or(TxId::ZERO, |outcome| outcome.tx);
+            last.writes = written(self.tip().height, by, &mut changes);
+        }
         let header = self.blocks.last().map(|block| block.header().clone());
         let anchor = Anchor {
             block: self.tip(),
@@ -159,6 +180,22 @@ impl Chain {
         let leaves = leaf_changes(&changes);
         Batch { blocks, changes, leaves, standing }
     }
+}
+
+/// Makes a transaction the writer of all values among the changes.
+fn written(height: Height, tx: TxId, changes: &mut Changes) -> Vec<Write> {
+    let mut writes = Vec::new();
+    for (key, entry) in changes {
+        let StateKey::Value(key) = key else { continue };
+        let mut value = None;
+        if let Some(StateEntry::Value(new)) = entry {
+            (new.height, new.tx) = (height, tx);
+            value = Some(new.bytes.clone());
+        }
+        let operation = u8::try_from(writes.len()).unwrap();
+        writes.push(Write { index: 0, operation, key: key.clone(), value });
+    }
+    writes
 }
 
 fn transaction(number: u64) -> SignedTransaction {

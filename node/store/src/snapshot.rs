@@ -1,0 +1,237 @@
+//! States that are frozen for others, and one that others send.
+
+use quorate_chain::certificate::Certificate;
+use quorate_chain::checked::Checked;
+use quorate_chain::codec::{Decode, DecodeError, Encode, Reader};
+use quorate_chain::ids::{Hash, Height};
+use quorate_chain::state::{StateEntry, StateKey, Value};
+use quorate_chain::state_root::Leaf;
+use quorate_replica::store::{Entries, Standing};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::error::StoreError;
+use crate::place::version;
+use crate::read::{above, leaves, number, version_at};
+use crate::standing::{self, decode};
+use crate::write::{Content, first_index, keep, put};
+
+/// How many frozen states are kept: who is in the middle of getting one should get it whole.
+const KEPT: i64 = 2;
+
+/// Freezes the state as it is. Returns its height.
+pub(crate) fn freeze(db: &Connection) -> Result<Option<i64>, StoreError> {
+    db.execute(
+        "REPLACE INTO frozen SELECT height, term, hash, kind, time_us, leader, leader_key,
+             roster_since, state_root, outcomes, certificate, replaced FROM standing",
+        [],
+    )?;
+    db.execute(
+        "DELETE FROM frozen
+         WHERE height NOT IN (SELECT height FROM frozen ORDER BY height DESC LIMIT ?1)",
+        [KEPT],
+    )?;
+    db.execute("DELETE FROM before WHERE frozen < (SELECT min(height) FROM frozen)", [])?;
+    Ok(db.query_row("SELECT max(height) FROM frozen", [], |row| row.get(0))?)
+}
+
+/// A row of `entry` as a frozen state needs it.
+struct Found {
+    path: Vec<u8>,
+    kind: u8,
+    name: Vec<u8>,
+    version: Option<i64>,
+    content: Option<Vec<u8>>,
+}
+
+impl Found {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            path: row.get(0)?,
+            kind: row.get(1)?,
+            name: row.get(2)?,
+            version: row.get(3)?,
+            content: row.get(4)?,
+        })
+    }
+}
+
+/// The entries of a frozen state.
+pub(crate) fn entries(
+    db: &Connection,
+    height: Height,
+    after: Option<Hash>,
+    bytes: usize,
+) -> Result<Option<Entries>, StoreError> {
+    let mut select = db.prepare_cached("SELECT height FROM frozen ORDER BY height")?;
+    let frozen: Vec<i64> = select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    // What an entry was is kept with the first frozen state that came before its change.
+    let Some(from) = frozen.iter().position(|at| *at == number(height)) else { return Ok(None) };
+    let then = Then { db, end: version(height, 0, 0)? + (1 << 21), frozen: &frozen[from..] };
+    let mut select = db.prepare_cached(
+        "SELECT path, kind, name, version, content FROM entry WHERE path > ?1 ORDER BY path",
+    )?;
+    let mut rows = select.query([above(after.as_ref())])?;
+    let (mut room, mut entries) = (bytes, Entries::new());
+    while let Some(row) = rows.next()? {
+        let found = Found::of(row)?;
+        let path = Hash::new(standing::hash("a path", &found.path)?);
+        let Some((key, entry)) = then.entry(found)? else { continue };
+        if key.path() != path {
+            return Err(StoreError::Missing { what: "an entry at its path" });
+        }
+        let size = key.to_bytes().len() + entry.to_bytes().len();
+        if size > room && !entries.is_empty() {
+            break;
+        }
+        room = room.saturating_sub(size);
+        entries.push((key, entry));
+    }
+    Ok(Some(entries))
+}
+
+/// A frozen state: what entries were.
+struct Then<'a> {
+    db: &'a Connection,
+    /// The first version that came after it.
+    end: i64,
+    /// The heights of it and of all that were frozen after it.
+    frozen: &'a [i64],
+}
+
+impl Then<'_> {
+    fn entry(&self, found: Found) -> Result<Option<(StateKey, StateEntry)>, StoreError> {
+        if found.kind == 1 {
+            let value = self.value(found.version)?.map(StateEntry::Value);
+            return Ok(value.map(|value| (StateKey::Value(found.name.into()), value)));
+        }
+        let Some(bytes) = self.content(&found.path, found.content)? else { return Ok(None) };
+        let account = decode("an account", found.name)?;
+        let key = if found.kind == 2 { StateKey::Nonces } else { StateKey::Grants };
+        Ok(Some((key(account), decode("an entry of the state", bytes)?)))
+    }
+
+    /// What a value was: its newest version of then.
+    fn value(&self, mut next: Option<i64>) -> Result<Option<Value>, StoreError> {
+        let mut earlier =
+            self.db.prepare_cached("SELECT earlier FROM version WHERE version = ?1")?;
+        let missing = || StoreError::Missing { what: "a version of a key" };
+        while let Some(number) = next.filter(|number| *number >= self.end) {
+            next = earlier.query_row([number], |row| row.get(0)).optional()?.ok_or_else(missing)?;
+        }
+        let Some(number) = next else { return Ok(None) };
+        let (version, _) = version_at(self.db, number)?.ok_or_else(missing)?;
+        let (height, tx) = (version.height, version.tx);
+        Ok(version.value.map(|bytes| Value { height, tx, bytes }))
+    }
+
+    /// What nonces or grants were.
+    fn content(&self, path: &[u8], now: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut select =
+            self.db.prepare_cached("SELECT content FROM before WHERE frozen = ?1 AND path = ?2")?;
+        for frozen in self.frozen {
+            let kept = select.query_row(params![frozen, path], |row| row.get(0)).optional()?;
+            if let Some(content) = kept {
+                return Ok(content);
+            }
+        }
+        Ok(now)
+    }
+}
+
+/// Stages entries. Returns about how many bytes were written.
+pub(crate) fn stage(db: &Connection, entries: &Entries, first: bool) -> Result<usize, StoreError> {
+    if first {
+        db.execute("DELETE FROM staged", [])?;
+    }
+    let mut insert = db.prepare_cached("REPLACE INTO staged VALUES (?1, ?2, ?3)")?;
+    let mut size = 0;
+    for (key, entry) in entries {
+        let mut bytes = Vec::new();
+        key.encode(&mut bytes);
+        entry.encode(&mut bytes);
+        insert.execute(params![key.path().as_bytes(), entry.digest().as_bytes(), &bytes])?;
+        size += bytes.len();
+    }
+    Ok(size)
+}
+
+/// The leaves of what was staged.
+pub(crate) fn staged_leaves(
+    db: &Connection,
+    after: Option<Hash>,
+    limit: usize,
+) -> Result<Vec<Leaf>, StoreError> {
+    let mut select = db
+        .prepare_cached("SELECT path, digest FROM staged WHERE path > ?1 ORDER BY path LIMIT ?2")?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    leaves(select.query(params![above(after.as_ref()), limit])?)
+}
+
+/// What came before.
+const FORGET: &str = "
+    DELETE FROM block; DELETE FROM certificate; DELETE FROM roster; DELETE FROM tx;
+    DELETE FROM entry; DELETE FROM version; DELETE FROM base; DELETE FROM frozen; DELETE FROM before;
+";
+
+/// Makes what was staged the state, in the place of all that was.
+pub(crate) fn install(db: &Connection, standing: &Standing) -> Result<(), StoreError> {
+    db.execute_batch(FORGET)?;
+    forget_index(db)?;
+    let mut select = db.prepare_cached("SELECT bytes FROM staged ORDER BY path")?;
+    let mut rows = select.query([])?;
+    let mut next = -1;
+    while let Some(row) = rows.next()? {
+        let (key, entry) = staged(row.get(0)?)
+            .map_err(|why| StoreError::Damaged { what: "an entry that was staged", why })?;
+        let content = match (&key, &entry) {
+            (StateKey::Value(name), StateEntry::Value(value)) => {
+                base_value(db, next, name, value)?;
+                next -= 1;
+                Content::Version(next + 1)
+            }
+            _ => Content::Entry(Some(&entry)),
+        };
+        put(db, &key, Some(entry.digest()), content)?;
+    }
+    db.execute("DELETE FROM staged", [])?;
+    let anchor = &standing.applied;
+    let base = anchor.block.to_bytes();
+    db.execute("UPDATE chain SET base = ?1", [base.as_ref()])?;
+    let (since, roster) = (number(anchor.roster_since), anchor.roster.to_bytes());
+    db.execute("INSERT INTO roster VALUES (?1, ?2)", params![since, roster.as_ref()])?;
+    if let Some(certificate) = standing.certificate.as_ref().map(Checked::<Certificate>::get) {
+        keep(db, certificate)?;
+    }
+    standing::write(db, standing)
+}
+
+fn forget_index(db: &Connection) -> Result<(), StoreError> {
+    let mut numbers = db.prepare("SELECT number FROM tx_index")?;
+    let numbers: Vec<i64> = numbers.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for number in numbers {
+        db.execute_batch(&format!("DROP TABLE tx_index_{number}"))?;
+    }
+    db.execute("DELETE FROM tx_index", [])?;
+    first_index(db)
+}
+
+fn staged(bytes: Vec<u8>) -> Result<(StateKey, StateEntry), DecodeError> {
+    let mut reader = Reader::new(bytes.into());
+    let both = (Decode::decode(&mut reader)?, Decode::decode(&mut reader)?);
+    reader.finish()?;
+    Ok(both)
+}
+
+fn base_value(db: &Connection, number: i64, name: &[u8], value: &Value) -> Result<(), StoreError> {
+    db.prepare_cached("INSERT INTO version VALUES (?1, NULL, ?2, ?3)")?.execute(params![
+        number,
+        name,
+        value.bytes.as_ref()
+    ])?;
+    db.prepare_cached("INSERT INTO base VALUES (?1, ?2, ?3)")?.execute(params![
+        number,
+        value.height.get().cast_signed(),
+        value.tx.as_bytes()
+    ])?;
+    Ok(())
+}
