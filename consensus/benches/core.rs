@@ -25,6 +25,7 @@ use quorate_consensus::ballot::Ballot;
 use quorate_consensus::config::{Boot, Config, Incarnation};
 use quorate_consensus::effect::{Effect, Slot};
 use quorate_consensus::event::Event;
+use quorate_consensus::life::Life;
 use quorate_consensus::log::Anchor;
 use quorate_consensus::raft::{Core, Restored};
 use quorate_consensus::time::{Moment, Now, Span};
@@ -63,11 +64,11 @@ impl Group {
             roster_since: Height::ZERO,
         };
         let node = |id: u32| {
+            let life = Life::begun(Incarnation(u64::from(id)), Boot(1), u64::from(id));
             let config = Config {
                 chain_id: CHAIN,
                 id: NodeId::new(id),
-                incarnation: Incarnation(u64::from(id)),
-                boot: Boot(1),
+                life: life.sign(CHAIN, NodeId::new(id), &Key(key(id))),
                 lead: None,
                 election_timeout: Span::millis(1_000),
                 heartbeat: Span::millis(100),

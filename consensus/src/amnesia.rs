@@ -6,8 +6,8 @@
 //!
 //! **Greeting.** After every start a validator signs nothing before it has heard from so many others
 //! that they and it are a quorum. Each says what it has seen of the greeter: the vote of the highest term
-//! and the ack of the highest rank, with the greeter's own signature, so that nobody can be made to
-//! doubt itself by a lie; and whether another process has greeted from the same log. All may start at
+//! and the ack of the highest rank, and whether another process has greeted from the same log; all of it
+//! with the greeter's own signature, so that nobody can be made to doubt itself by a lie. All may start at
 //! once: who greets answers greetings, mostly with "nothing known", since this memory is no more
 //! durable than the certificates in which it stands.
 //!
@@ -15,8 +15,8 @@
 //!   the own tip: the log lacks something, and the validator is *recovering* from then on. An ack that is not
 //!   above a block that others have certified, and whose certificate is kept, was given up for a snapshot
 //!   and is not missed.
-//! - The same log has been begun more often, or as often by another process: the process that starts
-//!   stops with a sentence. This alone is believed on one node's word, and only by who starts.
+//! - The same log has been begun more often, or as often by another process: who learns that stops with a
+//!   sentence, whether it has just started or not.
 //!
 //! Block signatures and pre-votes do not count: they leave before they are durable.
 //!
@@ -50,10 +50,10 @@
 //! more, for instance because the lost disk was the only copy. The vote of the own term is spent then too.
 //!
 //! A validator that lies can make a leader begin a new term in this way, once a minute; the leader stays.
-//! And it can stop one that starts, by what it says of another process; the sentence tells who runs.
 //!
 //! Left out: a claim about R without R's signature, such as what it has said to have on disk. Progress
-//! is a number that nothing rests on.
+//! is a number that nothing rests on. Telling the older one of two processes: what is sent to their common
+//! name goes to one of them, and the other stops when it starts again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -64,7 +64,8 @@ use quorate_chain::statement::{SignedStatement, Statement};
 
 use crate::ballot::{Ballot, Choice};
 use crate::effect::Halt;
-use crate::message::{Life, Message, Nonce};
+use crate::life::SignedLife;
+use crate::message::{Known, Message, Nonce};
 use crate::raft::Core;
 use crate::role::Role;
 use crate::time::{Moment, Span};
@@ -108,25 +109,25 @@ pub(crate) struct Recovery {
 
 /// The starts that other nodes have greeted with, the newest of each log.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Lives(BTreeMap<NodeId, VecDeque<Life>>);
+pub(crate) struct Lives(BTreeMap<NodeId, VecDeque<SignedLife>>);
 
 impl Lives {
     /// A node greets. Returns the newest other start of the same log.
-    fn greeted(&mut self, node: NodeId, life: Life) -> Option<Life> {
+    fn greeted(&mut self, node: NodeId, start: SignedLife) -> Option<SignedLife> {
         let logs = self.0.entry(node).or_default();
-        let Some(known) = logs.iter_mut().find(|known| known.incarnation == life.incarnation)
-        else {
-            logs.push_back(life);
+        let of_log = |known: &&mut SignedLife| known.life.incarnation == start.life.incarnation;
+        let Some(known) = logs.iter_mut().find(of_log) else {
+            logs.push_back(start);
             if logs.len() > MOST_LOGS {
                 logs.pop_front();
             }
             return None;
         };
         let before = *known;
-        if life.boot > before.boot {
-            *known = life;
+        if start.life.boot > before.life.boot {
+            *known = start;
         }
-        (before != life).then_some(before)
+        (before.life != start.life).then_some(before)
     }
 }
 
@@ -177,20 +178,26 @@ impl Core {
         }
         if moment >= greeting.again {
             greeting.again = again;
-            let life = self.life;
-            self.ask_voters(&roster, &Message::Greet(life));
+            let start = self.config.life;
+            self.ask_voters(&roster, &Message::Greet(start));
         }
     }
 
     /// Another node has started.
-    pub(crate) fn greeted(&mut self, from: NodeId, life: Life) {
-        let other = self.lives.greeted(from, life);
+    pub(crate) fn greeted(&mut self, from: NodeId, start: SignedLife) {
+        // Of a validator whose roster has not come this far nothing is remembered.
+        let other = match self.began(from, &start) {
+            Some(true) => self.lives.greeted(from, start),
+            Some(false) => return,
+            None => None,
+        };
         if self.ballot.recovering {
             return;
         }
         self.see_own_certificates();
         let (vote, ack) = self.witness.newest(from);
-        self.send(from, Message::Known { life, other, vote, ack });
+        let known = Known { life: start, other, vote, ack };
+        self.send(from, Message::Known(Box::new(known)));
     }
 
     /// The certificates that are kept say what their signers have said.
@@ -204,37 +211,44 @@ impl Core {
     }
 
     /// Another node says what it has seen of this one.
-    pub(crate) fn known(
-        &mut self,
-        from: NodeId,
-        life: Life,
-        other: Option<Life>,
-        said: [Option<SignedStatement>; 2],
-    ) {
-        let (boot, same) = (self.life.boot, self.life.incarnation == life.incarnation);
-        let greeting = matches!(self.memory, Memory::Greeting(_));
-        if life != self.life {
-            // An answer to an earlier start; or to another process that says it is this one.
-            if greeting && same && life.boot == boot {
-                self.halt(Halt::Twin { boot });
-            }
-            return;
+    pub(crate) fn known(&mut self, from: NodeId, known: Known) {
+        let Known { life: answered, other, vote, ack } = known;
+        // What was answered may be the greeting of another process that runs as this validator.
+        let starts = [Some(answered), other];
+        if let Some(why) = starts.iter().flatten().find_map(|start| self.clash(start)) {
+            return self.halt(why);
         }
-        if let Some(other) = other.filter(|it| greeting && it.incarnation == life.incarnation) {
-            if other.boot > boot {
-                return self.halt(Halt::OldCopy { ours: boot, theirs: other.boot });
-            }
-            if other.boot == boot {
-                return self.halt(Halt::Twin { boot });
-            }
+        if answered.life != self.life() {
+            return;
         }
         if let Memory::Greeting(greeting) = &mut self.memory {
             greeting.heard.insert(from);
         }
         // This counts when it comes late, too.
-        if said.into_iter().flatten().any(|said| self.is_forgotten(&said)) {
+        if [vote, ack].into_iter().flatten().any(|said| self.is_forgotten(&said)) {
             self.begin_recovery();
         }
+    }
+
+    /// Whether a validator has signed this start, if its key is known here.
+    fn began(&self, id: NodeId, start: &SignedLife) -> Option<bool> {
+        let key = self.key_of(id)?;
+        Some(start.is_by(self.config.chain_id, id, &key, &*self.verifier))
+    }
+
+    /// Why this process must not go on, if a start is one of the same log by another process.
+    fn clash(&self, start: &SignedLife) -> Option<Halt> {
+        let (own, theirs) = (self.life(), start.life);
+        let another = theirs != own && theirs.incarnation == own.incarnation;
+        if !another || theirs.boot < own.boot || self.began(self.config.id, start) != Some(true) {
+            return None;
+        }
+        let (ours, theirs) = (own.boot, theirs.boot);
+        Some(if ours == theirs {
+            Halt::Twin { boot: ours }
+        } else {
+            Halt::OldCopy { ours, theirs }
+        })
     }
 
     /// Whether this validator has signed something that its log does not have.

@@ -3,6 +3,7 @@
 use quorate_chain::ids::{ChainId, NodeId};
 use quorate_chain::roster::Lead;
 
+use crate::life::SignedLife;
 use crate::time::Span;
 
 /// The name of a log on one disk: made anew whenever the disk is.
@@ -26,10 +27,8 @@ pub struct Config {
     pub chain_id: ChainId,
     /// Which validator this is.
     pub id: NodeId,
-    /// Which log this is.
-    pub incarnation: Incarnation,
-    /// How often that log has been begun, this time with it.
-    pub boot: Boot,
+    /// Which start of which log this is.
+    pub life: SignedLife,
     /// Whether this validator wants to lead, if its operator says otherwise than the roster.
     pub lead: Option<Lead>,
     /// T: the least time without a leader before a campaign. The timeout is drawn from [T, 2T).

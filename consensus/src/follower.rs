@@ -113,7 +113,7 @@ impl Core {
 
     fn reject(&mut self, from: NodeId, lap: Lap, unknown: bool) {
         let committed = self.log.committed();
-        let incarnation = self.config.incarnation;
+        let incarnation = self.life().incarnation;
         self.send(from, Message::Reject { lap, committed, incarnation, unknown });
     }
 
@@ -138,7 +138,7 @@ impl Core {
             term: self.ballot.term,
             matched,
             applied: self.states.height(),
-            incarnation: self.config.incarnation,
+            incarnation: self.life().incarnation,
             lead: self.lead_wish(),
             beat,
             acks: self.acks.unsent(),

@@ -28,6 +28,7 @@ pub mod evidence;
 pub mod handover;
 pub mod jitter;
 pub mod judge;
+pub mod life;
 pub mod log;
 pub mod membership;
 pub mod message;

@@ -14,7 +14,8 @@ use quorate_chain::ids::{BlockRef, Height, RosterHash, Term};
 use quorate_chain::roster::{Lead, Roster};
 use quorate_chain::statement::SignedStatement;
 
-use crate::config::{Boot, Incarnation};
+use crate::config::Incarnation;
+use crate::life::SignedLife;
 
 /// A certificate that raises a term, with the roster whose quorum signed it. A receiver that does
 /// not know the roster can judge it if it is one step away from one that it knows.
@@ -38,17 +39,6 @@ pub struct Beat(pub u64);
 /// A number that is drawn for one question, so that no answer to another is taken for one to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Nonce(pub u64);
-
-/// One start of one log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Life {
-    /// Which log.
-    pub incarnation: Incarnation,
-    /// How often it had been begun.
-    pub boot: Boot,
-    /// Drawn at the start: two processes that begin copies of one log do not share it.
-    pub nonce: Nonce,
-}
 
 /// A message between validators.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,19 +126,10 @@ pub enum Message {
         height: Option<Height>,
     },
     /// Asks, after a start, what the receiver has seen of the sender.
-    Greet(Life),
+    Greet(SignedLife),
     /// Answers a greeting: what is known of the greeter. What could stop it from signing is shown with
     /// its own signature.
-    Known {
-        /// The life that greeted.
-        life: Life,
-        /// The newest other life of the same log that has greeted.
-        other: Option<Life>,
-        /// Its vote of the highest term.
-        vote: Option<SignedStatement>,
-        /// Its ack of the highest rank.
-        ack: Option<SignedStatement>,
-    },
+    Known(Box<Known>),
     /// A recovering validator asks where the receiver stands.
     Whereabouts {
         /// For the answer.
@@ -169,6 +150,19 @@ pub enum Message {
         /// The highest term that it may have signed acks in.
         above: Term,
     },
+}
+
+/// What is known of a validator that greets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The start that greeted.
+    pub life: SignedLife,
+    /// The newest other start of the same log that has greeted.
+    pub other: Option<SignedLife>,
+    /// Its vote of the highest term.
+    pub vote: Option<SignedStatement>,
+    /// Its ack of the highest rank.
+    pub ack: Option<SignedStatement>,
 }
 
 /// A snapshot that can be sent.

@@ -38,8 +38,9 @@ use crate::event::Event;
 use crate::evidence::Witness;
 use crate::jitter::Jitter;
 use crate::judge::{self, Proven, Verdict};
+use crate::life::Life;
 use crate::log::Log;
-use crate::message::{Lap, Life, Message, Proof};
+use crate::message::{Lap, Message, Proof};
 use crate::reads::Reads;
 use crate::role::{Follower, Role};
 use crate::snapshots::Install;
@@ -77,7 +78,6 @@ pub struct Core {
     /// The newest handover by a leader that was followed here.
     pub(crate) handed: Option<SignedStatement>,
     pub(crate) reads: Reads,
-    pub(crate) life: Life,
     pub(crate) memory: Memory,
     pub(crate) lives: Lives,
     /// When this node has last begun a term for the sake of a recovering validator.
@@ -119,7 +119,7 @@ impl Core {
     /// Which start of which log this is.
     #[must_use]
     pub const fn life(&self) -> Life {
-        self.life
+        self.config.life.life
     }
 
     /// What it is.
@@ -246,9 +246,7 @@ impl Core {
             Message::ReadRequest { nonce } => self.read_requested(from, nonce),
             Message::ReadAt { nonce, height } => self.read_at(from, nonce, height),
             Message::Greet(life) => self.greeted(from, life),
-            Message::Known { life, other, vote, ack } => {
-                self.known(from, life, other, [vote, ack]);
-            }
+            Message::Known(known) => self.known(from, *known),
             Message::Whereabouts { nonce } => self.whereabouts(from, nonce),
             Message::Standing { nonce, term, roster_hash } => {
                 self.stands(from, nonce, term, roster_hash);

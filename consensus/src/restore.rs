@@ -22,7 +22,6 @@ use crate::evidence::Witness;
 use crate::finality::makes_final;
 use crate::jitter::Jitter;
 use crate::log::{Anchor, Log, Unfit};
-use crate::message::Life;
 use crate::raft::Core;
 use crate::reads::Reads;
 use crate::role::{Follower, Role};
@@ -104,8 +103,6 @@ impl Core {
         let member = log.tip().roster.member(config.id).map(|member| member.lead);
         let lead = config.lead.or(member).unwrap_or(Lead::Yes);
         let timeout = jitter.election_timeout(config.election_timeout, lead);
-        let nonce = jitter.nonce();
-        let life = Life { incarnation: config.incarnation, boot: config.boot, nonce };
         let deadline = now.moment.after(timeout);
         let follower = Follower::new(None, now.moment, deadline, tip);
         Ok(Self {
@@ -129,7 +126,6 @@ impl Core {
             willing: None,
             handed: None,
             reads: Reads::default(),
-            life,
             memory: Memory::at_start(now.moment),
             lives: Lives::default(),
             renewed: None,

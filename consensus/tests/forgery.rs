@@ -6,11 +6,13 @@ mod common;
 
 use common::World;
 use common::forge::certificate;
-use common::keys::{roster, sign};
+use common::keys::{CHAIN, Key, key, roster, sign};
 use quorate_chain::ids::{NodeId, Term};
 use quorate_chain::roster::{Part, Roster};
 use quorate_chain::statement::{SignedStatement, Statement};
-use quorate_consensus::message::{Message, Proof};
+use quorate_consensus::config::{Boot, Incarnation};
+use quorate_consensus::life::{Life, SignedLife};
+use quorate_consensus::message::{Known, Message, Nonce, Proof};
 use quorate_consensus::time::Span;
 
 /// Three nodes that follow node 0.
@@ -71,4 +73,31 @@ fn a_joint_roster_is_believed_only_if_one_half_of_it_is_known() {
     // One of whose halves nobody here has heard.
     let far = Roster::joint(next, Part { changes: 2, ..known }).unwrap();
     assert_eq!(term_after(&far, &[0, 1]), Term::new(1));
+}
+
+/// Whether node 2, which runs, goes on after it was shown this start of its own log.
+fn goes_on(start: impl Fn(Life) -> SignedLife) -> bool {
+    let mut world = led();
+    let life = start(world.core(2).unwrap().life());
+    let known = Known { life, other: None, vote: None, ack: None };
+    world.may_halt = true;
+    world.arrive(1, 2, Message::Known(Box::new(known)));
+    world.core(2).is_some()
+}
+
+#[test]
+fn another_process_is_believed_in_only_if_it_has_the_key() {
+    let id = NodeId::new(2);
+    let twin = |life: Life| Life { nonce: Nonce(life.nonce.0 + 1), ..life };
+    let later = |life: Life| Life { boot: Boot(life.boot.0 + 1), ..life };
+    let sooner = |life: Life| Life { boot: Boot(life.boot.0 - 1), ..life };
+    let elsewhere = |life: Life| Life { incarnation: Incarnation(99), ..twin(life) };
+    assert!(!goes_on(|life| twin(life).sign(CHAIN, id, &Key(key(2)))));
+    assert!(!goes_on(|life| later(life).sign(CHAIN, id, &Key(key(2)))));
+    // What is no other process now running from this log, and what node 1 has made up.
+    assert!(goes_on(|life| life.sign(CHAIN, id, &Key(key(2)))));
+    assert!(goes_on(|life| sooner(life).sign(CHAIN, id, &Key(key(2)))));
+    assert!(goes_on(|life| elsewhere(life).sign(CHAIN, id, &Key(key(2)))));
+    assert!(goes_on(|life| twin(life).sign(CHAIN, id, &Key(key(1)))));
+    assert!(goes_on(|life| later(life).sign(CHAIN, NodeId::new(1), &Key(key(2)))));
 }

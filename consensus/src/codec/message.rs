@@ -13,7 +13,8 @@ use quorate_chain::statement::SignedStatement;
 
 use super::BLOCKS;
 use crate::config::Incarnation;
-use crate::message::{Append, Beat, Lap, Life, Message, Nonce, Proof, Snapshot, Stored};
+use crate::life::SignedLife;
+use crate::message::{Append, Beat, Known, Lap, Message, Nonce, Proof, Snapshot, Stored};
 
 /// A message as it came from a peer: the bodies of its blocks are not verified yet, which is most of the
 /// work that a message makes and needs nothing of the chain. It can be done anywhere, as long as the
@@ -75,7 +76,7 @@ fn blocks_of(message: &mut Message) -> Option<&mut Vec<Checked<Block>>> {
         | Message::ReadRequest { .. }
         | Message::ReadAt { .. }
         | Message::Greet(_)
-        | Message::Known { .. }
+        | Message::Known(_)
         | Message::Whereabouts { .. }
         | Message::Standing { .. }
         | Message::Recovering { .. } => None,
@@ -188,7 +189,8 @@ fn put(out: &mut Vec<u8>, message: &Message, aside: Option<&[Block]>) {
         Message::ReadRequest { nonce } => put_fields(out, 14, &[nonce]),
         Message::ReadAt { nonce, height } => put_fields(out, 15, &[nonce, &Maybe(height)]),
         Message::Greet(life) => put_fields(out, 16, &[life]),
-        Message::Known { life, other, vote, ack } => {
+        Message::Known(known) => {
+            let Known { life, other, vote, ack } = &**known;
             put_fields(out, 17, &[life, &Maybe(other), &Maybe(vote), &Maybe(ack)]);
         }
         Message::Whereabouts { nonce } => put_fields(out, 18, &[nonce]),
@@ -286,13 +288,13 @@ fn decode_question(tag: u8, offset: usize, from: &mut Reader) -> Result<Message,
     Ok(match tag {
         14 => Message::ReadRequest { nonce: Nonce::decode(from)? },
         15 => Message::ReadAt { nonce: Nonce::decode(from)?, height: from.option("height")? },
-        16 => Message::Greet(Life::decode(from)?),
-        17 => Message::Known {
-            life: Life::decode(from)?,
+        16 => Message::Greet(SignedLife::decode(from)?),
+        17 => Message::Known(Box::new(Known {
+            life: SignedLife::decode(from)?,
             other: from.option("other")?,
             vote: from.option("vote")?,
             ack: from.option("ack")?,
-        },
+        })),
         18 => Message::Whereabouts { nonce: Nonce::decode(from)? },
         19 => Message::Standing {
             nonce: Nonce::decode(from)?,

@@ -54,10 +54,12 @@ use std::sync::Arc;
 
 use quorate_chain::certificate::Certificate;
 use quorate_chain::codec::{Decode, DecodeError, Encode, Reader};
+use quorate_chain::ids::Signature;
 use quorate_chain::roster::Roster;
 
 use crate::config::{Boot, Incarnation};
-use crate::message::{Beat, Lap, Life, Nonce, Proof};
+use crate::life::{Life, SignedLife};
+use crate::message::{Beat, Lap, Nonce, Proof};
 
 pub use message::Incoming;
 pub use record::Written;
@@ -101,6 +103,19 @@ impl Decode for Life {
             boot: Boot::decode(from)?,
             nonce: Nonce::decode(from)?,
         })
+    }
+}
+
+impl Encode for SignedLife {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.life.encode(out);
+        self.signature.encode(out);
+    }
+}
+
+impl Decode for SignedLife {
+    fn decode(from: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self { life: Life::decode(from)?, signature: Signature::decode(from)? })
     }
 }
 

@@ -10,18 +10,19 @@ use quorate_chain::ids::{BlockHash, BlockRef, Height, NodeId, Term, TimeUs};
 use quorate_chain::roster::{Lead, Roster};
 use quorate_chain::statement::Statement;
 use quorate_consensus::config::Incarnation;
-use quorate_consensus::message::{Append, Beat, Lap, Life, Message, Nonce, Proof, Stored};
+use quorate_consensus::life::Life;
+use quorate_consensus::message::{Append, Beat, Known, Lap, Message, Nonce, Proof, Stored};
 
 use super::World;
 use super::keys::{CHAIN, Key, key, sign, state_root};
 
-/// The lies that nobody is harmed by. Not among them is "Known", which stops a node that has just started:
-/// see `quorate_consensus::amnesia`.
-pub const LIES: [&str; 15] = [
+/// The lies, and nobody is harmed by one.
+pub const LIES: [&str; 16] = [
     "PreVoteRequest",
     "UnderHandover",
     "Recovering",
     "Greet",
+    "Known",
     "VoteRequest",
     "Vote",
     "Refuse",
@@ -104,12 +105,22 @@ impl World {
             "Recovering" => Message::Recovering { above: term },
             "Known" => {
                 let life = self.core(victim).unwrap().life();
-                let other = Life { nonce: Nonce(term.get()), ..life };
+                // Only the victim itself could have signed either.
+                let sign = |life: Life| life.sign(CHAIN, NodeId::new(victim), &Key(key(liar)));
+                let (life, other) = (sign(life), sign(Life { nonce: Nonce(term.get()), ..life }));
                 let vote = say(Statement::Vote { term, candidate, tip });
                 let ack = say(Statement::Ack { block: tip });
-                Message::Known { life, other: Some(other), vote: Some(vote), ack: Some(ack) }
+                Message::Known(Box::new(Known {
+                    life,
+                    other: Some(other),
+                    vote: Some(vote),
+                    ack: Some(ack),
+                }))
             }
-            "Greet" => Message::Greet(self.core(victim).unwrap().life()),
+            "Greet" => {
+                let life = self.core(victim).unwrap().life();
+                Message::Greet(life.sign(CHAIN, candidate, &Key(key(liar))))
+            }
             "UnderHandover" => {
                 let before = Term::new(term.get().saturating_sub(1));
                 let handover =

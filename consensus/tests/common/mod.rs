@@ -20,6 +20,7 @@ use quorate_chain::ids::{Height, NodeId, StateRoot, TimeUs};
 use quorate_consensus::config::{Boot, Config, Incarnation};
 use quorate_consensus::effect::{Effect, Urgency};
 use quorate_consensus::event::{Event, Fetched};
+use quorate_consensus::life::Life;
 use quorate_consensus::log::Anchor;
 use quorate_consensus::message::Message;
 use quorate_consensus::raft::{Core, Restored};
@@ -150,11 +151,12 @@ impl World {
         let root = self.root(id, self.nodes[id as usize].applied);
         let node = self.node(id);
         node.boot += 1;
+        let seed = u64::from(id) + ((node.boot - 1) << 32) + (node.machine << 48);
+        let life = Life::begun(Incarnation(node.incarnation), Boot(node.boot), seed);
         let config = Config {
             chain_id: CHAIN,
             id: NodeId::new(id),
-            incarnation: Incarnation(node.incarnation),
-            boot: Boot(node.boot),
+            life: life.sign(CHAIN, NodeId::new(id), &Key(key(id))),
             lead: node.lead,
             election_timeout: Span::millis(1_000),
             heartbeat: Span::millis(100),
@@ -162,7 +164,7 @@ impl World {
             window_bytes: 1 << 20,
             message_bytes,
             snapshot_every,
-            seed: u64::from(id) + ((node.boot - 1) << 32) + (node.machine << 48),
+            seed,
         };
         let restored = Restored {
             left: node.left(),
@@ -187,7 +189,7 @@ impl World {
         self.step(id, Event::Tick);
         let of_greeting = |(from, to, message): &(u32, u32, Message)| {
             let node = if matches!(message, Message::Greet(_)) { from } else { to };
-            matches!(message, Message::Greet(_) | Message::Known { .. }) && *node == id
+            matches!(message, Message::Greet(_) | Message::Known(_)) && *node == id
         };
         while let Some(at) = self.wire.iter().position(of_greeting) {
             let (from, to, message) = self.wire.remove(at).unwrap();

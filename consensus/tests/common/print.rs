@@ -6,7 +6,7 @@ use quorate_chain::ids::Height;
 use quorate_chain::statement::Statement;
 use quorate_consensus::ballot::Choice;
 use quorate_consensus::effect::{Effect, Record};
-use quorate_consensus::message::Message;
+use quorate_consensus::message::{Known, Message};
 use quorate_consensus::raft::Core;
 
 /// A block as height@term: in a script there is one block of a height and term.
@@ -33,7 +33,7 @@ pub fn name(message: &Message) -> &'static str {
         Message::ReadRequest { .. } => "ReadRequest",
         Message::ReadAt { .. } => "ReadAt",
         Message::Greet(_) => "Greet",
-        Message::Known { .. } => "Known",
+        Message::Known(_) => "Known",
         Message::Whereabouts { .. } => "Whereabouts",
         Message::Standing { .. } => "Standing",
         Message::Recovering { .. } => "Recovering",
@@ -122,9 +122,10 @@ fn message(message: &Message) -> String {
         Message::ReadAt { height, .. } => {
             height.map_or("refused".to_owned(), |height| height.to_string())
         }
-        Message::Greet(life) => format!("boot {}", life.boot),
-        Message::Known { other, vote, ack, .. } => {
-            let other = other.map(|life| format!("boot {}", life.boot));
+        Message::Greet(life) => format!("boot {}", life.life.boot),
+        Message::Known(known) => {
+            let Known { other, vote, ack, .. } = &**known;
+            let other = other.map(|life| format!("boot {}", life.life.boot));
             let said = [vote, ack].into_iter().flatten().map(|said| statement(&said.statement));
             let known: Vec<_> = other.into_iter().chain(said).collect();
             if known.is_empty() { "nothing".to_owned() } else { known.join(", ") }

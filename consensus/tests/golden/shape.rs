@@ -135,6 +135,7 @@ fn life(s: &mut Sheet<'_>) {
     s.plain("incarnation", 8);
     s.plain("boot", 8);
     nonce(s);
+    s.plain("signature", 64);
 }
 
 fn question(s: &mut Sheet<'_>, tag: u8) {

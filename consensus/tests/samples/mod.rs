@@ -14,8 +14,9 @@ use quorate_consensus::ballot::{Ballot, Choice};
 use quorate_consensus::config::{Boot, Incarnation};
 use quorate_consensus::effect::Record;
 use quorate_consensus::judge::Proven;
+use quorate_consensus::life::Life;
 use quorate_consensus::message::{
-    Append, Beat, Lap, Life, Message, Nonce, Proof, Snapshot, Stored,
+    Append, Beat, Known, Lap, Message, Nonce, Proof, Snapshot, Stored,
 };
 
 use crate::common::{World, update};
@@ -152,8 +153,10 @@ pub fn messages(world: &World) -> Vec<(&'static str, Message)> {
 
 fn questions(world: &World) -> Vec<(&'static str, Message)> {
     let (tip, nonce, roster_hash) = (world.tip(), Nonce(0xabcd), world.roster().hash());
-    let life =
-        |boot, nonce| Life { incarnation: Incarnation(0xfeed_face), boot: Boot(boot), nonce };
+    let life = |boot, nonce| {
+        let life = Life { incarnation: Incarnation(0xfeed_face), boot: Boot(boot), nonce };
+        life.sign(world.chain_id, NodeId::new(2), &crate::common::validator(2))
+    };
     let (now, before) = (life(8, nonce), life(7, Nonce(0x1234)));
     let vote = Statement::Vote { term: Term::new(2), candidate: NodeId::new(1), tip };
     let vote = Some(world.sign(vote, world.roster(), 2));
@@ -163,8 +166,11 @@ fn questions(world: &World) -> Vec<(&'static str, Message)> {
         ("read-at", Message::ReadAt { nonce, height: Some(Height::new(2)) }),
         ("read-at-refused", Message::ReadAt { nonce, height: None }),
         ("greet", Message::Greet(now)),
-        ("known", Message::Known { life: now, other: Some(before), vote, ack }),
-        ("known-nothing", Message::Known { life: now, other: None, vote: None, ack: None }),
+        ("known", Message::Known(Box::new(Known { life: now, other: Some(before), vote, ack }))),
+        (
+            "known-nothing",
+            Message::Known(Box::new(Known { life: now, other: None, vote: None, ack: None })),
+        ),
         ("whereabouts", Message::Whereabouts { nonce }),
         ("standing", Message::Standing { nonce, term: Term::new(2), roster_hash }),
         ("recovering", Message::Recovering { above: Term::new(2) }),

@@ -24,6 +24,7 @@ use quorate_chain::state::StateRead;
 use quorate_chain::state_root::{MemoryLeaves, StateTree, StateTreeError};
 use quorate_consensus::ballot::Ballot;
 use quorate_consensus::config::{Boot, Config, Incarnation};
+use quorate_consensus::life::Life as Start;
 use quorate_consensus::log::{Anchor, LEFT};
 use quorate_consensus::raft::{Core, RestoreError, Restored};
 use quorate_consensus::time::Now;
@@ -263,11 +264,12 @@ pub(crate) fn identity(setup: &Setup) -> Vec<u8> {
 
 fn config(setup: &Setup, life: &Life) -> Config {
     let limits = &setup.limits;
+    let seed = setup.seed ^ life.boot;
+    let start = Start::begun(life.incarnation, Boot(life.boot), seed);
     Config {
         chain_id: setup.chain_id,
         id: setup.id,
-        incarnation: life.incarnation,
-        boot: Boot(life.boot),
+        life: start.sign(setup.chain_id, setup.id, &*setup.signer),
         lead: setup.lead,
         election_timeout: limits.election_timeout,
         heartbeat: limits.heartbeat,
@@ -275,7 +277,7 @@ fn config(setup: &Setup, life: &Life) -> Config {
         window_bytes: limits.window_bytes,
         message_bytes: limits.message_bytes,
         snapshot_every: limits.snapshot_every,
-        seed: setup.seed ^ life.boot,
+        seed,
     }
 }
 

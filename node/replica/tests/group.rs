@@ -3,11 +3,12 @@
 
 mod common;
 
-use common::{Group, update};
+use common::{Group, Key, key, update};
 use quorate_chain::checked::Checked;
 use quorate_chain::ids::NodeId;
 use quorate_chain::outcome::Status;
-use quorate_consensus::message::{Life, Message, Nonce};
+use quorate_consensus::life::Life;
+use quorate_consensus::message::{Known, Message, Nonce};
 use quorate_consensus::reads::ReadId;
 use quorate_consensus::time::Span;
 use quorate_replica::io::{Answer, Input, Output, Refusal, Submission};
@@ -63,8 +64,10 @@ fn a_node_that_must_stop_leaves_nobody_without_an_answer() {
     });
     let life = greeting.expect("a node greets when it starts");
     // Another process has begun from a copy of the same log.
-    let twin = Life { nonce: Nonce(life.nonce.0 + 1), ..life };
-    let message = Message::Known { life, other: Some(twin), vote: None, ack: None };
+    let twin = Life { nonce: Nonce(life.life.nonce.0 + 1), ..life.life };
+    let twin = twin.sign(chain_id, NodeId::new(0), &Key(key(0)));
+    let message =
+        Message::Known(Box::new(Known { life, other: Some(twin), vote: None, ack: None }));
     out.clear();
     driver.handle(now, Input::Received { from: NodeId::new(1), message }, &mut out);
     assert!(matches!(out.last(), Some(Output::Stop(_))), "{out:?}");

@@ -138,7 +138,7 @@ fn wanted(incoming: &codec::Incoming) -> Option<Wanted> {
         | Message::ReadRequest { .. }
         | Message::ReadAt { .. }
         | Message::Greet(_)
-        | Message::Known { .. }
+        | Message::Known(_)
         | Message::Whereabouts { .. }
         | Message::Standing { .. }
         | Message::Recovering { .. }

@@ -43,7 +43,7 @@ const fn way(message: &Message) -> Way {
         | Message::ReadRequest { .. }
         | Message::ReadAt { .. }
         | Message::Greet(_)
-        | Message::Known { .. }
+        | Message::Known(_)
         | Message::Whereabouts { .. }
         | Message::Standing { .. }
         | Message::Recovering { .. }

@@ -32,7 +32,7 @@ impl World {
             | Message::ReadRequest { .. }
             | Message::ReadAt { .. }
             | Message::Greet(_)
-            | Message::Known { .. }
+            | Message::Known(_)
             | Message::Whereabouts { .. }
             | Message::Standing { .. }
             | Message::Recovering { .. } => Ok(()),

@@ -70,7 +70,7 @@ fn short(message: &Message) -> String {
         Message::ReadRequest { .. }
         | Message::ReadAt { .. }
         | Message::Greet(_)
-        | Message::Known { .. }
+        | Message::Known(_)
         | Message::Whereabouts { .. }
         | Message::Standing { .. }
         | Message::Recovering { .. } => format!("{message:?}"),
