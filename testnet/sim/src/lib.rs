@@ -5,7 +5,8 @@
 //!   dials      what this seed's world is like, which faults it has, and why each check is fair
 //!   world      virtual time: one event after the other; lives, outputs, visits, trouble, operator,
 //!              healing are parts of it
-//!   network    when a message comes, if at all       disk       what a disk does to what was written
+//!   network    when a message comes, if at all       garble     what a damaged frame still means
+//!   disk       what a disk does to what was written
 //!   clock      how fast time goes at one node        seat       one machine and the process on it
 //!   ledger     the one chain that all must agree on  promises   what each has said, and what its disk has
 //!   clients    transactions, and the oracle          life       one world from beginning to end
@@ -25,6 +26,7 @@ mod crowd;
 pub mod dials;
 pub mod dice;
 pub mod disk;
+mod garble;
 pub mod genesis;
 pub mod healing;
 pub mod ledger;

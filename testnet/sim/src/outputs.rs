@@ -24,7 +24,7 @@ impl World {
         match output {
             Output::Send { to, message } => return self.send(at, to, message),
             Output::Forward { to, transactions } => {
-                self.dispatch(at, to, Cargo::Transactions(transactions));
+                return self.dispatch(at, to, Cargo::Transactions(transactions));
             }
             Output::Write(job) => {
                 if let JournalJob::Record { record: Record::Branch { blocks, .. }, .. } = &job {
@@ -65,7 +65,7 @@ impl World {
                 }
             }
             Output::Changed { .. } => self.tally.roster_changes += 1,
-            Output::Ask { to, ask } => self.dispatch(at, to, Cargo::Ask(ask)),
+            Output::Ask { to, ask } => return self.dispatch(at, to, Cargo::Ask(ask)),
             Output::Stage(job) => self.store_job(at, StoreJob::Stage(job)),
             Output::Install(job) => self.store_job(at, StoreJob::Install(job)),
             Output::Serve { read, height } => {
@@ -107,23 +107,24 @@ impl World {
         self.check_statements(at, &message)?;
         let to_seat = to.get() as usize;
         self.network.keep(&self.dials, at, to_seat, &message);
-        self.dispatch(at, to, Cargo::Message(Box::new(message)));
-        Ok(())
+        self.dispatch(at, to, Cargo::Message(Box::new(message)))
     }
 
-    pub(super) fn dispatch(&mut self, at: usize, to: NodeId, cargo: Cargo) {
+    /// Something leaves for another node.
+    pub(super) fn dispatch(&mut self, at: usize, to: NodeId, cargo: Cargo) -> Check {
         let (to_seat, from) = (to.get() as usize, self.seats[at].node);
-        if to_seat >= self.seats.len() {
-            return;
+        if to_seat >= self.seats.len() || !self.garble(&cargo)? {
+            return Ok(());
         }
         let ways = (at, to_seat);
         let arrivals = self.network.arrivals(&self.dials, &mut self.tally, ways, self.now);
-        let [Some(first), second] = arrivals else { return };
+        let [Some(first), second] = arrivals else { return Ok(()) };
         if let Some(second) = second {
             let copy = cargo.clone();
             self.schedule.at(second, Happening::Arrive { to: to_seat, from, cargo: copy });
         }
         self.schedule.at(first, Happening::Arrive { to: to_seat, from, cargo });
+        Ok(())
     }
 
     /// Blocks have been read for another node.

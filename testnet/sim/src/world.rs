@@ -270,13 +270,13 @@ impl World {
             }
             Cargo::Ask(ask) => {
                 let seat = &self.seats[to];
-                if seat.is_running() {
-                    match snapshot::piece(&seat.store.reader(), ask, PIECE) {
-                        Ok(piece) => self.dispatch(to, from, Cargo::Piece(piece)),
-                        Err(never) => match never {},
-                    }
+                if !seat.is_running() {
+                    return Ok(());
                 }
-                Ok(())
+                match snapshot::piece(&seat.store.reader(), ask, PIECE) {
+                    Ok(piece) => self.dispatch(to, from, Cargo::Piece(piece)),
+                    Err(never) => match never {},
+                }
             }
             Cargo::Piece(piece) => self.give(to, 11, Input::Brought { from, piece }),
         }
