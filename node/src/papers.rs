@@ -127,6 +127,7 @@ fn limits(config: &Config) -> Limits {
         mempool_transactions: config.mempool_transactions,
         mempool_bytes: config.mempool_bytes,
         mempool_sender: config.mempool_sender,
+        keep_blocks: config.keep_blocks,
         ..Limits::default()
     }
 }

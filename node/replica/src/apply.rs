@@ -5,6 +5,9 @@
 //! transaction: blocks, outcomes, state, rosters, the certificate, the applied height. So after any crash
 //! they are there together or not at all.
 //!
+//! Old blocks are pruned in small steps: only below the height of a frozen state that can be offered,
+//! and only what a power cut could not bring back into question.
+//!
 //! After an error the applier is of no more use: the node must stop, and open what is on the disk.
 
 use quorate_chain::block::Block;
@@ -19,6 +22,7 @@ use quorate_consensus::log::Anchor;
 use crate::io::{Applied, AppliedBlock, ApplyJob, InstallJob, StageJob};
 use crate::overlay::Overlay;
 use crate::setup::Limits;
+use crate::snapshot;
 use crate::store::{Batch, Executed, Install, Standing, Store, StoreReader, pages};
 
 /// Why blocks could not be applied.
@@ -45,7 +49,14 @@ pub struct Applier<S: Store> {
     checkpoint_every: u64,
     /// K: the state is frozen at every height that is a multiple of it; never if 0.
     snapshot_every: u64,
+    /// How many blocks are kept whole at least; all if 0.
+    keep_blocks: u64,
+    /// Below this height no block is needed by whoever gets a state from here.
+    prunable: Height,
 }
+
+/// How many blocks are pruned at once, at least: the next ones wait no longer for it than for a batch.
+const PRUNED: u64 = 64;
 
 impl<S: Store> Applier<S> {
     pub(crate) fn new(
@@ -65,6 +76,8 @@ impl<S: Store> Applier<S> {
             checkpointed,
             checkpoint_every: limits.checkpoint_every,
             snapshot_every: limits.snapshot_every,
+            keep_blocks: limits.keep_blocks,
+            prunable: Height::ZERO,
         }
     }
 
@@ -88,7 +101,7 @@ impl<S: Store> Applier<S> {
                 run.push((block, anchor, certificate.clone()));
                 if self.is_frozen_at(height) {
                     applied.extend(self.apply_run(std::mem::take(&mut run))?);
-                    self.store.freeze().map_err(ApplyError::Store)?;
+                    self.freeze()?;
                 }
             }
         }
@@ -97,7 +110,37 @@ impl<S: Store> Applier<S> {
         if height.get() - self.checkpointed.get() >= self.checkpoint_every {
             self.checkpoint()?;
         }
+        self.prune(applied.len())?;
         Ok(Applied { blocks: applied, checkpointed: self.checkpointed })
+    }
+
+    fn freeze(&mut self) -> Result<(), ApplyError<S::Error>> {
+        self.store.freeze().map_err(ApplyError::Store)?;
+        if self.keep_blocks > 0
+            && snapshot::newest(&self.reader).map_err(ApplyError::Store)?.is_some()
+        {
+            // Who is in the middle of getting the older one shall get it whole.
+            let frozen = self.reader.frozen().map_err(ApplyError::Store)?;
+            let oldest = frozen.last().map(|standing| standing.applied.block.height);
+            self.prunable = oldest.unwrap_or(self.prunable);
+        }
+        Ok(())
+    }
+
+    /// Forgets old blocks: a few more than have been applied, so that it comes to an end.
+    fn prune(&mut self, applied: usize) -> Result<(), ApplyError<S::Error>> {
+        let kept = self.standing.applied.block.height.get().saturating_sub(self.keep_blocks);
+        let goal = self.prunable.get().min(kept).min(self.checkpointed.get());
+        if self.keep_blocks == 0 || goal == 0 {
+            return Ok(());
+        }
+        let oldest = self.reader.oldest().map_err(ApplyError::Store)?;
+        let Some(oldest) = oldest.map(Height::get).filter(|oldest| *oldest < goal) else {
+            return Ok(());
+        };
+        let step = PRUNED.max(2 * applied as u64);
+        let below = Height::new(goal.min(oldest + step));
+        self.store.prune(below).map_err(ApplyError::Store)
     }
 
     fn is_frozen_at(&self, height: Height) -> bool {

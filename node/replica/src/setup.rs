@@ -81,6 +81,9 @@ pub struct Limits {
     pub checkpoint_every: u64,
     /// K: how often a state is certified for snapshots, in blocks.
     pub snapshot_every: u64,
+    /// How many of the newest blocks are kept whole at least; 0 keeps all. Older ones are forgotten as soon
+    /// as a state above them can be offered to who lacks them.
+    pub keep_blocks: u64,
 }
 
 impl Default for Limits {
@@ -102,6 +105,7 @@ impl Default for Limits {
             reads: 10_000,
             checkpoint_every: 1_000,
             snapshot_every: 1_000,
+            keep_blocks: 0,
         }
     }
 }

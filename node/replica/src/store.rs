@@ -8,6 +8,10 @@
 //! 3. After a power cut at least what the last [`Store::checkpoint`] covered is there. What came after
 //!    it may be gone, newest first: the log has it, because it is pruned only below a checkpoint.
 //!
+//! **Old blocks.** A store that prunes ([`Store::prune`]) keeps of a block the header, the outcomes of its
+//! transactions and what they wrote; and it keeps whole, for ever, every block with an item: who could
+//! seal and who could vote is proven by them.
+//!
 //! [`suite`] has the tests that every implementation must pass.
 
 mod memory;
@@ -16,7 +20,7 @@ pub mod suite;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate_chain::block::Block;
+use quorate_chain::block::{Block, SignedHeader};
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
 use quorate_chain::execute::Write;
@@ -139,13 +143,17 @@ pub trait StoreReader:
     /// If the store cannot be read; so with all that follow.
     fn standing(&self) -> Result<Option<Standing>, <Self as StateRead>::Error>;
 
-    /// The block at a height.
+    /// The block at a height, if it is kept whole: from [`StoreReader::oldest`] on every one is, and of
+    /// those below it the ones with an item.
     fn block(&self, height: Height) -> Result<Option<Block>, <Self as StateRead>::Error>;
+
+    /// The header of the block at a height.
+    fn header(&self, height: Height) -> Result<Option<SignedHeader>, <Self as StateRead>::Error>;
 
     /// The height of the block with this hash.
     fn height_of(&self, hash: BlockHash) -> Result<Option<Height>, <Self as StateRead>::Error>;
 
-    /// The lowest height whose block is kept; `None` if none is.
+    /// The lowest height from which on every block is kept whole; `None` if none is.
     fn oldest(&self) -> Result<Option<Height>, <Self as StateRead>::Error>;
 
     /// Blocks from a height on: about so many bytes of them, but on to the first one with a certificate
@@ -250,6 +258,10 @@ pub trait Store {
 
     /// Makes all that was taken over survive a power cut.
     fn checkpoint(&mut self) -> Result<(), Self::Error>;
+
+    /// Forgets what is not needed any more below a height, which is not above the applied tip: the bodies of
+    /// blocks without an item, and certificates.
+    fn prune(&mut self, below: Height) -> Result<(), Self::Error>;
 
     /// Keeps the state as it is now for others, and of those kept before the newest one. Returns whether
     /// this store can.

@@ -13,9 +13,13 @@ use quorate_replica::snapshot::Piece;
 use quorate_replica::store::{Store, StoreReader};
 use quorate_wal::{Step, Verdict};
 
-/// A group whose node 2 was away while the others went on and forgot old blocks.
-fn behind() -> Group {
-    let mut group = Group::with(3, Limits { snapshot_every: 5, checkpoint_every: 4, ..limits() });
+fn often() -> Limits {
+    Limits { snapshot_every: 5, checkpoint_every: 4, ..limits() }
+}
+
+/// A group whose node 2 has gone away after a few blocks.
+fn away(limits: Limits) -> Group {
+    let mut group = Group::with(3, limits);
     let leader = group.elect();
     if leader == 2 {
         // Another one leads.
@@ -30,6 +34,12 @@ fn behind() -> Group {
     }
     group.run(Span::millis(500));
     group.kill(2);
+    group
+}
+
+/// A group whose node 2 was away while the others went on and forgot old blocks.
+fn behind() -> Group {
+    let mut group = away(often());
     for nonce in 3..40 {
         group.submit(0, update(group.chain_id, u8::try_from(nonce % 7).unwrap(), nonce));
         group.settle();
@@ -39,7 +49,7 @@ fn behind() -> Group {
         let frozen = group.node(id).store.reader().frozen().unwrap();
         assert_eq!(frozen.len(), 2, "two states are kept");
         let oldest = frozen[1].applied.block.height;
-        group.node_mut(id).store.prune(oldest);
+        group.node_mut(id).store.prune(oldest).unwrap();
     }
     group
 }
@@ -115,6 +125,34 @@ fn pieces_that_are_lost_are_asked_for_again() {
     }
     assert!(lost > 3, "{lost} pieces");
     catch_up(&mut group);
+}
+
+#[test]
+fn old_blocks_are_forgotten_once_a_state_above_them_can_be_offered() {
+    let mut group = away(Limits { keep_blocks: 12, ..often() });
+    for nonce in 3..60 {
+        group.submit(0, update(group.chain_id, 0, nonce));
+        group.settle();
+        for id in 0..2 {
+            let (reader, top) = (group.node(id).store.reader(), group.applied(id));
+            let Some(oldest) = reader.oldest().unwrap() else { continue };
+            if oldest.get() > 1 {
+                let frozen = reader.frozen().unwrap();
+                let anchor = frozen.last().unwrap().applied.block.height;
+                assert!(oldest <= anchor, "what leads to the older state is there");
+                assert!(top.get() - oldest.get() >= 12, "as many are kept as shall be");
+            }
+        }
+    }
+    group.run(Span::millis(500));
+    for id in 0..2 {
+        let oldest = group.node(id).store.reader().oldest().unwrap().unwrap();
+        assert!(group.applied(id).get() - oldest.get() < 12 + 2 * 5, "and not many more");
+    }
+    // Whoever was away gets a state, and the blocks above it.
+    group.start(2).unwrap();
+    catch_up(&mut group);
+    assert_eq!(group.installs, [(2, true)]);
 }
 
 #[test]

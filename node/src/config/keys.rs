@@ -289,6 +289,14 @@ pub const KEYS: &[Key] = &[
         show: |config| show_bytes(config.wal_segment),
     },
     Key {
+        name: "store.keep_blocks",
+        unit: COUNT,
+        meaning: "how many of the newest blocks are kept whole at least; 0 keeps all",
+        example: "100000",
+        read: |config, text| parsed(&mut config.keep_blocks, text),
+        show: |config| config.keep_blocks.to_string(),
+    },
+    Key {
         name: "verify_threads",
         unit: COUNT,
         meaning: "threads that check signatures of what comes in",

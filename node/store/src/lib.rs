@@ -8,6 +8,7 @@
 //! `schema` has the tables; people may open the file with the `sqlite3` shell and look at the views
 //! `blocks`, `transactions`, `state` and `history`.
 
+mod blocks;
 mod error;
 mod place;
 mod read;

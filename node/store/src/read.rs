@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use quorate_chain::block::Block;
+use quorate_chain::block::{Block, SignedHeader};
 use quorate_chain::certificate::Certificate;
+use quorate_chain::codec::{Decode as _, Reader};
 use quorate_chain::ids::{
     AccountKey, BlockHash, BlockRef, ChainId, Hash, Height, StateRoot, Term, TxId,
 };
@@ -17,6 +18,7 @@ use quorate_chain::state_root::{Leaf, Leaves, PathRange};
 use quorate_replica::store::{Entries, Place, Range, Standing, StoreReader, Version};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Rows, params};
 
+use crate::blocks::{below_all, block, certificate, height, number, range_end};
 use crate::error::StoreError;
 use crate::place::{place, split_place, split_version, version};
 use crate::schema;
@@ -93,42 +95,6 @@ impl SqliteReader {
 pub(crate) fn above(after: Option<&Hash>) -> &[u8] {
     // Whatever has a length is above the empty string.
     after.map_or(&[], |path| path.as_bytes())
-}
-
-/// The block that a snapshot stands on: of the blocks that are kept, the first one stands on it.
-fn below_all(db: &Connection) -> Result<Option<BlockRef>, StoreError> {
-    let mut select = db.prepare_cached("SELECT base FROM chain")?;
-    let base = select.query_row([], |row| row.get::<_, Option<Vec<u8>>>(0))?;
-    base.map(|bytes| decode("the block below all others", bytes)).transpose()
-}
-
-pub(crate) fn number(height: Height) -> i64 {
-    // A height that no chain reaches asks for nothing.
-    i64::try_from(height.get()).unwrap_or(i64::MAX)
-}
-
-fn height(number: i64) -> Height {
-    Height::new(number.cast_unsigned())
-}
-
-/// The block at a height.
-fn block(db: &Connection, at: Height) -> Result<Option<Block>, StoreError> {
-    let mut select = db.prepare_cached("SELECT bytes FROM block WHERE height = ?1")?;
-    let bytes = select.query_row([number(at)], |row| row.get(0)).optional()?;
-    bytes.map(|bytes| decode("a block", bytes)).transpose()
-}
-
-/// The lowest certificate at a height or above it, up to another.
-fn certificate(
-    db: &Connection,
-    from: Height,
-    to: Height,
-) -> Result<Option<Certificate>, StoreError> {
-    let mut select = db.prepare_cached(
-        "SELECT bytes FROM certificate WHERE height BETWEEN ?1 AND ?2 ORDER BY height LIMIT 1",
-    )?;
-    let bytes = select.query_row([number(from), number(to)], |row| row.get(0)).optional()?;
-    bytes.map(|bytes| decode("a certificate", bytes)).transpose()
 }
 
 /// What became of a transaction: its id and the rest of its outcome stand in two columns.
@@ -244,6 +210,16 @@ impl StoreReader for SqliteReader {
         self.ask(|db| block(db, height))
     }
 
+    fn header(&self, height: Height) -> Result<Option<SignedHeader>, StoreError> {
+        self.ask(|db| {
+            let mut select = db.prepare_cached("SELECT bytes FROM block WHERE height = ?1")?;
+            let bytes = select.query_row([number(height)], |row| row.get(0)).optional()?;
+            let Some(bytes) = bytes.map(Vec::into) else { return Ok(None) };
+            let header = SignedHeader::decode(&mut Reader::new(bytes));
+            Ok(Some(header.map_err(|why| StoreError::Damaged { what: "a header", why })?))
+        })
+    }
+
     fn height_of(&self, hash: BlockHash) -> Result<Option<Height>, StoreError> {
         self.ask(|db| {
             let mut select = db.prepare_cached("SELECT height FROM block WHERE hash = ?1")?;
@@ -254,7 +230,9 @@ impl StoreReader for SqliteReader {
 
     fn oldest(&self) -> Result<Option<Height>, StoreError> {
         self.ask(|db| {
-            let mut select = db.prepare_cached("SELECT min(height) FROM block")?;
+            let mut select = db.prepare_cached(
+                "SELECT min(height) FROM block WHERE height >= (SELECT pruned FROM chain)",
+            )?;
             Ok(select.query_row([], |row| row.get::<_, Option<i64>>(0))?.map(height))
         })
     }
@@ -457,28 +435,4 @@ impl SqliteReader {
         let block = block.ok_or(StoreError::Missing { what: "a transaction's block" })?;
         Ok(Some(Place { block, index, outcome }))
     }
-}
-
-/// The last certified height from one on that still fits into so many bytes of blocks, or else the
-/// first one beyond; nothing if there is none, or a block on the way is not kept.
-fn range_end(db: &Connection, from: Height, bytes: usize) -> Result<Option<Height>, StoreError> {
-    let mut select = db.prepare_cached(
-        "SELECT height, length(block.bytes), certificate.height IS NOT NULL
-         FROM block LEFT JOIN certificate USING (height) WHERE height >= ?1 ORDER BY height",
-    )?;
-    let mut rows = select.query([number(from)])?;
-    let (mut next, mut room, mut end) = (Some(from), bytes, None);
-    while let Some(row) = rows.next()? {
-        let (at, certified): (Height, bool) = (height(row.get(0)?), row.get(2)?);
-        let size = usize::try_from(row.get::<_, i64>(1)?).unwrap_or_default();
-        let full = at != from && size > room;
-        if Some(at) != next || (full && end.is_some()) {
-            break;
-        }
-        (next, room) = (at.next(), room.saturating_sub(size));
-        if certified {
-            end = Some(at);
-        }
-    }
-    Ok(end)
 }

@@ -21,6 +21,8 @@
 //! somebody sends is `staged` beside the state; installed, its values become versions with numbers below
 //! zero, of which `base` has height and transaction: no version here came before them.
 //!
+//! **Pruning.** Below `chain.pruned` a block without an item has only its signed header in `bytes`.
+//!
 //! A *place* is one number for height and index of a transaction, a *version* that number and the
 //! operation: `height · 2^14 + index`, and `place · 2^7 + operation`. So both sort in the order of the
 //! chain.
@@ -29,7 +31,7 @@
 pub(crate) const APPLICATION: i32 = 0x5175_6f72;
 
 /// What `PRAGMA user_version` says.
-pub(crate) const VERSION: i32 = 2;
+pub(crate) const VERSION: i32 = 3;
 
 /// Bits of a place that are the index in the block: a block has at most 10,000 transactions.
 pub(crate) const INDEX_BITS: u32 = 14;
@@ -61,7 +63,7 @@ pub(crate) const READER_SETTINGS: &str = "
 ";
 
 /// What makes of each version the next one, from an empty file on.
-pub(crate) const STEPS: [&str; VERSION as usize] = [FIRST, SNAPSHOTS];
+pub(crate) const STEPS: [&str; VERSION as usize] = [FIRST, SNAPSHOTS, PRUNING];
 
 const FIRST: &str = "
 CREATE TABLE chain (
@@ -164,6 +166,25 @@ CREATE VIEW history AS
            version.version >> 7 & 16383 AS position, version.version & 127 AS operation,
            lower(hex(tx.id)) AS tx, version.value
     FROM version LEFT JOIN tx ON tx.place = version.version >> 7 WHERE version.version >= 0;
+";
+
+const PRUNING: &str = "
+ALTER TABLE chain ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0;
+
+DROP VIEW blocks;
+CREATE VIEW blocks AS
+    SELECT height, term, lower(hex(hash)) AS hash, kind, proposer,
+           strftime('%Y-%m-%dT%H:%M:%fZ', time_us / 1e6, 'unixepoch') AS time, transactions,
+           lower(hex(state_root)) AS state_root,
+           CASE WHEN height < pruned AND kind IN ('transactions', 'closing') THEN NULL
+               ELSE length(bytes) END AS size
+    FROM block JOIN chain;
+";
+
+/// Leaves the signed header of the blocks without an item from one height up to another.
+pub(crate) const PRUNE: &str = "
+    UPDATE block SET bytes = substr(bytes, 1, ?3)
+    WHERE height >= ?1 AND height < ?2 AND kind IN ('transactions', 'closing')
 ";
 
 /// One table of the index by id.

@@ -9,9 +9,10 @@ use quorate_chain::state_root::Leaf;
 use quorate_replica::store::{Entries, Standing};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::blocks::number;
 use crate::error::StoreError;
 use crate::place::version;
-use crate::read::{above, leaves, number, version_at};
+use crate::read::{above, leaves, version_at};
 use crate::standing::{self, decode};
 use crate::write::{Content, first_index, keep, put};
 
@@ -196,7 +197,7 @@ pub(crate) fn install(db: &Connection, standing: &Standing) -> Result<(), StoreE
     db.execute("DELETE FROM staged", [])?;
     let anchor = &standing.applied;
     let base = anchor.block.to_bytes();
-    db.execute("UPDATE chain SET base = ?1", [base.as_ref()])?;
+    db.execute("UPDATE chain SET base = ?1, pruned = 0", [base.as_ref()])?;
     let (since, roster) = (number(anchor.roster_since), anchor.roster.to_bytes());
     db.execute("INSERT INTO roster VALUES (?1, ?2)", params![since, roster.as_ref()])?;
     if let Some(certificate) = standing.certificate.as_ref().map(Checked::<Certificate>::get) {

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
+use quorate_chain::block::Header;
 use quorate_chain::certificate::Certificate;
 use quorate_chain::codec::Encode;
-use quorate_chain::ids::{ChainId, Hash, TxId};
+use quorate_chain::ids::{ChainId, Hash, Height, Signature, TxId};
 use quorate_chain::state::{Changes, StateEntry, StateKey};
 use quorate_replica::store::{Batch, Entries, Executed, Install, Standing, Store};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+use crate::blocks::number;
 use crate::error::StoreError;
 use crate::place::{place, version};
 use crate::read::SqliteReader;
@@ -56,18 +58,18 @@ impl SqliteStore {
 }
 
 fn make_or_check(db: &mut Connection, file: &Path, chain_id: ChainId) -> Result<(), StoreError> {
-    let number = |db: &Connection, name| db.pragma_query_value(None, name, |row| row.get(0));
+    let setting = |db: &Connection, name| db.pragma_query_value(None, name, |row| row.get(0));
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let tables: i64 =
         transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables == 0 {
         transaction.pragma_update(None, "application_id", schema::APPLICATION)?;
     }
-    let found: i32 = number(&transaction, "application_id")?;
+    let found: i32 = setting(&transaction, "application_id")?;
     if found != schema::APPLICATION {
         return Err(StoreError::Foreign { file: file.to_owned(), found });
     }
-    let found: i32 = number(&transaction, "user_version")?;
+    let found: i32 = setting(&transaction, "user_version")?;
     let missing = usize::try_from(found).ok().and_then(|found| schema::STEPS.get(found..));
     let Some(steps) = missing else {
         let expected = schema::VERSION;
@@ -373,6 +375,19 @@ impl Store for SqliteStore {
         self.db.execute("UPDATE standing SET one = 1", [])?;
         self.db.pragma_update(None, "synchronous", "NORMAL")?;
         Ok(())
+    }
+
+    fn prune(&mut self, below: Height) -> Result<(), StoreError> {
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let from: i64 = transaction.query_row("SELECT pruned FROM chain", [], |row| row.get(0))?;
+        let below = number(below);
+        if below > from {
+            let length = i64::try_from(Header::LENGTH + Signature::LENGTH).unwrap_or(i64::MAX);
+            transaction.execute(schema::PRUNE, [from, below, length])?;
+            transaction.execute("DELETE FROM certificate WHERE height < ?1", [below])?;
+            transaction.execute("UPDATE chain SET pruned = ?1", [below])?;
+        }
+        Ok(transaction.commit()?)
     }
 
     fn freeze(&mut self) -> Result<bool, StoreError> {

@@ -3,6 +3,7 @@
 //! It keeps what it takes to undo each batch since the last checkpoint, so that a power cut can be
 //! played: [`MemoryStore::power_cut`].
 
+mod blocks;
 mod snapshots;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use quorate_chain::block::Block;
+use quorate_chain::block::{Block, SignedHeader};
 use quorate_chain::certificate::Certificate;
 use quorate_chain::ids::{AccountKey, BlockHash, BlockRef, Hash, Height, StateRoot, TxId};
 use quorate_chain::outcome::{Outcome, Status};
@@ -31,7 +32,11 @@ type Written = (Height, u32, u8);
 
 #[derive(Clone, Debug)]
 struct Kept {
-    block: Block,
+    header: SignedHeader,
+    /// The block's place and name.
+    at: BlockRef,
+    /// The block, unless it was pruned.
+    block: Option<Block>,
     outcomes: Vec<Outcome>,
     state_root: StateRoot,
     /// The keys that it wrote.
@@ -64,8 +69,10 @@ struct Contents {
     history: BTreeMap<Bytes, BTreeMap<Written, (TxId, Option<Bytes>)>>,
     rosters: BTreeMap<Height, Arc<Roster>>,
     certificates: BTreeMap<Height, Certificate>,
-    /// The block right below the oldest one that is kept.
+    /// What the first block stands on: the genesis, or the anchor of a snapshot.
     base: Option<BlockRef>,
+    /// Where pruning ended.
+    pruned: Height,
     snapshots: Snapshots,
     undos: Vec<Undo>,
 }
@@ -109,7 +116,9 @@ impl Contents {
             self.rosters.extend(executed.roster.map(|roster| (height, roster)));
             self.heights.insert(hash, height);
             let (outcomes, state_root) = (executed.outcomes, executed.state_root);
-            self.blocks.insert(height, Kept { block, outcomes, state_root, keys });
+            let (header, at) = (block.signed_header().clone(), block.block_ref());
+            let block = Some(block);
+            self.blocks.insert(height, Kept { header, at, block, outcomes, state_root, keys });
         }
         let brought = batch.standing.certificate.as_ref().map(|checked| checked.get().clone());
         let certified = brought.and_then(|certificate| {
@@ -138,7 +147,7 @@ impl Contents {
         }
         while let Some(entry) = self.blocks.last_entry().filter(|it| *it.key() > applied) {
             let (height, kept) = entry.remove_entry();
-            self.heights.remove(&kept.block.hash());
+            self.heights.remove(&kept.at.hash);
             for outcome in &kept.outcomes {
                 if self.places.get(&outcome.tx).is_some_and(|(at, _)| *at == height) {
                     self.places.remove(&outcome.tx);
@@ -166,33 +175,6 @@ impl Contents {
 
     fn applied(&self) -> Height {
         self.standing.as_ref().map_or(Height::ZERO, |standing| standing.applied.block.height)
-    }
-
-    fn parent_of(&self, height: Height) -> Option<BlockRef> {
-        let below = height.previous()?;
-        let kept = self.blocks.get(&below).map(|kept| kept.block.block_ref());
-        kept.or(self.base.filter(|base| base.height == below))
-    }
-
-    fn range(&self, from: Height, bytes: usize) -> Option<Range> {
-        let parent = self.parent_of(from)?;
-        let mut room = bytes;
-        let mut blocks = Vec::new();
-        let mut certified = None;
-        for (height, kept) in self.blocks.range(from..) {
-            let full = !blocks.is_empty() && kept.block.bytes().len() > room;
-            if full && certified.is_some() {
-                break;
-            }
-            room = room.saturating_sub(kept.block.bytes().len());
-            blocks.push(kept.block.clone());
-            if let Some(certificate) = self.certificates.get(height) {
-                certified = Some((blocks.len(), certificate.clone()));
-            }
-        }
-        let (count, certificate) = certified?;
-        blocks.truncate(count);
-        Some(Range { parent, blocks, certificate })
     }
 }
 
@@ -236,20 +218,6 @@ impl MemoryStore {
         contents.undos.clear();
     }
 
-    /// Forgets the blocks below a height, as a node does that prunes.
-    pub fn prune(&mut self, below: Height) {
-        let mut contents = lock(&self.contents);
-        while let Some(first) = contents.blocks.first_entry() {
-            if *first.key() >= below {
-                break;
-            }
-            let gone = first.remove().block.block_ref();
-            contents.heights.remove(&gone.hash);
-            contents.base = Some(gone);
-        }
-        contents.certificates.retain(|height, _| *height >= below);
-    }
-
     /// A store with the same contents that shares nothing with this one.
     #[must_use]
     pub fn copy(&self) -> Self {
@@ -287,6 +255,11 @@ impl Store for MemoryStore {
 
     fn checkpoint(&mut self) -> Result<(), MemoryError> {
         lock(&self.contents).undos.clear();
+        Ok(())
+    }
+
+    fn prune(&mut self, below: Height) -> Result<(), MemoryError> {
+        lock(&self.contents).prune(below);
         Ok(())
     }
 
@@ -347,7 +320,11 @@ impl StoreReader for MemoryReader {
     }
 
     fn block(&self, height: Height) -> Result<Option<Block>, MemoryError> {
-        Ok(lock(&self.contents).blocks.get(&height).map(|kept| kept.block.clone()))
+        Ok(lock(&self.contents).blocks.get(&height).and_then(|kept| kept.block.clone()))
+    }
+
+    fn header(&self, height: Height) -> Result<Option<SignedHeader>, MemoryError> {
+        Ok(lock(&self.contents).blocks.get(&height).map(|kept| kept.header.clone()))
     }
 
     fn height_of(&self, hash: BlockHash) -> Result<Option<Height>, MemoryError> {
@@ -355,7 +332,7 @@ impl StoreReader for MemoryReader {
     }
 
     fn oldest(&self) -> Result<Option<Height>, MemoryError> {
-        Ok(lock(&self.contents).blocks.keys().next().copied())
+        Ok(lock(&self.contents).oldest())
     }
 
     fn range(&self, from: Height, bytes: usize) -> Result<Option<Range>, MemoryError> {
@@ -371,7 +348,7 @@ impl StoreReader for MemoryReader {
         let contents = lock(&self.contents);
         let Some((height, index)) = contents.places.get(&tx) else { return Ok(None) };
         Ok(contents.blocks.get(height).map(|kept| Place {
-            block: kept.block.block_ref(),
+            block: kept.at,
             index: *index,
             outcome: kept.outcomes[*index as usize],
         }))

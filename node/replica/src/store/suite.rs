@@ -39,6 +39,7 @@ pub fn run<S: Store>(fresh: impl Fn() -> S) {
     a_better_certificate_takes_the_place_of_the_one_before(fresh());
     rosters_are_in_force_from_their_block_on(fresh());
     every_reader_sees_what_was_applied(fresh());
+    of_a_pruned_block_all_but_the_body_is_kept(fresh());
     snapshots::run(fresh);
 }
 
@@ -323,4 +324,42 @@ fn every_reader_sees_what_was_applied<S: Store>(store: S) {
         }
     }
     assert_eq!(seen.into_values().collect::<Vec<_>>(), [3, 3, 3]);
+}
+
+fn of_a_pruned_block_all_but_the_body_is_kept<S: Store>(store: S) {
+    let (mut store, mut chain) = begun(store);
+    // One block of six carries an item.
+    store.apply(chain.batch(1, Changes::new())).unwrap();
+    store.apply(chain.opening()).unwrap();
+    let mut changes = Changes::new();
+    put(&mut changes, 5, "k", "v");
+    store.apply(chain.batch(3, changes)).unwrap();
+    store.apply(chain.batch(1, Changes::new())).unwrap();
+    let outcomes = store.reader().outcomes(height(1)).unwrap();
+    // Pruning twice, and less than before, changes nothing more.
+    for below in [2, 4, 4, 3] {
+        store.prune(height(below)).unwrap();
+    }
+    let reader = store.reader();
+    assert_eq!(reader.oldest().unwrap(), Some(height(4)));
+    let whole = |at| reader.block(height(at)).unwrap().is_some();
+    assert_eq!([1, 2, 3, 4, 5, 6].map(whole), [false, true, false, true, true, true]);
+    for block in &chain.blocks {
+        let at = block.block_ref();
+        let header = reader.header(at.height).unwrap();
+        assert_eq!(header.as_ref(), Some(block.signed_header()));
+        assert_eq!(reader.height_of(at.hash).unwrap(), Some(at.height));
+        assert_eq!(reader.state_root(at.height).unwrap(), Some(chain::root(at.height)));
+    }
+    assert!(reader.header(height(7)).unwrap().is_none());
+    assert_eq!(reader.outcomes(height(1)).unwrap(), outcomes);
+    let tx = outcomes.unwrap()[1].tx;
+    let place = reader.place(tx).unwrap().unwrap();
+    assert_eq!((place.block, place.index), (chain.blocks[0].block_ref(), 1));
+    assert_eq!(reader.history(b"k", None, 9).unwrap().len(), 1);
+    assert!(reader.range(height(2), 1 << 20).unwrap().is_none(), "not whole from there on");
+    let range = reader.range(height(4), 1 << 20).unwrap().unwrap();
+    assert_eq!((range.parent, range.blocks.len()), (chain.blocks[2].block_ref(), 3));
+    let lowest = reader.certificate(height(0)).unwrap().unwrap();
+    assert_eq!(lowest.block().height, height(5), "those below are gone");
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate_chain::block::{Block, BlockKind, Body, Draft};
+use quorate_chain::block::{Block, BlockKind, Body, Draft, Item};
 use quorate_chain::certificate::{Certificate, Signed};
 use quorate_chain::checked::Checked;
 use quorate_chain::commitment::leaf_changes;
@@ -111,22 +111,23 @@ impl Chain {
 
     fn push(&mut self) {
         let height = self.tip().height.get() + 1;
-        self.push_with((0..2).map(|number| transaction(2 * height + number)).collect());
+        let transactions = (0..2).map(|number| transaction(2 * height + number)).collect();
+        self.push_with(Body { item: None, transactions });
     }
 
-    fn push_with(&mut self, transactions: Vec<SignedTransaction>) {
+    fn push_with(&mut self, body: Body) {
         let height = self.tip().height.get() + 1;
         let draft = Draft {
             chain_id: CHAIN,
             roster_hash: roster(1).hash(),
-            kind: BlockKind::Transactions,
+            kind: body.item.as_ref().map_or(BlockKind::Transactions, Item::kind),
             parent: self.tip(),
             term: Term::new(1),
             proposer: NodeId::ZERO,
             time: TimeUs::new(height),
             executed: Height::ZERO,
             state_root: StateRoot::ZERO,
-            body: Body { item: None, transactions },
+            body,
         };
         self.blocks.push(Block::seal(draft, &secret(1)).unwrap().into_inner());
     }
@@ -142,7 +143,15 @@ impl Chain {
     /// One more block, of these transactions.
     pub(super) fn batch_of(&mut self, transactions: Vec<SignedTransaction>) -> Batch {
         let start = self.blocks.len();
-        self.push_with(transactions);
+        self.push_with(Body { item: None, transactions });
+        self.since(start, Changes::new())
+    }
+
+    /// One more block, which says that somebody was elected.
+    pub(super) fn opening(&mut self) -> Batch {
+        let start = self.blocks.len();
+        let election = certificate(self.tip(), 1).into_inner();
+        self.push_with(Body { item: Some(Item::Opening(election)), transactions: Vec::new() });
         self.since(start, Changes::new())
     }
 

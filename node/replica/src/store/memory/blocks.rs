@@ -1,0 +1,51 @@
+//! Blocks in a row, and those that are needed no more.
+
+use quorate_chain::ids::{BlockRef, Height};
+
+use super::Contents;
+use crate::store::Range;
+
+impl Contents {
+    pub(super) fn prune(&mut self, below: Height) {
+        for (_, kept) in self.blocks.range_mut(self.pruned..below.max(self.pruned)) {
+            kept.block.take_if(|block| block.body().item.is_none());
+        }
+        self.pruned = self.pruned.max(below);
+        self.certificates.retain(|height, _| *height >= below);
+    }
+
+    pub(super) fn oldest(&self) -> Option<Height> {
+        self.blocks.range(self.pruned..).next().map(|(height, _)| *height)
+    }
+
+    fn parent_of(&self, height: Height) -> Option<BlockRef> {
+        let below = height.previous()?;
+        let kept = self.blocks.get(&below).map(|kept| kept.at);
+        kept.or(self.base.filter(|base| base.height == below))
+    }
+
+    pub(super) fn range(&self, from: Height, bytes: usize) -> Option<Range> {
+        if from < self.pruned {
+            return None;
+        }
+        let parent = self.parent_of(from)?;
+        let mut room = bytes;
+        let mut blocks = Vec::new();
+        let mut certified = None;
+        for (height, kept) in self.blocks.range(from..) {
+            let Some(block) = &kept.block else { break };
+            let full = !blocks.is_empty() && block.bytes().len() > room;
+            if full && certified.is_some() {
+                break;
+            }
+            room = room.saturating_sub(block.bytes().len());
+            blocks.push(block.clone());
+            if let Some(certificate) = self.certificates.get(height) {
+                certified = Some((blocks.len(), certificate.clone()));
+            }
+        }
+        let (count, certificate) = certified?;
+        blocks.truncate(count);
+        Some(Range { parent, blocks, certificate })
+    }
+}
