@@ -83,6 +83,8 @@ impl Group {
                 ballot: Ballot::default(),
                 applied: genesis.clone(),
                 state_root: state_root(Height::ZERO),
+                earlier: Vec::new(),
+                executed: Height::ZERO,
                 certificate: None,
                 logged: Vec::new(),
                 blocks: Vec::new(),

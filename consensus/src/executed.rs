@@ -6,9 +6,9 @@
 //! delay commits. It may be lower than the parent's: in an opening block, because a new leader has not
 //! heard what others have applied, and after a roster block, because a quorum is another then.
 //!
-//! A root is forgotten after a while. Where the height that a quorum has applied is below all roots that are
-//! remembered, the lowest of these is named: it is committed, so that the others can apply it too, and
-//! their acks wait for that as short as possible.
+//! Nor is it lower than what a committed block names: a leader that has heard of nobody yet does not name a
+//! height long past, which others may have dropped (see `states`). That height is committed, so the others can
+//! apply it too. It is not the committed one, so that their acks wait for that as short as possible.
 //!
 //! **Snapshots** are made at heights that are a multiple of K, and must be provable. So the first block sealed
 //! after such a height was applied, by a quorum and the leader, names exactly that height, unless an
@@ -32,7 +32,7 @@ impl Core {
     pub(crate) fn executed(&self) -> (Height, StateRoot) {
         let own = self.states.height();
         let Role::Leader(leader) = &self.role else { return (own, StateRoot::ZERO) };
-        let applied = self.applied_by_quorum(leader);
+        let applied = self.applied_by_quorum(leader).max(self.floor);
         let (height, root) = self.states.first_from(applied);
         self.snapshot_due(height).unwrap_or((height, root))
     }
@@ -71,15 +71,23 @@ impl Core {
         self.snapshot_due(self.applied_by_quorum(leader)).map(|(due, _)| due)
     }
 
-    /// Remembers the newest height for a snapshot that is attested by a certificate of this term: for a
+    /// Remembers the highest height that is named up to a block, which is about to be committed, and the
+    /// newest one for a snapshot that is attested by a certificate of this term: for a
     /// block above the committed tip, up to this one.
     pub(crate) fn note_named(&mut self, up_to: BlockRef, certified: Term) {
         let every = self.config.snapshot_every;
-        let new =
-            self.log.from(after(self.log.committed().height)).map(|entry| entry.block.header());
-        let new = new.take_while(|header| header.height <= up_to.height);
-        let attested = new.filter(|header| header.term == certified).map(|header| header.executed);
-        let named = attested.filter(|named| named.get().checked_rem(every) == Some(0)).max();
-        self.named = self.named.max(named.unwrap_or_default());
+        let (mut floor, mut newest) = (self.floor, self.named);
+        for entry in self.log.from(after(self.log.committed().height)) {
+            let header = entry.block.header();
+            if header.height > up_to.height {
+                break;
+            }
+            let attested = header.term == certified;
+            if attested && header.executed.get().checked_rem(every) == Some(0) {
+                newest = newest.max(header.executed);
+            }
+            floor = floor.max(header.executed);
+        }
+        (self.floor, self.named) = (floor, newest);
     }
 }

@@ -165,7 +165,7 @@ impl Core {
             let (roster_hash, time, executed) = (header.roster_hash, header.time, header.executed);
             let votes = entry.anchor.roster.is_voter(self.config.id);
             let compared = self.states.compare(header);
-            let differs = matches!(compared, Compared::Differs { .. });
+            let differs = self.differs(header);
             // What does not fit yet holds back everything above: acks are given in order.
             if block.term == self.ballot.term {
                 let below = self.log.anchor(self.acks.asked).map_or(TimeUs::ZERO, |it| it.time);

@@ -89,6 +89,8 @@ pub struct Core {
     pub(crate) owed: Option<(NodeId, Lap)>,
     /// The height of the newest block that is known to have acks enough to be final.
     pub(crate) certified_final: Height,
+    /// The highest height whose state a committed block names.
+    pub(crate) floor: Height,
     /// The newest height for a snapshot that is known to be named and attested.
     pub(crate) named: Height,
     /// The snapshot that is being installed.

@@ -39,6 +39,11 @@ pub struct Restored {
     pub applied: Anchor,
     /// The state there.
     pub state_root: StateRoot,
+    /// The states at heights below, as far as the store has them: as many as are
+    /// [remembered](crate::states::remembered).
+    pub earlier: Vec<(Height, StateRoot)>,
+    /// The height that the header of the applied block names.
+    pub executed: Height,
     /// Rosters that were left before it, oldest first. The newest [`LEFT`](crate::log::LEFT) are of use.
     pub left: Vec<Arc<Roster>>,
     /// The newest commit certificate that the store has.
@@ -83,6 +88,7 @@ impl Core {
         now: Now,
     ) -> Result<Self, RestoreError> {
         let mut jitter = Jitter::new(config.seed);
+        let window = config.window_blocks;
         let applied = restored.applied.block.height;
         let mut log = Log::new(restored.applied, restored.left);
         for block in restored.blocks {
@@ -117,7 +123,9 @@ impl Core {
                 restored.certificate.into_iter().chain(restored.logged),
                 applied,
             ),
-            states: States::new(applied, restored.state_root),
+            states: States::new(applied, restored.state_root, window)
+                .with_earlier(restored.earlier),
+            floor: restored.executed,
             acks: Acks::new(certified.unwrap_or(applied).max(applied)),
             named: Height::ZERO,
             install: Install::default(),

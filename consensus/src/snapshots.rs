@@ -145,7 +145,7 @@ impl Core {
             }
         });
         self.disk.installed(anchor.block);
-        self.states = States::new(anchor.block.height, state_root);
+        self.states = States::new(anchor.block.height, state_root, self.config.window_blocks);
         self.acks.begin(certified.height.max(anchor.block.height));
         self.log = Log::new(anchor, left);
         if certificate.term() > self.ballot.term {

@@ -13,8 +13,8 @@
 //!   one below its own blocks steps down, for it would seal other ones in their places.
 //!
 //! Left out: a record of what was given up. The next branch cuts it from the disk; until then a restart
-//! brings it back, to be found and given up again. And a state so old that its root is forgotten here (a
-//! restarted node knows the one at its applied tip) is not compared at all.
+//! brings it back, to be found and given up again. And a state below the snapshot that a store began with is
+//! not compared.
 
 use quorate_chain::block::Header;
 use quorate_chain::ids::{Height, TimeUs};
@@ -64,9 +64,9 @@ impl Core {
         time > latest && time > parent
     }
 
-    /// Whether a header names another state than the own.
+    /// Whether a header names another state than the own, or one that nobody would compare.
     pub(crate) fn differs(&self, header: &Header) -> bool {
-        matches!(self.states.compare(header), Compared::Differs { .. })
+        matches!(self.states.compare(header), Compared::Differs { .. } | Compared::Dropped)
     }
 
     /// The leader of this term seals what should not be sealed: it is not listened to any more in it.

@@ -1,20 +1,36 @@
 //! The state roots of the heights applied here, to compare with those that headers name.
+//!
+//! Headers name heights near the tip: no leader is further behind than what it may hold, and it names no
+//! height below one that was named in a committed block. So a header that names a height which has been
+//! dropped here was sealed by a leader that lies, for nobody could compare what it says. Only below the height
+//! at which a store began, at a snapshot, is that no lie, and not compared.
 
 use std::collections::BTreeMap;
 
 use quorate_chain::block::Header;
 use quorate_chain::ids::{Height, StateRoot};
 
-/// Most roots remembered. Headers name heights near the tip; one further below is not compared.
-const REMEMBERED: usize = 4_096;
+/// Fewest roots remembered, as far as there are any.
+pub const REMEMBERED: usize = 4_096;
+/// How many windows are remembered, if that is more.
+const WINDOWS: usize = 8;
+
+/// How many roots are remembered with a window of so many blocks.
+#[must_use]
+pub const fn remembered(window: usize) -> usize {
+    let windows = window.saturating_mul(WINDOWS);
+    if windows > REMEMBERED { windows } else { REMEMBERED }
+}
 
 /// What comparing a header with the own state says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compared {
-    /// The same, or too far below to be known.
+    /// The same, or below the height at which the store began.
     Fits,
     /// That height is not applied here yet.
     Later,
+    /// That height is so far below that its root has been dropped.
+    Dropped,
     /// Another state.
     Differs {
         /// The own root at that height.
@@ -27,13 +43,31 @@ pub enum Compared {
 pub struct States {
     roots: BTreeMap<Height, StateRoot>,
     applied: Height,
+    /// Most roots remembered.
+    most: usize,
 }
 
 impl States {
-    /// Begins at an applied height.
+    /// Begins at an applied height, with a window of so many blocks.
     #[must_use]
-    pub fn new(applied: Height, root: StateRoot) -> Self {
-        Self { roots: BTreeMap::from([(applied, root)]), applied }
+    pub fn new(applied: Height, root: StateRoot, window: usize) -> Self {
+        let roots = BTreeMap::from([(applied, root)]);
+        Self { roots, applied, most: remembered(window) }
+    }
+
+    /// Takes over the roots of heights below the applied one.
+    #[must_use]
+    pub fn with_earlier(mut self, earlier: impl IntoIterator<Item = (Height, StateRoot)>) -> Self {
+        let below = earlier.into_iter().filter(|(height, _)| *height < self.applied);
+        self.roots.extend(below);
+        self.forget();
+        self
+    }
+
+    fn forget(&mut self) {
+        while self.roots.len() > self.most {
+            self.roots.pop_first();
+        }
     }
 
     /// The next height has been applied.
@@ -44,9 +78,7 @@ impl States {
         assert!(Some(height) == self.applied.next(), "heights are applied one after the other");
         self.applied = height;
         self.roots.insert(height, root);
-        if self.roots.len() > REMEMBERED {
-            self.roots.pop_first();
-        }
+        self.forget();
     }
 
     /// The applied height.
@@ -76,7 +108,60 @@ impl States {
         }
         match self.root(header.executed) {
             Some(ours) if ours != header.state_root => Compared::Differs { ours },
+            None if self.roots.len() >= self.most => Compared::Dropped,
             Some(_) | None => Compared::Fits,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_chain::block::BlockKind;
+    use quorate_chain::ids::{BlockHash, BodyRoot, ChainId, NodeId, RosterHash, Term, TimeUs};
+
+    use super::*;
+
+    fn root(height: u64) -> StateRoot {
+        StateRoot::new([u8::try_from(height % 251).unwrap_or_default(); 32])
+    }
+
+    fn naming(executed: u64, state_root: StateRoot) -> Header {
+        Header {
+            chain_id: ChainId::new([0; 32]),
+            roster_hash: RosterHash::new([0; 32]),
+            kind: BlockKind::Transactions,
+            height: Height::new(executed + 1),
+            parent: BlockHash::new([0; 32]),
+            term: Term::new(1),
+            proposer: NodeId::new(0),
+            time: TimeUs::ZERO,
+            transactions: 0,
+            body_size: 0,
+            body_root: BodyRoot::new([0; 32]),
+            executed: Height::new(executed),
+            state_root,
+        }
+    }
+
+    #[test]
+    fn a_restarted_node_compares_what_it_had_applied_before() {
+        let earlier = (3..9).map(|height| (Height::new(height), root(height)));
+        let states = States::new(Height::new(9), root(9), 64).with_earlier(earlier);
+        assert_eq!(states.compare(&naming(4, root(4))), Compared::Fits);
+        assert_eq!(states.compare(&naming(4, root(5))), Compared::Differs { ours: root(4) });
+        assert_eq!(states.compare(&naming(10, root(10))), Compared::Later);
+        // Below the snapshot that it began with there is nothing to compare with.
+        assert_eq!(states.compare(&naming(2, root(5))), Compared::Fits);
+    }
+
+    #[test]
+    fn a_height_whose_root_was_dropped_fits_nothing() {
+        let most = u64::try_from(remembered(64)).unwrap_or_default();
+        let mut states = States::new(Height::ZERO, root(0), 64);
+        for height in 1..=most {
+            states.applied(Height::new(height), root(height));
+        }
+        assert_eq!(states.compare(&naming(1, root(1))), Compared::Fits);
+        assert_eq!(states.compare(&naming(0, root(0))), Compared::Dropped);
     }
 }

@@ -171,6 +171,8 @@ impl World {
             ballot: node.disk.ballot.clone(),
             applied: node.applied_anchor.clone(),
             state_root: root,
+            earlier: node.earlier(),
+            executed: node.executed(),
             certificate: node.certificate.clone(),
             logged: node.disk.certificates.clone(),
             blocks: node.disk.blocks[usize::try_from(node.applied.get()).unwrap()..].to_vec(),

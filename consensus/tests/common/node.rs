@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use quorate_chain::block::Block;
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
-use quorate_chain::ids::{Height, RosterHash};
+use quorate_chain::ids::{Height, RosterHash, StateRoot};
 use quorate_chain::roster::Lead;
 use quorate_chain::statement::Statement;
 use quorate_consensus::ballot::Ballot;
@@ -13,6 +13,8 @@ use quorate_consensus::effect::{Record, Slot, Ticket};
 use quorate_consensus::log::Anchor;
 use quorate_consensus::message::Snapshot;
 use quorate_consensus::raft::Core;
+
+use super::keys::state_root;
 
 /// What a node has on its disk, and on the way there.
 #[derive(Default)]
@@ -115,6 +117,20 @@ impl Node {
             machine: 0,
             halted: false,
         }
+    }
+
+    /// The states below its applied tip. A node that began with a snapshot has those above it.
+    pub fn earlier(&self) -> Vec<(Height, StateRoot)> {
+        let first = self.snapshot.map_or(0, |height| height.get());
+        let heights = (first..self.applied.get()).map(Height::new);
+        heights.map(|height| (height, state_root(height))).collect()
+    }
+
+    /// The height that the header of its applied tip names.
+    pub fn executed(&self) -> Height {
+        let below = self.applied.get().checked_sub(1).and_then(|below| usize::try_from(below).ok());
+        let tip = below.and_then(|below| self.chain.get(below));
+        tip.map(|block| block.header().executed).unwrap_or_default()
     }
 
     /// What its disk and store have.

@@ -27,6 +27,7 @@ use quorate_consensus::config::{Boot, Config, Incarnation};
 use quorate_consensus::life::Life as Start;
 use quorate_consensus::log::{Anchor, LEFT};
 use quorate_consensus::raft::{Core, RestoreError, Restored};
+use quorate_consensus::states::remembered;
 use quorate_consensus::time::Now;
 use quorate_wal::{Disk, Options, Tag, TornTail, Wal};
 
@@ -149,6 +150,12 @@ pub fn open<D: Disk, S: Store>(
         ballot: life.ballot.clone(),
         applied: standing.applied.clone(),
         state_root: standing.state_root,
+        earlier: earlier_roots(
+            &store,
+            standing.applied.block.height,
+            remembered(setup.limits.window_blocks),
+        )?,
+        executed: named_at(&store, standing.applied.block.height)?,
         certificate: standing.certificate.clone(),
         left: left_rosters(&store, &standing.applied)?,
         logged: above.certificates,
@@ -254,6 +261,29 @@ fn left_rosters<S: Store>(store: &S, applied: &Anchor) -> Result<Vec<Arc<Roster>
         since = first;
     }
     Ok(left.into())
+}
+
+/// The states below an applied height, as far as the store has them, at most so many.
+fn earlier_roots<S: Store>(
+    store: &S,
+    applied: Height,
+    most: usize,
+) -> Result<Vec<(Height, StateRoot)>, OpenError> {
+    let reader = store.reader();
+    let mut roots = Vec::new();
+    let mut below = applied.previous();
+    while let Some(height) = below.filter(|_| roots.len() < most) {
+        let Some(root) = reader.state_root(height).map_err(store_failed)? else { break };
+        roots.push((height, root));
+        below = height.previous();
+    }
+    Ok(roots)
+}
+
+/// The height that the header at an applied height names. An installed snapshot has no header.
+fn named_at<S: Store>(store: &S, applied: Height) -> Result<Height, OpenError> {
+    let block = store.reader().block(applied).map_err(store_failed)?;
+    Ok(block.map(|block| block.header().executed).unwrap_or_default())
 }
 
 /// The log belongs to one key on one chain.
