@@ -115,6 +115,7 @@ pub(crate) fn cannot_open(error: &OpenError) -> Failure {
 
 fn limits(config: &Config) -> Limits {
     let interval = config.block_interval;
+    let defaults = Limits::default();
     Limits {
         election_timeout: clock::span(config.election_timeout),
         heartbeat: clock::span(config.heartbeat),
@@ -128,6 +129,9 @@ fn limits(config: &Config) -> Limits {
         mempool_bytes: config.mempool_bytes,
         mempool_sender: config.mempool_sender,
         keep_blocks: config.keep_blocks,
-        ..Limits::default()
+        snapshot_every: config.snapshot_every,
+        // What is to be pruned has to be safe first.
+        checkpoint_every: defaults.checkpoint_every.min(config.snapshot_every),
+        ..defaults
     }
 }

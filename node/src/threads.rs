@@ -4,6 +4,7 @@
 //!  net ──▶ verify (pool) ──▶┌───────┐            ┌────────┐ driver ──▶ journal ──▶ (completions)
 //!  api ──▶ verify (pool) ──▶│ inbox │──────────▶ │ driver │ driver ──▶ applier ──▶ (completions)
 //!          completions ────▶└───────┘            └────────┘ driver ──▶ readers ──▶ (completions)
+//!  net ──▶ questions ──▶ pieces ──▶ net          pieces of snapshots for others; the driver has no part in it
 //! ```
 //!
 //! The driver, the journal and the applier own the three parts of the replica by value: nobody locks
@@ -27,6 +28,7 @@ mod driver;
 mod ending;
 mod inbox;
 mod journal;
+mod pieces;
 mod reader;
 mod verify;
 
@@ -49,6 +51,7 @@ use crate::config::Config;
 pub(crate) use driver::{Links, View};
 pub(crate) use ending::{End, Ending};
 pub(crate) use inbox::{Inbox, Request, Wish, Word};
+pub(crate) use pieces::Questions;
 pub(crate) use verify::{Check, Line, Pool};
 
 /// What the threads are started with.
@@ -100,6 +103,8 @@ pub(crate) struct Gates {
     pub(crate) inbox: Arc<Inbox>,
     /// Where messages and transactions are verified.
     pub(crate) pool: Arc<Pool>,
+    /// Where others ask for pieces of snapshots.
+    pub(crate) questions: Arc<Questions>,
 }
 
 impl Gates {
@@ -107,7 +112,7 @@ impl Gates {
     pub(crate) fn new(plan: &Plan) -> Self {
         let inbox = Arc::new(Inbox::new(plan.orders(), plan.mempool_transactions));
         let pool = Arc::new(Pool::new(plan, Arc::clone(&inbox)));
-        Self { inbox, pool }
+        Self { inbox, pool, questions: Arc::default() }
     }
 
     /// How many messages of others were dropped for want of room.
@@ -166,6 +171,8 @@ impl Threads {
             let body = move || reader::run(&reader, &fetches, &box_);
             spawn(&format!("reader {at}"), Box::new(body))?;
         }
+        let questions = Arc::clone(&gates.questions);
+        spawn("pieces", Box::new(move || pieces::run(&reader, &questions)))?;
         for at in 0..plan.verify_threads {
             let pool = Arc::clone(&gates.pool);
             spawn(&format!("verify {at}"), Box::new(move || pool.run()))?;
@@ -181,6 +188,7 @@ impl Threads {
     pub(crate) fn join(&mut self) {
         self.gates.pool.close();
         self.gates.inbox.close();
+        self.gates.questions.close();
         for handle in self.handles.drain(..) {
             // A panic has been reported by the thread itself.
             drop(handle.join());

@@ -297,6 +297,16 @@ pub const KEYS: &[Key] = &[
         show: |config| config.keep_blocks.to_string(),
     },
     Key {
+        name: "store.snapshot_every",
+        unit: COUNT,
+        meaning: "how many blocks lie between two states that are kept for others; alike on all nodes",
+        example: "10000",
+        read: |config, text| {
+            parsed(&mut config.snapshot_every, text).filter(|()| config.snapshot_every > 0)
+        },
+        show: |config| config.snapshot_every.to_string(),
+    },
+    Key {
         name: "verify_threads",
         unit: COUNT,
         meaning: "threads that check signatures of what comes in",

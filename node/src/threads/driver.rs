@@ -14,6 +14,7 @@ use quorate_consensus::message::Message;
 use quorate_consensus::reads::{ReadId, Unread};
 use quorate_replica::driver::{Driver, Status};
 use quorate_replica::io::{FetchJob, Input, Output, Stop, Submission};
+use quorate_replica::snapshot::Ask;
 use quorate_replica::store::Store;
 use tokio::sync::{oneshot, watch};
 
@@ -32,6 +33,9 @@ pub(crate) trait Links: Send {
 
     /// Sends transactions to the leader.
     fn forward(&self, to: NodeId, transactions: Vec<Checked<SignedTransaction>>);
+
+    /// Asks for a piece of a snapshot.
+    fn ask(&self, to: NodeId, ask: Ask);
 }
 
 /// What the driver says of itself.
@@ -205,8 +209,7 @@ impl<S: Store> Seat<S> {
             Output::Answer { submission, answer } => {
                 self.tell(submission, Word::Answer(answer));
             }
-            // Nobody is asked for snapshots by this version: the question counts as lost.
-            Output::Ask { .. } => {}
+            Output::Ask { to, ask } => self.links.ask(to, ask),
             Output::Stage(job) => order(&self.queues.to_applier, Task::Stage(job), "applier")?,
             Output::Install(job) => {
                 order(&self.queues.to_applier, Task::Install(job), "applier")?;

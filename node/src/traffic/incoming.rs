@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate_chain::codec::{Decode as _, DecodeError, Reader};
+use quorate_chain::codec::{Decode as _, DecodeError, Encode as _, Reader};
 use quorate_chain::crypto::Verifier;
 use quorate_chain::ids::{ChainId, NodeId};
 use quorate_chain::transaction::{SignedTransaction, verify_each};
 use quorate_consensus::codec;
 use quorate_consensus::message::Message;
 use quorate_replica::io::Input;
+use quorate_replica::snapshot::{Ask, Piece};
 use tracing::{debug, info, warn};
 
 use super::neighbours::Neighbours;
 use super::pending::{Pending, Wanted};
-use super::{REQUESTS, kind};
+use super::{REQUESTS, kind, tagged};
 use crate::net::{Frame, Lane, NetEvent, Reply, Sink, Topic};
 use crate::threads::{Check, Gates, Line};
 
@@ -108,10 +109,20 @@ impl Incoming {
                     let body = frame.bytes().slice(1..);
                     let input = forwarded(from, body, chain_id, verifier);
                     // The sender only wants to know that it has arrived.
-                    reply.answer(Bytes::from_static(&[0]));
+                    reply.answer(Bytes::from_static(&[kind::FORWARD]));
                     input
                 });
                 self.gates.pool.message(line, length, check)
+            }
+            Some(&kind::PIECE) => {
+                let Some(ask) = decoded(from, Ask::from_bytes(&bytes.slice(1..))) else {
+                    return true;
+                };
+                let answer = |piece: &Piece| {
+                    reply.answer(tagged(kind::PIECE, 0, |out| piece.encode(out)));
+                };
+                self.gates.questions.put(from, ask, Box::new(answer));
+                true
             }
             _ => {
                 garbled(from, &"a request of an unknown kind");
@@ -170,9 +181,7 @@ impl Sink for Incoming {
         let taken = match event {
             NetEvent::Frame { from, lane, frame } => self.message(from, line(from, lane), frame),
             NetEvent::Request { from, frame, reply } => self.request(from, frame, reply),
-            NetEvent::Answer { from, bytes, .. } => {
-                bytes.as_ref() == [0] || self.answer(from, bytes)
-            }
+            NetEvent::Answer { from, bytes, .. } => self.answer(from, &bytes),
             NetEvent::Gossip { from, topic: Topic::Beat, frame } => {
                 self.neighbours.hear(from, frame.bytes());
                 true
@@ -198,13 +207,26 @@ impl Sink for Incoming {
 }
 
 impl Incoming {
-    fn answer(&self, from: NodeId, bytes: Bytes) -> bool {
+    /// Takes an answer. Whether it was asked for is for the driver to judge.
+    fn answer(&self, from: NodeId, bytes: &Bytes) -> bool {
         let line = Line { node: from, stream: REQUESTS };
         let length = bytes.len();
-        let check: Check = Box::new(move |chain_id, verifier| {
-            let incoming = decoded(from, codec::Incoming::from_bytes(&bytes))?;
-            checked(from, incoming, chain_id, verifier)
-        });
+        let body = bytes.slice(length.min(1)..);
+        let check: Check = match bytes.first() {
+            Some(&kind::MESSAGE) => Box::new(move |chain_id, verifier| {
+                let incoming = decoded(from, codec::Incoming::from_bytes(&body))?;
+                checked(from, incoming, chain_id, verifier)
+            }),
+            Some(&kind::PIECE) => Box::new(move |_, _| {
+                let piece = decoded(from, Piece::from_bytes(&body))?;
+                Some(Box::new(Input::Brought { from, piece }))
+            }),
+            Some(&kind::FORWARD) => return true,
+            _ => {
+                garbled(from, &"an answer of an unknown kind");
+                return true;
+            }
+        };
         if length > SMALL {
             self.gates.pool.message(line, length, check)
         } else {

@@ -7,10 +7,11 @@
 //! | requests for pre-votes and votes, pulls | request | each has one answer |
 //! | votes, refusals, pulled chains | the answer to such a request | if it is still awaited; else a lane |
 //! | transactions for the leader | request | |
+//! | questions for a piece of a snapshot, and the pieces | request and answer | large, and in no hurry |
 //! | what a node says of itself ([`beat`]) | gossip | all should hear it, and may miss it |
 //!
-//! A message is the bytes of [`quorate_consensus::codec`]; a request has a byte before it that says which
-//! of the two kinds it is. What is small is decoded where it comes in; what may be large, and what has
+//! A message is the bytes of [`quorate_consensus::codec`]; requests and answers have a byte before them that
+//! says of which kind they are. What is small is decoded where it comes in; what may be large, and what has
 //! signatures of senders, goes through the pool ([`crate::threads`]).
 //!
 //! Left out: observers, and headers that are gossiped to them.
@@ -24,6 +25,7 @@ mod pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use quorate_chain::crypto::SecretKey;
 use quorate_chain::ids::NodeId;
 use quorate_chain::roster::Roster;
@@ -43,12 +45,22 @@ use beat::Speaker;
 use incoming::Incoming;
 use pending::Pending;
 
-/// The first byte of a request.
+/// The first byte of a request, and of an answer.
 mod kind {
     /// A message follows.
     pub(super) const MESSAGE: u8 = 1;
-    /// Transactions follow.
+    /// Transactions follow; in an answer, nothing: they have arrived.
     pub(super) const FORWARD: u8 = 2;
+    /// A question for a piece of a snapshot follows; in an answer, the piece.
+    pub(super) const PIECE: u8 = 3;
+}
+
+/// A request or an answer: the kind, and what follows.
+fn tagged(kind: u8, length: usize, put: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    let mut bytes = Vec::with_capacity(1 + length);
+    bytes.push(kind);
+    put(&mut bytes);
+    bytes.into()
 }
 
 /// The stream of a line that is made of requests and answers.

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use quorate_chain::checked::Checked;
 use quorate_chain::codec::Encode as _;
 use quorate_chain::ids::NodeId;
 use quorate_chain::transaction::SignedTransaction;
 use quorate_consensus::message::Message;
+use quorate_replica::snapshot::Ask;
 
-use super::kind;
 use super::pending::{Pending, Wanted};
+use super::{kind, tagged};
 use crate::net::{Lane, NetHandle};
 use crate::threads::Links;
 
@@ -51,27 +51,21 @@ const fn way(message: &Message) -> Way {
     }
 }
 
-fn request(kind: u8, length: usize, put: impl FnOnce(&mut Vec<u8>)) -> Bytes {
-    let mut bytes = Vec::with_capacity(1 + length);
-    bytes.push(kind);
-    put(&mut bytes);
-    bytes.into()
-}
-
 impl Links for Outgoing {
     fn send(&self, to: NodeId, message: Message) {
         // What cannot be sent is lost and counted there; the core expects no more.
         let _sent = match way(&message) {
             Way::Lane(lane) => self.net.send(to, lane, message.to_bytes()),
             Way::Request => {
-                let bytes = request(kind::MESSAGE, 0, |out| message.encode(out));
+                let bytes = tagged(kind::MESSAGE, 0, |out| message.encode(out));
                 self.net.request(to, bytes).is_some()
             }
             Way::Answer(wanted, lane) => {
                 let bytes = message.to_bytes();
                 match self.pending.take(to, wanted, bytes.len()) {
                     Some(reply) => {
-                        reply.answer(bytes);
+                        let put = |out: &mut Vec<u8>| out.extend_from_slice(&bytes);
+                        reply.answer(tagged(kind::MESSAGE, bytes.len(), put));
                         true
                     }
                     None => self.net.send(to, lane, bytes),
@@ -82,11 +76,15 @@ impl Links for Outgoing {
 
     fn forward(&self, to: NodeId, transactions: Vec<Checked<SignedTransaction>>) {
         let length = transactions.iter().map(|transaction| transaction.bytes().len()).sum();
-        let bytes = request(kind::FORWARD, length, |out| {
+        let bytes = tagged(kind::FORWARD, length, |out| {
             for transaction in &transactions {
                 out.extend_from_slice(transaction.bytes());
             }
         });
         let _asked = self.net.request(to, bytes);
+    }
+
+    fn ask(&self, to: NodeId, ask: Ask) {
+        let _asked = self.net.request(to, tagged(kind::PIECE, 0, |out| ask.encode(out)));
     }
 }
