@@ -12,11 +12,13 @@ use quorate_consensus::config::Incarnation;
 use quorate_replica::OpenError;
 use quorate_replica::setup::{Birth, Limits, Setup};
 
+use crate::api::Facts;
 use crate::clock;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::home::{self, Home};
 use crate::keys::{KeyFile, Used};
+use crate::traffic::Identity;
 
 /// What a home says of the node.
 pub(crate) struct Papers {
@@ -76,6 +78,25 @@ impl Papers {
                 seed => seed,
             },
         })
+    }
+
+    /// What clients are told of the node as long as it runs.
+    pub(crate) fn facts(self, config: &Config, identity: &Identity, started_ms: u64) -> Facts {
+        Facts {
+            chain_id: identity.chain_id,
+            chain_name: self.genesis.name,
+            genesis: self.file,
+            id: identity.id,
+            name: self.name,
+            incarnation: identity.incarnation,
+            lead: identity.lead,
+            api: identity.api.clone(),
+            started_ms,
+            election_timeout: config.election_timeout,
+            window_blocks: config.window_blocks,
+            mempool_transactions: config.mempool_transactions,
+            mempool_bytes: config.mempool_bytes,
+        }
     }
 
     /// Writes into the key file that the key signs from now on, and which log knows what.

@@ -20,9 +20,10 @@ use quorate_replica::store::{MemoryStore, Store};
 use quorate_store::SqliteStore;
 use quorate_wal::Disk;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::api::{self, Facts, Ledger, Pace, Readers, Server};
+use crate::api::{self, Ledger, Pace, Readers, Server};
 use crate::clock::Clock;
 use crate::config::{Config, Storage};
 use crate::exit::{Exit, Failure};
@@ -109,8 +110,8 @@ impl Node {
         let lead = config.lead.unwrap_or(papers.lead);
         let (id, chain_id) = (papers.id, setup.chain_id);
         let api = config.api_url.clone().or_else(|| own_url(&listener));
-        let (key, own) = (Arc::clone(&papers.key), api.clone());
-        let identity = Identity { id, key, chain_id, incarnation, boot, lead, api: own };
+        let key = Arc::clone(&papers.key);
+        let identity = Identity { id, key, chain_id, incarnation, boot, lead, api };
 
         let plan = Plan::new(config, &setup, clock);
         let (gates, ending) = (Gates::new(&plan), Ending::new());
@@ -122,20 +123,9 @@ impl Node {
         let threads = Threads::start(replica, &plan, gates.clone(), links, &ending)
             .map_err(|error| Failure::new(Exit::Bug, format!("no thread: {error}")))?;
         let p2p = traffic.net.listening().to_vec();
+        let facts = papers.facts(config, &identity, clock.now().time.get() / 1_000);
         let ledger = Arc::new(Ledger {
-            facts: Facts {
-                chain_id,
-                chain_name: setup.genesis.name,
-                genesis: papers.file,
-                id,
-                name: papers.name,
-                incarnation,
-                lead,
-                api,
-                started_ms: clock.now().time.get() / 1_000,
-                election_timeout: config.election_timeout,
-                window_blocks: config.window_blocks,
-            },
+            facts,
             view: threads.view.clone(),
             pool: gates.pool,
             inbox: gates.inbox,
@@ -144,6 +134,7 @@ impl Node {
             neighbourhood: traffic.neighbours(),
             pace: Pace::new(applied.get()),
             leaving: AtomicBool::new(false),
+            subscribers: Arc::new(Semaphore::new(config.api_subscribers)),
         });
         let (peers, view) = (config.p2p_peers.clone(), threads.view.clone());
         let network = traffic.run(identity, peers, view, Arc::clone(&ending));

@@ -312,3 +312,56 @@ pub struct AccountInfo {
     /// The lowest nonce that may still be free.
     pub window_base: Nonce,
 }
+
+/// Keys with their values: `GET /v1/state?prefix=…`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Items {
+    /// The keys, in order.
+    pub items: Vec<Item>,
+    /// The height at which all of them were read.
+    pub read_height: Height,
+    /// Where the list goes on, if it does.
+    pub cursor: Option<String>,
+}
+
+/// A key with its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// The key.
+    #[serde(flatten)]
+    pub key: Key,
+    /// Its value.
+    #[serde(with = "base64")]
+    pub value: Bytes,
+    /// The height at which it got this value.
+    pub height: Height,
+    /// The transaction that gave it.
+    pub tx: TxId,
+}
+
+/// What a key has been: `GET /v1/state/…/history`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// The key.
+    #[serde(flatten)]
+    pub key: Key,
+    /// Its values, newest first.
+    pub versions: Vec<Version>,
+    /// Where the history goes on, if it does.
+    pub cursor: Option<String>,
+}
+
+/// A value that a key had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// The height at which it got this value.
+    pub height: Height,
+    /// The place of the transaction in the block.
+    pub index: u32,
+    /// The transaction.
+    pub tx: TxId,
+    /// The operation's name.
+    pub op: String,
+    /// The value, in base64; none if it was removed.
+    pub value: Option<String>,
+}

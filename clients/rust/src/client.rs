@@ -1,5 +1,6 @@
 //! Asking a group of nodes: one after the other, until one answers.
 
+use std::io::BufRead;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -14,9 +15,11 @@ use serde::de::DeserializeOwned;
 
 use crate::account::Account;
 use crate::answer::{
-    AccountInfo, Block, Certificate, Entry, HeightInfo, Outcome, OutcomeError, Status, TxStatus,
+    AccountInfo, Block, Certificate, Entry, HeightInfo, History, Items, Outcome, OutcomeError,
+    Status, TxStatus,
 };
 use crate::error::Error;
+use crate::events::{Events, Wanted};
 use crate::http::{self, Failure, Reply};
 use crate::path::{self, BlockName, Txs};
 use crate::problem::{Code, Effect, EffectWord, Problem, Retry};
@@ -239,6 +242,73 @@ impl Client {
             sends: Some((id, wait.level)),
         });
         Asked { result: asked.result.and_then(failed_is_an_error), ..asked }
+    }
+
+    /// Keys that begin with a prefix, in order, all as of one height; those after a cursor if one is
+    /// given. The list may end before its limit; if it has a cursor there is more.
+    ///
+    /// # Errors
+    /// If no node answers, or none can be sure.
+    pub fn scan(
+        &self,
+        prefix: impl AsRef<[u8]>,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Items, Error> {
+        self.read(&path::scan(prefix.as_ref(), limit, cursor))
+    }
+
+    /// What a key has been, newest first; before a cursor if one is given.
+    ///
+    /// # Errors
+    /// If no node answers, or none can be sure.
+    pub fn history(
+        &self,
+        key: impl AsRef<[u8]>,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<History, Error> {
+        self.read(&path::history(key.as_ref(), limit, cursor))
+    }
+
+    /// What happens on the chain: an iterator that waits for the next event, and goes on with another
+    /// node when one fails, without losing or doubling anything.
+    ///
+    /// # Errors
+    /// If no node says where the chain is now.
+    pub fn events(&self, wanted: Wanted) -> Result<Events, Error> {
+        Events::begin(self.clone(), wanted)
+    }
+
+    /// How long nodes are asked when they do not answer at once.
+    pub(crate) const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// An answer that does not end, from the first node that gives one.
+    pub(crate) fn line(
+        &self,
+        path: &str,
+        limit: Duration,
+    ) -> Result<Box<dyn BufRead + Send>, Error> {
+        let (mut failures, mut refused) = (Vec::new(), None);
+        let first = self.first();
+        for turn in 0..self.inner.nodes.len() {
+            let at = (first + turn) % self.inner.nodes.len();
+            let node = &self.inner.nodes[at];
+            match http::listen(&self.inner.agent, &format!("{node}{path}"), limit) {
+                Ok(Ok(line)) => {
+                    self.inner.first.store(at, Ordering::Relaxed);
+                    return Ok(line);
+                }
+                Ok(Err(reply)) => match problem(node, reply) {
+                    Verdict::Final(error) => return Err(error),
+                    Verdict::Again { error, .. } => refused = Some(error),
+                },
+                Err(failure) => failures.push((node.clone(), failure)),
+            }
+        }
+        Err(refused.unwrap_or(Error::NoNode { failures }))
     }
 
     fn first(&self) -> usize {

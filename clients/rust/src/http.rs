@@ -1,13 +1,16 @@
 //! One request to one node.
 
 use std::fmt;
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::time::Duration;
 
 /// The longest answer that is read: a full block with its transactions in base64 fits in.
 const LONGEST_ANSWER: u64 = 64 * 1_024 * 1_024;
 /// How long a node may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(2);
+
+/// How long a node may take to begin an answer that does not end.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// What a node answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,4 +110,22 @@ pub(crate) fn ask(
     let status = answer.status().as_u16();
     let body = answer.body_mut().with_config().limit(LONGEST_ANSWER).read_to_string()?;
     Ok(Reply { status, body })
+}
+
+/// Asks for an answer that does not end, and listens to it for so long.
+pub(crate) fn listen(
+    agent: &ureq::Agent,
+    url: &str,
+    limit: Duration,
+) -> Result<Result<Box<dyn BufRead + Send>, Reply>, Failure> {
+    let request = agent.get(url).header("accept", "text/event-stream, application/problem+json");
+    let request =
+        request.config().timeout_recv_response(Some(ANSWER)).timeout_recv_body(Some(limit));
+    let mut answer = request.build().call()?;
+    let status = answer.status().as_u16();
+    if status == 200 {
+        return Ok(Ok(Box::new(BufReader::new(answer.into_body().into_reader()))));
+    }
+    let body = answer.body_mut().with_config().limit(LONGEST_ANSWER).read_to_string()?;
+    Ok(Err(Reply { status, body }))
 }

@@ -105,6 +105,59 @@ pub fn state(key: &[u8]) -> String {
     }
 }
 
+/// A key in a path, or what stands for it there and what the query then says.
+fn key(key: &[u8]) -> (String, Option<String>) {
+    let text = std::str::from_utf8(key).ok().filter(|text| !["", ".", "..", "-"].contains(text));
+    match text {
+        Some(text) => (escaped(text.as_bytes()), None),
+        None => ("-".to_owned(), Some(escaped(base64::encode(key).as_bytes()))),
+    }
+}
+
+/// What a key has been, newest first, at most so many, after a cursor if one is given.
+#[must_use]
+pub fn history(of: &[u8], limit: usize, cursor: Option<&str>) -> String {
+    let (name, encoded) = key(of);
+    let mut path = format!("/v1/state/{name}/history?limit={limit}");
+    if let Some(encoded) = encoded {
+        path.push_str(&format!("&key_base64={encoded}"));
+    }
+    if let Some(cursor) = cursor {
+        path.push_str(&format!("&cursor={}", escaped(cursor.as_bytes())));
+    }
+    path
+}
+
+/// Keys that begin with a prefix, in order, at most so many, after a cursor if one is given.
+#[must_use]
+pub fn scan(prefix: &[u8], limit: usize, cursor: Option<&str>) -> String {
+    let mut path = format!("/v1/state?limit={limit}&{}", prefix_query(prefix));
+    if let Some(cursor) = cursor {
+        path.push_str(&format!("&cursor={}", escaped(cursor.as_bytes())));
+    }
+    path
+}
+
+fn prefix_query(prefix: &[u8]) -> String {
+    match std::str::from_utf8(prefix) {
+        Ok(text) => format!("prefix={}", escaped(text.as_bytes())),
+        Err(_) => format!("prefix_base64={}", escaped(base64::encode(prefix).as_bytes())),
+    }
+}
+
+/// Events of these topics, or of all.
+#[must_use]
+pub fn events(topics: &[String], prefix: &[u8], from: Option<Height>) -> String {
+    let mut path = format!("/v1/events?{}", prefix_query(prefix));
+    if !topics.is_empty() {
+        path.push_str(&format!("&topics={}", escaped(topics.join(",").as_bytes())));
+    }
+    if let Some(from) = from {
+        path.push_str(&format!("&from={from}"));
+    }
+    path
+}
+
 /// The query of a transaction that is sent.
 pub(crate) fn wait(level: Level, timeout: Duration) -> String {
     let level = match level {

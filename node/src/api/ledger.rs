@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use quorate_chain::block::Block;
 use quorate_chain::ids::{AccountKey, BlockHash, BlockRef, ChainId, Height, NodeId, TxId};
+use quorate_chain::outcome::Outcome as TxResult;
 use quorate_chain::roster::{Lead, QuorumKind};
 use quorate_chain::transaction::SignedTransaction;
 use quorate_client::answer::{self, Outcome, TxStatus};
@@ -21,7 +22,7 @@ use quorate_client::problem::{Code, Problem};
 use quorate_consensus::config::Incarnation;
 use quorate_replica::io::{Answer, Placed};
 use serde::Deserialize;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::answers::{self, BlockInfo, HeaderInfo};
 use super::pace::Pace;
@@ -45,16 +46,6 @@ pub(crate) enum Level {
     Applied,
 }
 
-/// How fresh a read must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Consistency {
-    /// It sees all that was acknowledged, anywhere, before it began.
-    Linearizable,
-    /// It sees what is applied here.
-    Local,
-}
-
 /// What does not change while a node runs.
 pub(crate) struct Facts {
     pub(crate) chain_id: ChainId,
@@ -68,6 +59,8 @@ pub(crate) struct Facts {
     pub(crate) started_ms: u64,
     pub(crate) election_timeout: Duration,
     pub(crate) window_blocks: usize,
+    pub(crate) mempool_transactions: usize,
+    pub(crate) mempool_bytes: usize,
 }
 
 /// Whether a node is there.
@@ -109,6 +102,8 @@ pub(crate) struct Ledger {
     pub(crate) neighbourhood: Arc<dyn Neighbourhood>,
     pub(crate) pace: Pace,
     pub(crate) leaving: AtomicBool,
+    /// How many clients more may hear events.
+    pub(crate) subscribers: Arc<Semaphore>,
 }
 
 /// An answer, or why there is none.
@@ -126,7 +121,7 @@ fn stopping() -> Box<Problem> {
 
 impl Ledger {
     /// Reads the store. A store that cannot be read ends the node.
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         what: impl FnOnce(&dyn Reading) -> Found<T> + Send + 'static,
     ) -> Answered<T> {
@@ -316,7 +311,7 @@ impl Ledger {
         self.block_at(height).await.ok()
     }
 
-    async fn block_at(&self, height: Height) -> Answered<Block> {
+    pub(super) async fn block_at(&self, height: Height) -> Answered<Block> {
         let found = self.read(move |store| Ok((store.block(height)?, store.oldest()?)));
         match found.await? {
             (Some(block), _) => Ok(block),
@@ -416,49 +411,9 @@ impl Ledger {
         })
     }
 
-    /// The value of a key.
-    pub(crate) async fn value(
-        &self,
-        key: Bytes,
-        consistency: Consistency,
-        timeout: Duration,
-    ) -> Answered<(answers::Entry, Bytes)> {
-        let level = match consistency {
-            Consistency::Linearizable => {
-                self.fresh(timeout).await?;
-                "linearizable"
-            }
-            Consistency::Local => "local",
-        };
-        let wanted = key.clone();
-        let found = self.read(move |store| {
-            // A batch may be applied between the two: then the height is asked for again.
-            loop {
-                let before = store.standing()?.map(|standing| standing.applied.block.height);
-                let value = store.value(&wanted)?;
-                let after = store.standing()?.map(|standing| standing.applied.block.height);
-                if before == after {
-                    return Ok((value, after.unwrap_or_default()));
-                }
-            }
-        });
-        let (value, read_height) = found.await?;
-        let Some(value) = value else {
-            let detail = format!("the key has no value at height {read_height}");
-            let mut problem = problem(Code::KeyNotFound, detail);
-            problem.read_height = Some(read_height);
-            return Err(problem);
-        };
-        let entry = answers::Entry {
-            key: answer::Key(key),
-            value: answers::base64(&value.bytes),
-            height: value.height,
-            tx: value.tx,
-            read_height,
-            consistency: level,
-            proof: None,
-        };
-        Ok((entry, value.bytes))
+    /// What became of the transactions of a block.
+    pub(super) async fn outcomes_of(&self, height: Height) -> Answered<Vec<TxResult>> {
+        Ok(self.read(move |store| store.outcomes(height)).await?.unwrap_or_default())
     }
 }
 

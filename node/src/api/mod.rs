@@ -2,12 +2,15 @@
 //! translates.
 
 mod answers;
+mod events;
+mod group;
 mod http;
 mod ledger;
 mod pace;
 pub mod problem;
 mod reading;
 mod serve;
+mod state;
 mod status;
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use quorate_chain::outcome::Outcome;
 use quorate_chain::roster::Roster;
 use quorate_chain::state::{Grants, Nonces, StateRead, Value};
 use quorate_replica::io::Unreadable;
-use quorate_replica::store::{Place, Standing, StoreReader};
+use quorate_replica::store::{Place, Standing, StoreReader, Version};
 use tokio::sync::Semaphore;
 
 /// How many readers there are at most. Each has a connection to the database.
@@ -44,6 +44,16 @@ pub(crate) trait Reading: Send {
     fn account(&self, account: AccountKey) -> Found<(Nonces, Grants)>;
     /// The value of a key.
     fn value(&self, key: &Bytes) -> Found<Option<Value>>;
+    /// The values of keys that begin with a prefix and stand after a key, in order.
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize)
+    -> Found<Vec<(Bytes, Value)>>;
+    /// What a key has been, newest first, before a place in the chain if one is given.
+    fn history(
+        &self,
+        key: &[u8],
+        before: Option<(Height, u32, u8)>,
+        limit: usize,
+    ) -> Found<Vec<Version>>;
 }
 
 fn unreadable<E: Error + Send + Sync + 'static>(error: E) -> Unreadable {
@@ -99,6 +109,24 @@ where
 
     fn value(&self, key: &Bytes) -> Found<Option<Value>> {
         StateRead::value(self, key).map_err(unreadable)
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Found<Vec<(Bytes, Value)>> {
+        StoreReader::scan(self, prefix, after, limit).map_err(unreadable)
+    }
+
+    fn history(
+        &self,
+        key: &[u8],
+        before: Option<(Height, u32, u8)>,
+        limit: usize,
+    ) -> Found<Vec<Version>> {
+        StoreReader::history(self, key, before, limit).map_err(unreadable)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::threads::{Request, View};
 /// How soon a read is tried again when nothing has changed.
 const RETRY: Duration = Duration::from_millis(50);
 
-const fn word(liveness: Liveness) -> &'static str {
+pub(super) const fn word(liveness: Liveness) -> &'static str {
     match liveness {
         Liveness::Alive => "alive",
         Liveness::Suspect => "suspect",
@@ -28,7 +28,7 @@ const fn word(liveness: Liveness) -> &'static str {
 }
 
 impl Ledger {
-    fn neighbours(&self) -> BTreeMap<NodeId, Neighbour> {
+    pub(super) fn neighbours(&self) -> BTreeMap<NodeId, Neighbour> {
         let all = self.neighbourhood.neighbours().into_iter();
         all.map(|neighbour| (neighbour.node, neighbour)).collect()
     }
@@ -214,6 +214,10 @@ impl Ledger {
     }
 }
 
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn peer(member: &Member, neighbour: Option<&Neighbour>) -> Peer {
     let seen = neighbour.and_then(|other| other.last_seen);
     Peer {
@@ -221,7 +225,7 @@ fn peer(member: &Member, neighbour: Option<&Neighbour>) -> Peer {
         name: member.name.clone(),
         voter: member.is_voter(),
         state: word(neighbour.map_or(Liveness::Dead, |other| other.liveness)),
-        last_seen_ms: seen.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        last_seen_ms: seen.map(millis),
         height: neighbour.and_then(|other| other.committed),
         term: neighbour.and_then(|other| other.term),
         api: neighbour.and_then(|other| other.api.clone()).or_else(|| member.api.first().cloned()),

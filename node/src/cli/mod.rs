@@ -5,6 +5,8 @@
 
 mod genesis;
 mod key;
+mod list;
+mod operations;
 mod output;
 mod reach;
 mod read;
@@ -50,6 +52,22 @@ enum Command {
     Cas(write::Cas),
     /// Print the value of a key.
     Get(read::Get),
+    /// Print the keys that begin alike, with their values.
+    Scan(list::Scan),
+    /// Print what a key has been, newest first.
+    History(list::ShowHistory),
+    /// Allow an account to write keys that begin alike. For admins.
+    Grant(write::Grant),
+    /// Take that back. For admins.
+    Revoke(write::Grant),
+    /// Do all that a file says, or nothing of it.
+    Apply(write::Apply),
+    /// Print what happens, as it happens.
+    Watch(list::Watch),
+    /// Show the other nodes, as one of them sees them.
+    Peers(list::Group),
+    /// Show who is in the roster.
+    Validators(list::Group),
     /// Print the committed height.
     Height(read::Height),
     /// Show a block.
@@ -73,6 +91,14 @@ impl Command {
             Self::Remove(remove) => remove.run(output),
             Self::Cas(cas) => cas.run(output),
             Self::Get(get) => get.run(output),
+            Self::Scan(scan) => scan.run(output),
+            Self::History(history) => history.run(output),
+            Self::Grant(grant) => grant.grant(output),
+            Self::Revoke(grant) => grant.revoke(output),
+            Self::Apply(apply) => apply.run(output),
+            Self::Watch(watch) => watch.run(output),
+            Self::Peers(group) => group.peers(output),
+            Self::Validators(group) => group.validators(output),
             Self::Height(height) => height.run(output),
             Self::Block(block) => block.run(output),
             Self::Tx(tx) => tx.run(output),

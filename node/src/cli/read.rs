@@ -19,6 +19,12 @@ use crate::exit::{Exit, Failure};
 pub(super) struct Get {
     /// The key.
     key: OsString,
+    /// Read it as of this height.
+    #[arg(long, value_name = "HEIGHT")]
+    at: Option<u64>,
+    /// Read what the node that is asked has applied, however old that is.
+    #[arg(long)]
+    local: bool,
     #[command(flatten)]
     nodes: Nodes,
 }
@@ -63,7 +69,7 @@ pub(super) struct Status {
 }
 
 /// Asks, prints the body in JSON, and gives it to `text` otherwise.
-fn show<T: DeserializeOwned>(
+pub(super) fn show<T: DeserializeOwned>(
     nodes: &Nodes,
     path: &str,
     output: Output,
@@ -76,7 +82,8 @@ fn show<T: DeserializeOwned>(
     }
 }
 
-fn read<T: DeserializeOwned>(body: &str) -> Result<T, Ended> {
+/// Reads what a node has said.
+pub(super) fn read<T: DeserializeOwned>(body: &str) -> Result<T, Ended> {
     serde_json::from_str(body).map_err(|error| {
         let sentence = format!("a node's answer cannot be read: {error}");
         Failure::new(Exit::NoNode, sentence).into()
@@ -86,7 +93,18 @@ fn read<T: DeserializeOwned>(body: &str) -> Result<T, Ended> {
 impl Get {
     /// Shows the value of a key.
     pub(super) fn run(self, output: Output) -> Done {
-        show(&self.nodes, &path::state(self.key.as_bytes()), output, |entry: &Entry| {
+        let mut path = path::state(self.key.as_bytes());
+        let mut and = |text: String| {
+            path.push(if path.contains('?') { '&' } else { '?' });
+            path.push_str(&text);
+        };
+        if let Some(at) = self.at {
+            and(format!("at={at}"));
+        }
+        if self.local {
+            and("consistency=local".to_owned());
+        }
+        show(&self.nodes, &path, output, |entry: &Entry| {
             output::raw(&entry.value)?;
             if io::stdout().is_terminal() { output::raw(b"\n") } else { Ok(()) }
         })

@@ -1,13 +1,17 @@
-//! Commands that write: `put`, `update`, `remove`, `cas`.
+//! Commands that write: `put`, `update`, `remove`, `cas`, `grant`, `revoke`, `apply`.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use bytes::Bytes;
+use quorate_chain::ids::AccountKey;
+use quorate_chain::transaction::Operation;
 use quorate_client::Batch;
 use quorate_client::answer::Outcome;
 
+use super::operations;
 use super::output::{self, Done, Ended, Output};
 use super::reach::Writer;
 use crate::exit::{Exit, Failure};
@@ -52,6 +56,49 @@ pub(super) struct Cas {
     value: OsString,
     #[command(flatten)]
     writer: Writer,
+}
+
+/// An account and how the keys begin that it may write.
+#[derive(Debug, clap::Args)]
+pub(super) struct Grant {
+    /// The account's public key.
+    account: AccountKey,
+    /// How the keys begin.
+    prefix: OsString,
+    #[command(flatten)]
+    writer: Writer,
+}
+
+/// A file with operations.
+#[derive(Debug, clap::Args)]
+pub(super) struct Apply {
+    /// The file, such as `{"ops":[{"op":"put","key":"a","value":"aGVsbG8="}]}`, or - for standard
+    /// input. Values are base64; `key_base64` is for keys that are no text.
+    #[arg(value_name = "FILE.json")]
+    file: OsString,
+    #[command(flatten)]
+    writer: Writer,
+}
+
+impl Grant {
+    /// Allows it.
+    pub(super) fn grant(self, output: Output) -> Done {
+        let (account, prefix) = (self.account, Bytes::copy_from_slice(self.prefix.as_bytes()));
+        send(&self.writer, Batch::new().and(Operation::Grant { account, prefix }), output)
+    }
+
+    /// Takes it back.
+    pub(super) fn revoke(self, output: Output) -> Done {
+        let (account, prefix) = (self.account, Bytes::copy_from_slice(self.prefix.as_bytes()));
+        send(&self.writer, Batch::new().and(Operation::Revoke { account, prefix }), output)
+    }
+}
+
+impl Apply {
+    /// Does what the file says.
+    pub(super) fn run(self, output: Output) -> Done {
+        send(&self.writer, operations::read(&self.file)?, output)
+    }
 }
 
 impl Set {
@@ -112,18 +159,23 @@ pub(super) fn sentence(outcome: &Outcome) -> String {
 }
 
 /// The bytes that an argument means.
-fn value(argument: &OsStr) -> Result<Vec<u8>, Ended> {
+pub(super) fn value(argument: &OsStr) -> Result<Vec<u8>, Ended> {
+    match argument.as_bytes().strip_prefix(b"@") {
+        Some(file) => content(OsStr::from_bytes(file)),
+        None if argument.as_bytes() == b"-" => content(argument),
+        None => Ok(argument.as_bytes().to_owned()),
+    }
+}
+
+/// The bytes of a file, or of standard input if it is `-`.
+pub(super) fn content(file: &OsStr) -> Result<Vec<u8>, Ended> {
     let usage = |what: String| Ended::from(Failure::new(Exit::Usage, what));
-    let bytes = argument.as_bytes();
-    if bytes == b"-" {
+    if file.as_bytes() == b"-" {
         let mut value = Vec::new();
         let read = std::io::stdin().lock().read_to_end(&mut value);
         read.map_err(|error| usage(format!("standard input: {error}")))?;
         return Ok(value);
     }
-    let Some(file) = bytes.strip_prefix(b"@") else {
-        return Ok(bytes.to_owned());
-    };
-    let path = Path::new(OsStr::from_bytes(file));
+    let path = Path::new(file);
     std::fs::read(path).map_err(|error| usage(format!("{}: {error}", path.display())))
 }

@@ -118,6 +118,14 @@ pub const KEYS: &[Key] = &[
         show: |config| config.api_connections.to_string(),
     },
     Key {
+        name: "api.subscribers",
+        unit: COUNT,
+        meaning: "most clients that hear events at a time; more are refused with 429",
+        example: "16",
+        read: |config, text| count(&mut config.api_subscribers, text),
+        show: |config| config.api_subscribers.to_string(),
+    },
+    Key {
         name: "api.header_timeout",
         unit: TIME,
         meaning: "how long a client may take to send the head of a request",
