@@ -15,6 +15,7 @@ pub mod values;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use quorate_chain::ids::NodeId;
 use quorate_chain::roster::Lead;
 
 pub use keys::{KEYS, Key};
@@ -39,6 +40,7 @@ pub struct Config {
     pub api_header_timeout: Duration,
     pub p2p_listen: String,
     pub p2p_peers: Vec<String>,
+    pub node_id: Option<NodeId>,
     pub storage: Storage,
     pub lead: Option<Lead>,
     pub heartbeat: Duration,
@@ -71,6 +73,7 @@ impl Default for Config {
             api_header_timeout: Duration::from_secs(10),
             p2p_listen: "/ip4/127.0.0.1/tcp/7700".to_owned(),
             p2p_peers: Vec::new(),
+            node_id: None,
             storage: Storage::File,
             lead: None,
             heartbeat: Duration::from_millis(100),

@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use quorate_chain::block::Block;
 use quorate_chain::ids::Height;
+use quorate_chain::roster::SignedRosterChange;
 use quorate_chain::transaction::SignedTransaction;
 use quorate_client::Level;
 use quorate_client::answer::{Outcome, Status};
 use quorate_client::problem::Problem;
+use quorate_consensus::membership::Refusal as ChangeRefusal;
+use tokio::sync::oneshot;
 
 use crate::Node;
 use crate::api::{self, Ledger};
+use crate::threads::Request;
 
 impl Node {
     /// Submits a transaction and waits as far as asked, at most so long.
@@ -30,6 +34,21 @@ impl Node {
             Level::Applied => api::Level::Applied,
         };
         self.ledger().submit(transaction, level, timeout).await
+    }
+
+    /// Asks for another roster. Only a leader takes a change.
+    ///
+    /// Returns the height of the block that enters it; it is in force for good once a later block has
+    /// left the old one.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub async fn change(&self, change: SignedRosterChange) -> Result<Height, ChangeRefusal> {
+        let (reply, entered) = oneshot::channel();
+        let change = Box::new(change);
+        let asked = self.ledger().inbox.request(Request::Change { change, reply });
+        let gone = Err(ChangeRefusal::NotLeader { leader: None });
+        if asked.is_err() { gone } else { entered.await.unwrap_or(gone) }
     }
 
     /// What the node is and how it fares.

@@ -39,7 +39,7 @@ pub(crate) fn configuration(why: impl std::fmt::Display) -> Failure {
 
 impl Papers {
     /// Reads them.
-    pub(crate) fn read(home: &Home) -> Result<Self, Failure> {
+    pub(crate) fn read(home: &Home, node_id: Option<NodeId>) -> Result<Self, Failure> {
         let path = home.layout().genesis();
         let named = |why: &dyn std::fmt::Display| {
             Failure::new(Exit::Configuration, format!("{}: {why}", path.display()))
@@ -53,10 +53,28 @@ impl Papers {
             configuration(format!("{} is not the key of a validator", path.display()))
         })?;
         let ours = |member: &&Member| member.key == key.validator_key();
-        let member = roster.current().members.iter().find(ours).ok_or_else(|| {
-            configuration(format!("the key {} is not in the roster", key.account_key()))
-        })?;
-        let (id, name, lead) = (member.id, member.name.clone(), member.lead);
+        let (id, name, lead) = match (roster.current().members.iter().find(ours), node_id) {
+            (Some(member), None) => (member.id, member.name.clone(), member.lead),
+            (Some(member), Some(id)) if member.id == id => {
+                (member.id, member.name.clone(), member.lead)
+            }
+            (Some(member), Some(id)) => {
+                let why = format!("the key is that of node {}, not of node {id}", member.id);
+                return Err(configuration(why));
+            }
+            (None, Some(id)) if roster.member(id).is_some() => {
+                return Err(configuration(format!("node {id} has another key")));
+            }
+            // One that was or will be added later.
+            (None, Some(id)) => (id, format!("node{id}"), Lead::Yes),
+            (None, None) => {
+                let key = key.account_key();
+                let why = format!(
+                    "the key {key} is not in the genesis; a node that is added later needs `node_id`"
+                );
+                return Err(configuration(why));
+            }
+        };
         Ok(Self { genesis, file: file.into(), id, name, lead, key: Arc::new(key), log })
     }
 

@@ -30,7 +30,7 @@ use crate::exit::{Exit, Failure};
 use crate::home::{self, Home};
 use crate::papers::{Papers, cannot_open, configuration, no_random};
 use crate::telemetry;
-use crate::threads::{End, Ending, Gates, Plan, Threads};
+use crate::threads::{End, Ending, Gates, Plan, Threads, View};
 use crate::traffic::{Identity, Traffic};
 
 /// How long leadership may take to be handed over.
@@ -55,7 +55,7 @@ impl Node {
     /// # Errors
     /// Why it cannot run.
     pub async fn start(home: Home, config: Config) -> Result<Self, Failure> {
-        let papers = Papers::read(&home)?;
+        let papers = Papers::read(&home, config.node_id)?;
         if config.storage == Storage::Memory && !papers.genesis.testnet {
             return Err(configuration(
                 "storage in memory is for chains whose genesis says testnet",
@@ -115,8 +115,8 @@ impl Node {
 
         let plan = Plan::new(config, &setup, clock);
         let (gates, ending) = (Gates::new(&plan), Ending::new());
-        let roster = Arc::clone(&replica.driver.core().log().applied().roster);
-        let traffic = Traffic::start(&identity, config, &roster, &gates).await?;
+        let view = View::of(&replica.driver);
+        let traffic = Traffic::start(&identity, config, &view, &gates).await?;
         let readers = Readers::new(replica.applier.store().reader());
         let applied = replica.driver.status().applied.height;
         let links = Box::new(traffic.outgoing());
@@ -136,8 +136,7 @@ impl Node {
             leaving: AtomicBool::new(false),
             subscribers: Arc::new(Semaphore::new(config.api_subscribers)),
         });
-        let (peers, view) = (config.p2p_peers.clone(), threads.view.clone());
-        let network = traffic.run(identity, peers, view, Arc::clone(&ending));
+        let network = traffic.run(identity, threads.view.clone(), Arc::clone(&ending));
         let timeout = config.api_header_timeout;
         let server = api::serve(Arc::clone(&ledger), listener, config.api_connections, timeout)
             .map_err(configuration)?;

@@ -40,7 +40,7 @@ fn a_node_that_pretends() {
         let zeros = "0".repeat(64);
         let body = format!(
             r#"{{"version":"0","chain_id":"{zeros}","chain_name":"t","node_id":0,"name":"n","mode":"validator",
-            "role":"follower","term":4,"leader":1,"height":7,"applied":7,"last_block_hash":"{zeros}","quorum":2,
+            "role":"follower","term":4,"leader":1,"height":7,"applied":7,"last_block_hash":"{zeros}","roster_hash":"{zeros}","quorum":2,
             "voters":3,"reachable":3,"live_peers":[],"peers":[],"hash":"{zeros}"}}"#
         )
         .replace('\n', "");

@@ -50,6 +50,8 @@ pub struct Status {
     pub live_peers: Vec<NodeId>,
     /// What it knows of the others.
     pub peers: Vec<Peer>,
+    /// The roster in force.
+    pub roster_hash: RosterHash,
     /// Why nothing goes on, if nothing does.
     #[serde(default)]
     pub reason: Option<String>,

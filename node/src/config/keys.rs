@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use quorate_chain::ids::NodeId;
 use quorate_chain::roster::Lead;
 
 use super::values::{bytes, duration, show_bytes, show_duration};
@@ -175,6 +176,22 @@ pub const KEYS: &[Key] = &[
         show: |config| match config.storage {
             Storage::File => "file".to_owned(),
             Storage::Memory => "memory".to_owned(),
+        },
+    },
+    Key {
+        name: "node_id",
+        unit: "genesis, or a number of the roster",
+        meaning: "which node this is; to be set on one that is added after the genesis",
+        example: "5",
+        read: |config, text| {
+            config.node_id = match text {
+                "genesis" => None,
+                number => Some(NodeId::new(number.parse().ok()?)),
+            };
+            Some(())
+        },
+        show: |config| {
+            config.node_id.map_or_else(|| "genesis".to_owned(), |id| id.get().to_string())
         },
     },
     Key {

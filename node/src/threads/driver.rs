@@ -10,6 +10,8 @@ use quorate_chain::ids::{Height, NodeId};
 use quorate_chain::roster::Roster;
 use quorate_chain::transaction::SignedTransaction;
 use quorate_consensus::effect::Halt;
+use quorate_consensus::event::ChangeId;
+use quorate_consensus::membership::Refusal as ChangeRefusal;
 use quorate_consensus::message::Message;
 use quorate_consensus::reads::{ReadId, Unread};
 use quorate_replica::driver::{Driver, Status};
@@ -45,13 +47,17 @@ pub(crate) struct View {
     pub(crate) status: Status,
     /// The roster in force at the applied tip.
     pub(crate) roster: Arc<Roster>,
+    /// The one at the tip, which is in force for blocks that are still to come.
+    pub(crate) tip_roster: Arc<Roster>,
 }
 
 impl View {
     /// What a driver says of itself.
-    pub(super) fn of<S: Store>(driver: &Driver<S>) -> Self {
-        let roster = Arc::clone(&driver.core().log().applied().roster);
-        Self { status: driver.status(), roster }
+    pub(crate) fn of<S: Store>(driver: &Driver<S>) -> Self {
+        let log = driver.core().log();
+        let roster = Arc::clone(&log.applied().roster);
+        let tip_roster = Arc::clone(&log.tip().roster);
+        Self { status: driver.status(), roster, tip_roster }
     }
 }
 
@@ -77,7 +83,8 @@ pub(super) struct Seat<S: Store> {
     view: watch::Sender<View>,
     waiters: BTreeMap<Submission, Waiter>,
     reads: BTreeMap<ReadId, oneshot::Sender<Result<Height, Unread>>>,
-    /// The name of the next submission or read.
+    changes: BTreeMap<ChangeId, oneshot::Sender<Result<Height, ChangeRefusal>>>,
+    /// The name of the next submission, read or change.
     next: u64,
     outputs: Vec<Output>,
 }
@@ -109,8 +116,9 @@ impl<S: Store> Seat<S> {
         links: Box<dyn Links>,
         view: watch::Sender<View>,
     ) -> Self {
-        let (waiters, reads, outputs) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        Self { driver, clock, queues, links, view, waiters, reads, next: 0, outputs }
+        let (waiters, reads, changes) = Default::default();
+        let outputs = Vec::new();
+        Self { driver, clock, queues, links, view, waiters, reads, changes, next: 0, outputs }
     }
 
     /// Works until the inbox is closed.
@@ -173,6 +181,12 @@ impl<S: Store> Seat<S> {
                 self.reads.insert(read, reply);
                 self.handle(Input::Read { read })?;
             }
+            Request::Change { change, reply } => {
+                let id = ChangeId(self.next);
+                self.next += 1;
+                self.changes.insert(id, reply);
+                self.handle(Input::Change { id, change })?;
+            }
             Request::IsWaiting { tx, reply } => {
                 // Who no longer listens does not need to know.
                 let _ = reply.send(self.driver.is_waiting(tx));
@@ -214,7 +228,12 @@ impl<S: Store> Seat<S> {
             Output::Install(job) => {
                 order(&self.queues.to_applier, Task::Install(job), "applier")?;
             }
-            Output::Changed { .. } => unreachable!("nobody here can ask for another roster"),
+            Output::Changed { id, outcome } => {
+                if let Some(reply) = self.changes.remove(&id) {
+                    // Who no longer listens does not need to know.
+                    let _ = reply.send(outcome);
+                }
+            }
             Output::Serve { read, height } => self.read(read, Ok(height)),
             Output::RefuseRead { read, why } => self.read(read, Err(why)),
             Output::TransferEnded(end) => telemetry::transfer(end),

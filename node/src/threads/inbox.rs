@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use quorate_chain::checked::Checked;
 use quorate_chain::ids::{Height, TxId};
+use quorate_chain::roster::SignedRosterChange;
 use quorate_chain::transaction::{SignedTransaction, TransactionError};
+use quorate_consensus::membership::Refusal as ChangeRefusal;
 use quorate_consensus::reads::Unread;
 use quorate_replica::io::{Answer, Input};
 use tokio::sync::oneshot;
@@ -57,6 +59,13 @@ pub(crate) enum Request {
     Read {
         /// Who waits.
         reply: oneshot::Sender<Result<Height, Unread>>,
+    },
+    /// Another roster.
+    Change {
+        /// What the admins want changed.
+        change: Box<SignedRosterChange>,
+        /// Who waits for the height at which it is entered.
+        reply: oneshot::Sender<Result<Height, ChangeRefusal>>,
     },
     /// Whether a transaction waits in the mempool.
     IsWaiting {

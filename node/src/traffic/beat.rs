@@ -139,10 +139,6 @@ impl Speaker {
         Self { identity, neighbours, number: 0 }
     }
 
-    pub(super) const fn id(&self) -> NodeId {
-        self.identity.id
-    }
-
     /// The next beat, signed.
     pub(super) fn say(&mut self, view: &View) -> Bytes {
         self.number += 1;

@@ -16,6 +16,7 @@
 //!
 //! Left out: observers, and headers that are gossiped to them.
 
+mod admitted;
 mod beat;
 mod incoming;
 mod neighbours;
@@ -28,19 +29,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_chain::crypto::SecretKey;
 use quorate_chain::ids::NodeId;
-use quorate_chain::roster::Roster;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
-use crate::net::{self, Net, NetError, NetHandle, Peer, Topic};
+use crate::net::{self, Net, NetError, NetHandle, Topic};
 use crate::threads::{End, Ending, Gates, View};
 
 pub(crate) use neighbours::Neighbours;
 pub(crate) use outgoing::Outgoing;
 
+use admitted::Admitted;
 use beat::Speaker;
 use incoming::Incoming;
 use pending::Pending;
@@ -76,6 +77,7 @@ pub(crate) struct Traffic {
     pub(crate) net: Net,
     neighbours: Arc<Neighbours>,
     pending: Arc<Pending>,
+    admitted: Admitted,
     gates: Gates,
 }
 
@@ -102,7 +104,7 @@ impl Traffic {
     pub(crate) async fn start(
         identity: &Identity,
         config: &Config,
-        roster: &Roster,
+        view: &View,
         gates: &Gates,
     ) -> Result<Self, Failure> {
         let settings = net::Config {
@@ -114,17 +116,18 @@ impl Traffic {
         };
         let answer_bytes = settings.answer_bytes;
         let pending = Arc::new(Pending::new(answer_bytes));
-        let neighbours = Arc::new(Neighbours::new(identity.chain_id, roster.clone()));
+        let neighbours = Arc::new(Neighbours::new(identity.chain_id, (*view.roster).clone()));
         let incoming = Incoming {
             gates: gates.clone(),
             pending: Arc::clone(&pending),
             neighbours: Arc::clone(&neighbours),
         };
-        let peers = peers(roster, identity.id, &config.p2p_peers);
-        let net = Net::start(&identity.key, settings, peers, incoming).await;
+        let rosters = [&*view.roster, &*view.tip_roster];
+        let admitted = Admitted::new(identity.id, config.p2p_peers.clone(), rosters);
+        let net = Net::start(&identity.key, settings, admitted.all(), incoming).await;
         let net = net.map_err(|error| cannot(&error))?;
         neighbours.connect(net.handle());
-        Ok(Self { net, neighbours, pending, gates: gates.clone() })
+        Ok(Self { net, neighbours, pending, admitted, gates: gates.clone() })
     }
 
     /// The way out, for the driver.
@@ -142,11 +145,10 @@ impl Traffic {
     pub(crate) fn run(
         self,
         identity: Identity,
-        addresses: Vec<String>,
         mut view: watch::Receiver<View>,
         ending: Arc<Ending>,
     ) -> JoinHandle<()> {
-        let Self { mut net, neighbours, pending: _, gates } = self;
+        let Self { mut net, neighbours, pending: _, mut admitted, gates } = self;
         tokio::spawn(async move {
             let handle = net.handle();
             let mut speaker = Speaker::new(identity, Arc::clone(&neighbours));
@@ -174,7 +176,10 @@ impl Traffic {
                 if now.roster.hash() != roster {
                     roster = now.roster.hash();
                     neighbours.know(&now.roster);
-                    handle.allow(peers(&now.roster, speaker.id(), &addresses));
+                }
+                let rosters = [&*now.roster, &*now.tip_roster];
+                if admitted.follow(rosters, tokio::time::Instant::now()) {
+                    handle.allow(admitted.all());
                 }
                 publish(&handle, &mut speaker, &now);
                 let all = gates.dropped();
@@ -196,18 +201,4 @@ fn publish(handle: &NetHandle, speaker: &mut Speaker, view: &View) {
     if !handle.publish(Topic::Beat, speaker.say(view)) {
         warn!("too much is waiting to be sent: a beat was left out");
     }
-}
-
-/// Who may connect: the roster, with the addresses that it and the settings have.
-fn peers(roster: &Roster, own: NodeId, addresses: &[String]) -> Vec<Peer> {
-    let others = roster.ids().into_iter().filter(|id| *id != own);
-    let peer = |node| {
-        let member = roster.member(node)?;
-        let id = net::peer_id_text(&member.key)?;
-        let of_it = addresses.iter().filter(|address| address.ends_with(&format!("/p2p/{id}")));
-        let mut addresses: Vec<_> = of_it.cloned().collect();
-        addresses.extend(member.p2p.iter().cloned());
-        Some(Peer { node, key: member.key.clone(), addresses })
-    };
-    others.filter_map(peer).collect()
 }

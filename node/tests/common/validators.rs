@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use quorate_chain::crypto::SecretKey;
+use quorate_chain::genesis::Genesis;
+use quorate_chain::ids::NodeId;
 use quorate_client::answer::{Status, TxStatus};
 use quorate_client::{Client, Level, Wait};
 use quorate_node::Node;
@@ -17,6 +19,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Group {
     directory: tempfile::TempDir,
     ports: Vec<u16>,
+    genesis: Genesis,
     config: Config,
     pub(crate) nodes: Vec<Option<Node>>,
 }
@@ -27,9 +30,9 @@ impl Group {
         let known: Vec<_> = ports.iter().copied().map(Some).collect();
         let genesis = super::genesis_at(&known);
         let directory = tempfile::tempdir().expect("there is room for files");
-        let mut group = Self { directory, ports, config, nodes: Vec::new() };
+        let mut group = Self { directory, ports, genesis, config, nodes: Vec::new() };
         for at in 0..validators {
-            super::home(&group.root(at.into()), at, &genesis, &super::config());
+            super::home(&group.root(at.into()), at, &group.genesis, &super::config());
             group.nodes.push(None);
             group.revive(at.into()).await;
         }
@@ -40,10 +43,22 @@ impl Group {
         self.directory.path().join(format!("node{at}"))
     }
 
+    /// Starts a validator that the genesis does not have, and that listens at this port.
+    pub(crate) async fn add(&mut self, port: u16) {
+        let at = self.nodes.len();
+        let index = u8::try_from(at).expect("there are few");
+        super::home(&self.root(at), index, &self.genesis, &self.config);
+        self.ports.push(port);
+        self.nodes.push(None);
+        self.revive(at).await;
+    }
+
     pub(crate) async fn revive(&mut self, at: usize) {
         let home = Home::open(&self.root(at)).expect("the home is free");
         let p2p_listen = super::address(self.ports[at]);
-        let config = Config { p2p_listen, ..self.config.clone() };
+        let later = at >= self.genesis.validators.len();
+        let node_id = later.then(|| NodeId::new(u32::try_from(at).expect("there are few")));
+        let config = Config { p2p_listen, node_id, ..self.config.clone() };
         self.nodes[at] = Some(Node::start(home, config).await.expect("the node starts"));
     }
 

@@ -127,7 +127,7 @@ fn read(stream: TcpStream) -> Option<(Asked, TcpStream)> {
 fn status() -> String {
     format!(
         r#"{{"version":"0.1.0","chain_id":"{CHAIN}","chain_name":"test","node_id":0,"name":"node0","mode":"validator",
-        "role":"leader","term":1,"leader":0,"height":3,"applied":3,"last_block_hash":"{CHAIN}","quorum":2,"voters":3,
+        "role":"leader","term":1,"leader":0,"height":3,"applied":3,"last_block_hash":"{CHAIN}","roster_hash":"{CHAIN}","quorum":2,"voters":3,
         "reachable":3,"live_peers":[0,1,2],"peers":[],"a_new_field":true}}"#
     )
 }
