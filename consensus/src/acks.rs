@@ -12,6 +12,9 @@ pub(crate) struct Acks {
     pub(crate) asked: Height,
     /// Nothing at or below this height is ever asked for: it was committed before this life of the log.
     floor: Height,
+    /// Nor at or below this height in this term: certified blocks took the place of others that stood there and
+    /// may have been acked. Their leader signed twice, and the certificate has what it takes without us.
+    replaced: (Term, Height),
     /// How many are being signed.
     pub(crate) signing: usize,
     /// Those given in the own term for blocks that are not known to be committed, in order.
@@ -24,7 +27,14 @@ pub(crate) struct Acks {
 impl Acks {
     /// None are given yet; those up to a height are not wanted.
     pub(crate) const fn new(asked: Height) -> Self {
-        Self { asked, floor: asked, signing: 0, given: VecDeque::new(), sent: 0 }
+        Self {
+            asked,
+            floor: asked,
+            replaced: (Term::ZERO, Height::ZERO),
+            signing: 0,
+            given: VecDeque::new(),
+            sent: 0,
+        }
     }
 
     /// The log begins anew. Nothing up to a height is to be acked, and what was given is of no use.
@@ -34,7 +44,15 @@ impl Acks {
 
     /// The blocks above a height are others now, or the acks for them have another use.
     pub(crate) fn again_above(&mut self, height: Height) {
-        self.asked = height.max(self.floor);
+        self.asked = height.max(self.floor).max(self.replaced.1);
+    }
+
+    /// Blocks of the own term above one height and up to another are no longer what they were. Acks for them
+    /// that were lost on their way are not sent again.
+    pub(crate) fn replace(&mut self, above: Height, term: Term, last: Height) {
+        self.replaced = self.replaced.max((term, last));
+        self.given.retain(|ack| ack.statement.block().height <= above);
+        self.sent = self.sent.min(self.given.len());
     }
 
     /// The acks that the leader may not have.
@@ -47,6 +65,9 @@ impl Acks {
     /// What was given in an older term counts no more. Who leads now has been sent nothing yet.
     pub(crate) fn enter(&mut self, term: Term) {
         self.given.retain(|ack| ack.statement.term() == term);
+        if self.replaced.0 != term {
+            self.replaced = (term, Height::ZERO);
+        }
         self.sent = 0;
     }
 

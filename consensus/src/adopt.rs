@@ -216,6 +216,10 @@ impl Core {
             self.set_ballot(self.ballot.raised(newest));
             self.follow(None);
         }
+        if twice {
+            let last = self.log.tip().block.height;
+            self.acks.replace(parent.block.height, self.ballot.term, last);
+        }
         self.adopt(parent.block, new);
     }
 

@@ -1,6 +1,6 @@
 //! Signatures that are not what they claim to be, where only a signature stands between a liar and a
 //! change of leader. Each test first shows that the true thing would have had its effect.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
 
@@ -100,4 +100,35 @@ fn another_process_is_believed_in_only_if_it_has_the_key() {
     assert!(goes_on(|life| elsewhere(life).sign(CHAIN, id, &Key(key(2)))));
     assert!(goes_on(|life| twin(life).sign(CHAIN, id, &Key(key(1)))));
     assert!(goes_on(|life| later(life).sign(CHAIN, NodeId::new(1), &Key(key(2)))));
+}
+
+/// A leader that signs two blocks may get both certified, by its own ack and that of one other each. Who has
+/// acked the first takes over the second, because it is certified, and says nothing of it: an ack would be
+/// evidence against somebody who is honest.
+#[test]
+fn what_took_the_place_of_an_acked_block_in_the_same_term_is_not_acked() {
+    let mut world = led();
+    world.settle();
+    world.history = Some(Vec::new());
+    world.cut(0, 1, true);
+    assert!(world.seal(0));
+    world.carry(Some((0, 2)));
+    let Some(Message::Stored(stored)) = world.take(2, 0, Some("Stored")) else {
+        panic!("node 2 stores the first block");
+    };
+    let acked: Vec<_> = stored.acks.iter().map(|said| said.statement.block()).collect();
+    let Some(Message::Append(append)) = world.twin(0, 2) else { panic!("it was sent one block") };
+    let second = append.blocks[0].block_ref();
+    assert_eq!((acked.len(), acked[0].height, acked[0].term), (1, second.height, second.term));
+    let certified = Statement::Ack { block: second };
+    let certificate = Some(certificate(certified, &world.first_roster(), &[0, 1]));
+    let (parent, blocks) = (append.parent, append.blocks);
+    world.arrive(0, 2, Message::Pulled { parent, blocks, certificate });
+    assert_eq!(world.core(2).unwrap().log().committed(), second);
+    world.run(Span::millis(300));
+    for number in 1.. {
+        let sent = world.remembered(2, 0, "Stored", Some(number));
+        let Some(Message::Stored(stored)) = sent else { break };
+        assert!(stored.acks.iter().all(|said| said.statement.block() != second), "{stored:?}");
+    }
 }

@@ -139,6 +139,9 @@ fn tell(choice: &Choice, from: f64) -> Result<(), String> {
     eprintln!("{dials:#?}");
     let mut world = World::with(choice, dials);
     world.tell_from = (from * 1e6) as u64;
+    if let Some(liar) = &world.liar {
+        eprintln!("node {} lies", liar.node);
+    }
     let outcome = live_in(choice, world);
     println!("trace {:016x}\n{}", outcome.trace, outcome.tally);
     match outcome.failure {

@@ -337,13 +337,19 @@ impl Clients {
     /// A process serves a read from the state at a height.
     ///
     /// # Errors
-    /// If the state is older than what a client was told before the read was asked for.
-    pub fn served(&mut self, place: (usize, u32), read: ReadId, height: Height) -> Check {
+    /// If all are honest and the state is older than what a client was told before the read was asked for.
+    pub fn served(
+        &mut self,
+        place: (usize, u32),
+        read: ReadId,
+        height: Height,
+        honest: bool,
+    ) -> Check {
         let asked = self.reads.remove(&read);
         let rule = "a read is answered once, by who was asked";
         hold(asked.is_some_and(|asked| asked.0 == place), rule, || format!("{read:?}"))?;
         let least = asked.map_or(Height::ZERO, |asked| asked.1);
-        hold(height >= least, "reads are fresh", || {
+        hold(height >= least || !honest, "reads are fresh", || {
             format!("{read:?} at {place:?} is served at {height}, {least} was told before")
         })
     }

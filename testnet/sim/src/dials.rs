@@ -17,9 +17,9 @@
 //!   one that cannot know of it is taken out of service by the world, until the replica finds that out
 //!   by itself (amnesia). Both stay down, and progress is asked of the others.
 //! - The operator changes the roster only so that spent and lying members together stay a minority of it.
-//! - One validator may lie ([`Fault::Liar`]), and then no disk is spent beside it: its lies are those that a
-//!   majority of honest disks survives. It never votes for one branch and acks another, because against that
-//!   a plain majority promises evidence only.
+//! - One of the first validators may lie ([`Fault::Liar`]), in one seed in six, and then no disk is spent beside
+//!   it. A plain majority with a liar in it can be forked; then evidence must name the liar, and the world ends
+//!   (`lies`, `forks`).
 
 use std::fmt;
 use std::str::FromStr;
@@ -199,7 +199,8 @@ impl Dials {
         }
         let mut dice = Dice::new(choice.seed, 1);
         let strengths = Fault::ALL.iter().map(|fault| {
-            let drawn = if dice.flip() { dice.between(1, 3) } else { 0 };
+            let on = if *fault == Fault::Liar { dice.below(6) == 0 } else { dice.flip() };
+            let drawn = if on { dice.between(1, 3) } else { 0 };
             if choice.without.contains(fault) { 0 } else { drawn }
         });
         let strengths = strengths.collect();

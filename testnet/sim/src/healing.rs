@@ -7,6 +7,8 @@
 
 use crate::clock::TRUE_RATE;
 use crate::genesis::ELECTION_TIMEOUT;
+use crate::lives::Death;
+use crate::seat::Retired;
 use crate::violation::{Check, hold};
 use crate::world::{Happening, World};
 
@@ -44,7 +46,7 @@ impl World {
     /// The faults end, or somebody looks whether all are well.
     pub(super) fn heal(&mut self) -> Check {
         let Some(healing) = self.healing else {
-            self.end_faults();
+            self.end_faults()?;
             self.healing = Some(Healing { stage: Stage::Leader, since: self.now });
             self.schedule.at(self.now + LOOK, Happening::Heal);
             return Ok(());
@@ -73,9 +75,14 @@ impl World {
         Ok(())
     }
 
-    fn end_faults(&mut self) {
+    fn end_faults(&mut self) -> Check {
         self.dials.heal();
         self.network.heal();
+        if let Some(liar) = &self.liar {
+            let at = liar.node.get() as usize;
+            self.die(at, Death::Killed)?;
+            self.seats[at].retired = Some(Retired::Lied);
+        }
         for at in 0..self.seats.len() {
             let (now, seat) = (self.now, &mut self.seats[at]);
             seat.clock.set_rate(now, TRUE_RATE);
@@ -95,6 +102,7 @@ impl World {
                 self.schedule.at(now, Happening::Start(at));
             }
         }
+        Ok(())
     }
 
     fn has_leader(&self) -> bool {

@@ -9,6 +9,7 @@
 //!   disk       what a disk does to what was written
 //!   clock      how fast time goes at one node        seat       one machine and the process on it
 //!   ledger     the one chain that all must agree on  promises   what each has said, and what its disk has
+//!   lies       the key-holder who lies                forks      who is named when the liar forks the group
 //!   clients    transactions, and the oracle          life       one world from beginning to end
 //!   crowd      many worlds at once                   shrink     the smallest world that fails as well
 //! ```
@@ -26,10 +27,12 @@ mod crowd;
 pub mod dials;
 pub mod dice;
 pub mod disk;
+pub mod forks;
 mod garble;
 pub mod genesis;
 pub mod healing;
 pub mod ledger;
+pub mod lies;
 pub mod life;
 mod lives;
 pub mod network;

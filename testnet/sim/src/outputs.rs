@@ -1,16 +1,14 @@
 //! What a node wants done, and what becomes of it: messages go to the network, jobs to disk and store, answers to
 //! the clients.
 
-use std::sync::Arc;
-
-use quorate_chain::ids::{Height, NodeId};
-use quorate_consensus::effect::Record;
+use quorate_chain::ids::{BlockRef, Height, NodeId};
+use quorate_consensus::effect::{Halt, Record};
 use quorate_consensus::message::Message;
 use quorate_replica::fetch::fetch;
-use quorate_replica::io::{FetchJob, Input, JournalJob, Output};
+use quorate_replica::io::{ApplyJob, FetchJob, Input, JournalJob, Output, Stop};
 use quorate_replica::store::Store;
 
-use crate::dials::Fault;
+use crate::lives::Death;
 use crate::seat::StoreJob;
 use crate::tell;
 use crate::violation::{Check, Violation, hold};
@@ -20,30 +18,14 @@ impl World {
     /// Carries out one output.
     pub(super) fn carry_out(&mut self, at: usize, output: Output) -> Check {
         let seat = &mut self.seats[at];
-        let (node, life) = (seat.node, seat.life);
+        let life = seat.life;
         match output {
             Output::Send { to, message } => return self.send(at, to, message),
             Output::Forward { to, transactions } => {
                 return self.dispatch(at, to, Cargo::Transactions(transactions));
             }
-            Output::Write(job) => {
-                if let JournalJob::Record { record: Record::Branch { blocks, .. }, .. } = &job {
-                    blocks.iter().try_for_each(|block| self.ledger.seen(block))?;
-                }
-                seat.promises.shadow.give(&job);
-                seat.jobs.push_back(job);
-                self.begin_write(at);
-            }
-            Output::Apply(job) => {
-                let before = self.ledger.height();
-                let verifier = self.dice.chance(20_000).then(|| Arc::clone(&self.verifier));
-                let certificate = &job.certificate;
-                self.ledger.committed(node, &job.blocks, certificate, verifier.as_deref())?;
-                seat.applies.push_back(StoreJob::Apply(job));
-                self.count_commits(before);
-                self.check_leaders()?;
-                self.begin_apply(at);
-            }
+            Output::Write(job) => return self.write(at, job),
+            Output::Apply(job) => return self.commit(at, job),
             Output::Fetch(job) => {
                 let due = self.now + 100 + self.dice.below(2_000) + self.seats[at].slow_store;
                 self.schedule.at(due, Happening::Read(at, life, job));
@@ -70,22 +52,89 @@ impl World {
             Output::Install(job) => self.store_job(at, StoreJob::Install(job)),
             Output::Serve { read, height } => {
                 self.tally.reads += 1;
-                return self.clients.served((at, life), read, height);
+                let honest = self.liar.is_none();
+                return self.clients.served((at, life), read, height, honest);
             }
             Output::RefuseRead { read, .. } => return self.clients.refused((at, life), read),
             Output::Convict(conviction) => {
                 let rule = "nobody is convicted who is honest";
-                return hold(self.dials.has(Fault::Liar), rule, || format!("{conviction:?}"));
+                let accused = conviction.evidence().get().accused();
+                let lies = self.liar.as_ref().is_some_and(|liar| liar.node == accused);
+                return hold(lies, rule, || format!("{conviction:?}"));
             }
             Output::TransferEnded(_) | Output::Notice(_) => {}
-            Output::Stop(stop) => {
-                return Err(Violation {
-                    rule: "no correct node stops for what others say",
-                    found: format!("node {node}: {stop}"),
-                });
-            }
+            Output::Stop(stop) => return self.stopped(at, stop),
         }
         Ok(())
+    }
+
+    fn write(&mut self, at: usize, job: JournalJob) -> Check {
+        if let JournalJob::Record { record: Record::Branch { blocks, .. }, .. } = &job {
+            blocks.iter().try_for_each(|block| self.ledger.seen(block))?;
+        }
+        let seat = &mut self.seats[at];
+        seat.promises.shadow.give(&job);
+        seat.jobs.push_back(job);
+        self.begin_write(at);
+        Ok(())
+    }
+
+    fn commit(&mut self, at: usize, job: ApplyJob) -> Check {
+        if let Some(archive) = &mut self.ledger.archive {
+            archive.certificate(job.certificate.get());
+        }
+        if let Some((ours, theirs)) = self.fork(&job) {
+            return self.judge_fork(ours, theirs);
+        }
+        let before = self.ledger.height();
+        self.ledger.committed(self.seats[at].node, &job.blocks, &job.certificate)?;
+        self.check_certificate(at, &job)?;
+        self.count_commits(before);
+        self.seats[at].applies.push_back(StoreJob::Apply(job));
+        self.check_leaders()?;
+        self.begin_apply(at);
+        Ok(())
+    }
+
+    /// The certificate of a commit verifies under the roster that it names, as the node knows it.
+    fn check_certificate(&self, at: usize, job: &ApplyJob) -> Check {
+        let Some(replica) = &self.seats[at].replica else { return Ok(()) };
+        let (certificate, log) = (&job.certificate, replica.driver.core().log());
+        let place = log.anchor(certificate.block().height);
+        let among = job.blocks.iter().map(|(_, anchor)| anchor);
+        let here = among.chain(place).find(|anchor| anchor.block == certificate.block());
+        let checked =
+            here.map(|anchor| certificate.check(self.chain_id(), &anchor.roster, &*self.verifier));
+        hold(matches!(checked, Some(Ok(()))), "every certificate verifies", || {
+            format!("node {}: {:?}, {checked:?}", self.seats[at].node, certificate.statement())
+        })
+    }
+
+    /// A node can go no further.
+    fn stopped(&mut self, at: usize, stop: Stop) -> Check {
+        let node = self.seats[at].node;
+        if self.liar.as_ref().is_some_and(|liar| liar.node == node) {
+            return self.die(at, Death::Killed);
+        }
+        match stop {
+            Stop::Halt(Halt::Contradiction { ours, theirs }) if self.liar.is_some() => {
+                self.judge_fork(ours, theirs)
+            }
+            Stop::Halt(_) | Stop::Store(_) => {
+                let rule = "no correct node stops for what others say";
+                Err(Violation { rule, found: format!("node {node}: {stop}") })
+            }
+        }
+    }
+
+    /// Two blocks of which one is committed and this job would commit the other, in a world with a liar.
+    fn fork(&self, job: &ApplyJob) -> Option<(BlockRef, BlockRef)> {
+        self.liar.as_ref()?;
+        job.blocks.iter().find_map(|(block, _)| {
+            let theirs = block.block_ref();
+            let ours = self.ledger.block(theirs.height)?.block_ref();
+            (ours != theirs).then_some((ours, theirs))
+        })
     }
 
     fn store_job(&mut self, at: usize, job: StoreJob) {
@@ -105,6 +154,10 @@ impl World {
     fn send(&mut self, at: usize, to: NodeId, message: Message) -> Check {
         self.tally.messages += 1;
         self.check_statements(at, &message)?;
+        let Some(message) = self.lie(at, to, message) else { return Ok(()) };
+        if let Some(archive) = &mut self.ledger.archive {
+            archive.message(&message);
+        }
         let to_seat = to.get() as usize;
         self.network.keep(&self.dials, at, to_seat, &message);
         self.dispatch(at, to, Cargo::Message(Box::new(message)))

@@ -26,6 +26,8 @@ pub struct Tally {
     pub refusals: u64,
     /// Snapshots that were installed.
     pub snapshots: u64,
+    /// Groups that a liar has forked, and evidence has named it.
+    pub forks: u64,
     /// Reads that were served.
     pub reads: u64,
     /// Roster changes that were taken.
@@ -69,6 +71,7 @@ impl Tally {
         self.refusals += other.refusals;
         self.roster_changes += other.roster_changes;
         self.snapshots += other.snapshots;
+        self.forks += other.forks;
         self.reads += other.reads;
         self.node_seconds += other.node_seconds;
         self.seconds += other.seconds;
@@ -85,8 +88,8 @@ impl fmt::Display for Tally {
         )?;
         writeln!(
             f,
-            "          {} starts, {} refused to run, {} snapshots installed, {} reads served",
-            self.starts, self.refusals, self.snapshots, self.reads
+            "          {} starts, {} refused to run, {} snapshots installed, {} reads served, {} forks with evidence",
+            self.starts, self.refusals, self.snapshots, self.reads, self.forks
         )?;
         write!(f, "injected ")?;
         for (at, fault) in Fault::ALL.iter().enumerate() {

@@ -21,6 +21,8 @@ pub enum Retired {
     Refuses,
     /// Its disk was damaged in a way that it cannot see.
     Forgot,
+    /// It has lied.
+    Lied,
 }
 
 /// What the applier does, in order.

@@ -19,7 +19,7 @@ use crate::world::{Cargo, Happening, World};
 /// here strike with every message, transaction or death.
 const fn mean_pause(fault: Fault) -> Option<u64> {
     Some(match fault {
-        Fault::Replay => 1_000,
+        Fault::Replay | Fault::Liar => 1_000,
         Fault::Cut => 8_000,
         Fault::SlowPeer => 20_000,
         Fault::FalseHint => 5_000,
@@ -43,8 +43,7 @@ const fn mean_pause(fault: Fault) -> Option<u64> {
         | Fault::Retry
         | Fault::NonceOrder
         | Fault::BadClient
-        | Fault::Willingness
-        | Fault::Liar => return None,
+        | Fault::Willingness => return None,
     })
 }
 
@@ -105,6 +104,7 @@ impl World {
                 self.give(at, 9, Input::Transfer { to })?;
             }
             Fault::Roster => return self.change_roster(),
+            Fault::Liar => return self.make_up(),
             Fault::DiskError if runs => {
                 let kinds = [ErrorKind::Other, ErrorKind::TimedOut, ErrorKind::PermissionDenied];
                 self.seats[at].disk.fail_next(kinds[self.dice.index(kinds.len())]);

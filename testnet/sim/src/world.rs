@@ -24,9 +24,11 @@ use quorate_replica::store::Store;
 use crate::clients::Clients;
 use crate::dials::{Choice, Dials, Fault};
 use crate::dice::Dice;
+use crate::forks::Archive;
 use crate::genesis::{self, Founding};
 use crate::healing::Healing;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, bit};
+use crate::lies::Liar;
 use crate::network::Network;
 use crate::report::Tally;
 use crate::schedule::Schedule;
@@ -115,6 +117,10 @@ pub struct World {
     pub founding: Founding,
     /// How far the healing is.
     pub healing: Option<Healing>,
+    /// The validator that lies, if one does.
+    pub liar: Option<Liar>,
+    /// Whether it has forked the group.
+    pub forked: bool,
     /// A running hash over every event.
     pub trace: u64,
     /// Every message is told from this moment on.
@@ -152,6 +158,8 @@ impl World {
             verifier: dials.signatures.verifier(),
             founding,
             healing: None,
+            liar: Liar::new(choice.seed, &dials),
+            forked: false,
             trace: choice.seed,
             tell_from: u64::MAX,
             out: Vec::new(),
@@ -159,6 +167,10 @@ impl World {
             events: choice.events.unwrap_or(u64::MAX),
             dials,
         };
+        if let Some(liar) = &world.liar {
+            world.ledger.excused = bit(liar.node);
+            world.ledger.archive = Some(Archive::default());
+        }
         for node in 0..world.dials.nodes {
             world.settle(NodeId::new(node));
         }
@@ -206,7 +218,7 @@ impl World {
     }
 
     fn is_over(&self) -> bool {
-        self.healing.as_ref().is_some_and(Healing::is_done)
+        self.forked || self.healing.as_ref().is_some_and(Healing::is_done)
     }
 
     fn mark(&mut self, kind: u64, seat: usize, more: u64) {
@@ -263,6 +275,7 @@ impl World {
         }
         match cargo {
             Cargo::Message(message) => {
+                self.tempt(to, from, &message)?;
                 self.give(to, 1, Input::Received { from, message: *message })
             }
             Cargo::Transactions(transactions) => {
@@ -274,7 +287,10 @@ impl World {
                     return Ok(());
                 }
                 match snapshot::piece(&seat.store.reader(), ask, PIECE) {
-                    Ok(piece) => self.dispatch(to, from, Cargo::Piece(piece)),
+                    Ok(piece) => {
+                        let piece = self.spoil(to, piece);
+                        self.dispatch(to, from, Cargo::Piece(piece))
+                    }
                     Err(never) => match never {},
                 }
             }
@@ -323,7 +339,8 @@ impl World {
         self.mark(kind, at, facts ^ out.len() as u64);
         let mut check = self.check_seat(at);
         for output in out.drain(..) {
-            if check.is_ok() {
+            // Whoever has died in the middle of it does no more.
+            if check.is_ok() && self.seats[at].is_running() {
                 check = self.carry_out(at, output);
             }
         }

@@ -1,0 +1,100 @@
+//! Two blocks of honest validators that exclude each other, in a world with a liar: what was signed around them
+//! must name it, and nobody else.
+#![expect(clippy::wildcard_enum_match_arm, reason = "only a few messages bring certificates")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_chain::block::Block;
+use quorate_chain::certificate::Certificate;
+use quorate_chain::evidence::{Branch, RosterHistory, accuse};
+use quorate_chain::ids::{BlockHash, BlockRef, Height, TimeUs};
+use quorate_consensus::message::Message;
+
+use crate::violation::{Check, Violation, hold};
+use crate::world::World;
+
+/// Every block that was stored and every commit certificate that was sent, in a world with a liar.
+#[derive(Debug, Default)]
+pub struct Archive {
+    blocks: BTreeMap<BlockHash, Block>,
+    certificates: BTreeMap<(Height, BlockHash), Certificate>,
+}
+
+impl Archive {
+    /// Keeps a block.
+    pub fn block(&mut self, block: &Block) {
+        self.blocks.entry(block.hash()).or_insert_with(|| block.clone());
+    }
+
+    /// Keeps a certificate.
+    pub fn certificate(&mut self, certificate: &Certificate) {
+        let block = certificate.block();
+        let place = (block.height, block.hash);
+        self.certificates.entry(place).or_insert_with(|| certificate.clone());
+    }
+
+    /// Keeps the certificate that a message brings.
+    pub fn message(&mut self, message: &Message) {
+        let certificate = match message {
+            Message::Append(append) => append.certificate.as_ref(),
+            Message::Pulled { certificate, .. } => certificate.as_ref(),
+            Message::Committed(certificate) => Some(certificate),
+            _ => None,
+        };
+        certificate.into_iter().for_each(|it| self.certificate(it));
+    }
+
+    /// The chain from a block down, as far as it is known.
+    fn down(&self, from: BlockHash) -> impl Iterator<Item = &Block> {
+        let first = self.blocks.get(&from);
+        std::iter::successors(first, |block| self.blocks.get(&block.header().parent))
+    }
+
+    /// What stands above `below`, up to the lowest certificate that covers a block.
+    fn branch(&self, block: BlockRef, shared: &BTreeSet<BlockHash>) -> Option<Branch> {
+        let above = self.certificates.range((block.height, BlockHash::new([0; 32]))..);
+        above.map(|(_, certificate)| certificate).find_map(|certificate| {
+            let own = |it: &&Block| !shared.contains(&it.hash());
+            let mut blocks: Vec<_> = self.down(certificate.block().hash).take_while(own).collect();
+            blocks.reverse();
+            if !blocks.iter().any(|it| it.block_ref() == block) {
+                return None;
+            }
+            let headers = blocks.iter().map(|it| it.signed_header().clone()).collect();
+            let items = blocks.iter().filter_map(|it| it.body().item.clone()).collect();
+            Some(Branch { headers, items, certificate: certificate.clone() })
+        })
+    }
+}
+
+impl World {
+    /// Honest validators have committed two blocks at one height.
+    pub(super) fn judge_fork(&mut self, ours: BlockRef, theirs: BlockRef) -> Check {
+        let unfounded = |found: String| Violation { rule: "a fork names who lied", found };
+        let (Some(liar), Some(archive)) = (&self.liar, &self.ledger.archive) else {
+            return Err(unfounded(format!("{ours} and {theirs}, and nobody lies")));
+        };
+        let hashes = |of: BlockRef| archive.down(of.hash).map(Block::hash).collect::<BTreeSet<_>>();
+        let shared: BTreeSet<_> = hashes(ours).intersection(&hashes(theirs)).copied().collect();
+        let branches = (archive.branch(ours, &shared), archive.branch(theirs, &shared));
+        let (Some(a), Some(b)) = branches else {
+            return Err(unfounded(format!("{ours} and {theirs}: not both are certified")));
+        };
+        let genesis = &self.founding.genesis;
+        let Ok(roster) = genesis.roster() else { return Ok(()) };
+        let rosters = RosterHistory { genesis_time: TimeUs::ZERO, genesis: &roster, later: &[] };
+        let mut named = false;
+        for evidence in accuse(&a, &b) {
+            let who = evidence.accused();
+            if evidence.verify(self.chain_id(), &rosters, &*self.verifier).is_ok() {
+                named |= who == liar.node;
+                let rule = "a fork names nobody who is honest";
+                hold(who == liar.node, rule, || format!("{ours} and {theirs}: {who}"))?;
+            }
+        }
+        hold(named, "a fork names who lied", || format!("{ours} and {theirs}"))?;
+        self.tally.forks += 1;
+        self.forked = true;
+        Ok(())
+    }
+}
