@@ -59,7 +59,8 @@ impl Core {
             }
             _ => {
                 if block.height > committed.height {
-                    self.commits.keep(proven.certificate.clone());
+                    let log = &self.log;
+                    self.commits.keep(proven.certificate.clone(), |block| log.contains(block));
                 }
                 self.note_final(&proven);
             }

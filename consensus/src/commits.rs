@@ -25,13 +25,17 @@ impl Commits {
     /// Begins with certificates that were kept. Some may be for blocks above the applied tip: one that
     /// covered what was applied, and that a crash took from the disk again, and those that stand in the log.
     #[must_use]
-    pub fn restored(kept: impl IntoIterator<Item = Checked<Certificate>>, applied: Height) -> Self {
+    pub fn restored(
+        kept: impl IntoIterator<Item = Checked<Certificate>>,
+        applied: Height,
+        held: impl Fn(BlockRef) -> bool,
+    ) -> Self {
         let mut commits = Self::default();
         for certificate in kept {
             let height = certificate.block().height;
             let reached = commits.reached.as_ref().map(|it| it.block().height);
             if height > applied {
-                commits.keep(certificate);
+                commits.keep(certificate, &held);
             } else if Some(height) > reached {
                 commits.reached = Some(certificate);
             }
@@ -85,18 +89,26 @@ impl Commits {
         self.ahead.last_key_value().map(|(_, certificate)| certificate)
     }
 
-    /// Keeps a certificate for a block above the committed tip.
-    pub fn keep(&mut self, certificate: Checked<Certificate>) {
+    /// Keeps a certificate for a block above the committed tip. `held` says whether a block is on the chain.
+    pub fn keep(&mut self, certificate: Checked<Certificate>, held: impl Fn(BlockRef) -> bool) {
         let height = certificate.block().height;
         let newer = self.ahead.get(&height).is_none_or(|held| held.term() < certificate.term());
         if newer {
             self.ahead.insert(height, certificate);
         }
         if self.ahead.len() > AHEAD {
-            // The highest one proves the most, the lowest one is reached first; both are kept.
-            let middle = self.ahead.keys().nth(AHEAD / 2).copied();
-            middle.map(|height| self.ahead.remove(&height));
+            self.let_go(height, held);
         }
+    }
+
+    /// Lets go of one certificate. The highest one proves the most, the lowest one is reached first; both
+    /// are kept. So is the highest one on the chain, which commits it as soon as it is durable, and the
+    /// newest one: it comes with the blocks that it is for, and nothing else may ever cover them.
+    fn let_go(&mut self, newest: Height, held: impl Fn(BlockRef) -> bool) {
+        let commits = self.on_chain(held).map(|certificate| certificate.block().height);
+        let spare = |height: &&Height| **height != newest && Some(**height) != commits;
+        let middle = self.ahead.keys().filter(spare).nth(AHEAD / 2).copied();
+        middle.map(|height| self.ahead.remove(&height));
     }
 
     /// The newest certificate for a block of the chain at or below a height.

@@ -303,7 +303,8 @@ impl Core {
         self.set_ballot(self.ballot.raised(proven));
         self.follow(None);
         if commit {
-            self.commits.keep(certificate);
+            let log = &self.log;
+            self.commits.keep(certificate, |block| log.contains(block));
         }
     }
 

@@ -122,6 +122,7 @@ impl Core {
             commits: Commits::restored(
                 restored.certificate.into_iter().chain(restored.logged),
                 applied,
+                |block| log.contains(block),
             ),
             states: States::new(applied, restored.state_root, window)
                 .with_earlier(restored.earlier),

@@ -138,10 +138,11 @@ impl Core {
         assert!(certified.rank() > self.log.tip().block.rank(), "no ack is given up for nothing");
         self.install.failed.clear();
         let above = std::mem::take(&mut self.commits);
-        self.commits = Commits::restored([certificate.certificate.clone()], anchor.block.height);
+        self.commits =
+            Commits::restored([certificate.certificate.clone()], anchor.block.height, |_| false);
         above.into_ahead().for_each(|kept| {
             if kept.block().height > anchor.block.height {
-                self.commits.keep(kept);
+                self.commits.keep(kept, |_| false);
             }
         });
         self.disk.installed(anchor.block);

@@ -6,8 +6,9 @@
 //!
 //! ```text
 //! The group
-//! nodes N [window W] [message B] [every K]   N validators, W blocks in flight, about B bytes in a
-//!                          message, a certified state every K heights
+//! nodes N [window W] [message B] [range R] [every K]   N validators, W blocks in flight, about B bytes
+//!                          in a message, at least R blocks in a range from a store, a certified state
+//!                          every K heights
 //! nodes N interval                 closing blocks wait to be sealed like others
 //! loud | quiet             print effects or not      status         a line for each node
 //! agree                    the applied chains agree  count          messages since the last count
@@ -110,6 +111,9 @@ fn group(world: &mut World, words: &[&str]) -> bool {
             let (window, message) = (option("window"), option("message"));
             let count = number(words.get(1));
             *world = World::with(count, window.unwrap_or(64), message.unwrap_or(1 << 16));
+            if let Some(least) = option("range") {
+                world.range = least as u64;
+            }
             if let Some(heights) = option("every") {
                 world.certify_every(heights as u64);
             }

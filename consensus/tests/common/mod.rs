@@ -48,6 +48,8 @@ pub struct World {
     /// Most bytes of blocks in a message.
     message_bytes: usize,
     snapshot_every: u64,
+    /// How many blocks a store reads for a peer, at least.
+    pub range: u64,
     /// What has been printed since the last command.
     pub out: String,
     /// Whether every effect is printed.
@@ -96,6 +98,7 @@ impl World {
             window,
             message_bytes,
             snapshot_every: 0,
+            range: 8,
             out: String::new(),
             loud: false,
             interval: false,
@@ -339,12 +342,13 @@ impl World {
                 self.apply(id);
             }
             Effect::Fetch { node: to, from, bytes: _ } => {
+                let range = self.range;
                 let node = self.node(id);
                 let parent = match usize::try_from(from.get() - 1).unwrap() {
                     0 => CHAIN.genesis_ref(),
                     below => node.chain[below - 1].block_ref(),
                 };
-                let (blocks, certificate) = node.fetch(from);
+                let (blocks, certificate) = node.fetch(from, range);
                 let found = match node.snapshot.is_some_and(|at| from <= at) {
                     true => Fetched::Pruned { snapshot: node.snapshot() },
                     false => Fetched::Blocks { parent, blocks, certificate },

@@ -156,13 +156,13 @@ impl Node {
     }
 
     /// The blocks that its store has from a height on, and a certificate for the last of them: at
-    /// least eight, and on to the next one that has a certificate.
-    pub fn fetch(&self, from: Height) -> (Vec<Checked<Block>>, Option<Certificate>) {
+    /// least so many, and on to the next one that has a certificate.
+    pub fn fetch(&self, from: Height, least: u64) -> (Vec<Checked<Block>>, Option<Certificate>) {
         if !self.fetches {
             return (Vec::new(), None);
         }
         let below = usize::try_from(from.get() - 1).unwrap();
-        let certified = self.certificates.range(Height::new(from.get() + 7)..);
+        let certified = self.certificates.range(Height::new(from.get() + least - 1)..);
         let stored = |(height, _): &(&Height, _)| height.get() <= self.chain.len() as u64;
         let nearer = || self.certificates.range(from..).rfind(stored);
         let Some((height, certificate)) = certified.into_iter().find(stored).or_else(nearer) else {
