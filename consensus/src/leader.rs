@@ -177,13 +177,17 @@ impl Core {
 
     fn send_blocks(&mut self, id: NodeId) {
         let (applied, limit) = (self.log.applied().block.height, self.config.message_bytes);
+        let (moment, patience) = (self.now.moment, self.config.election_timeout);
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(peer) = leader.others.get_mut(&id) else { return };
         let from = peer.next;
         // What a peer has not applied fills its window as it fills ours, wherever we read it from.
         let ahead = from.get().saturating_sub(peer.applied.get() + 1);
         if peer.introduced && ahead >= 2 * self.config.window_blocks as u64 {
-            return;
+            if !peer.is_stuck(moment, patience) {
+                return;
+            }
+            peer.moved = moment;
         }
         if from <= applied {
             peer.fetching = true;
@@ -316,13 +320,10 @@ impl Core {
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(peer) = leader.others.get_mut(&from) else { return };
         (peer.heard, peer.introduced) = (moment, true);
-        peer.applied = peer.applied.max(applied);
         peer.incarnation = Some(stored.incarnation);
         peer.lead = Some(stored.lead);
         peer.beat = peer.beat.max(stored.beat);
-        if on_chain {
-            peer.matches(matched);
-        }
+        peer.has(on_chain.then_some(matched), applied, moment);
         for ack in stored.acks {
             if ack.signer == from {
                 self.take_ack(ack);

@@ -5,7 +5,7 @@ use quorate_chain::roster::Lead;
 
 use crate::config::Incarnation;
 use crate::message::{Beat, Lap};
-use crate::time::Moment;
+use crate::time::{Moment, Span};
 
 /// What a leader knows of one peer.
 ///
@@ -26,7 +26,8 @@ pub struct Progress {
     pub introduced: bool,
     /// Whether blocks are being read from the store for it.
     pub fetching: bool,
-    /// Whether the store had nothing for it yet: it is asked again at the next heartbeat.
+    /// Whether there is nothing to send it before the next heartbeat: the store had nothing for it yet, or it
+    /// rejects again and again what it is sent.
     pub stalled: bool,
     /// Whether it has rejected the attempt before this one, and stored nothing since.
     pub doubted: bool,
@@ -42,6 +43,8 @@ pub struct Progress {
     pub beat: Beat,
     /// What it had on disk at the last heartbeat.
     pub matched_then: Height,
+    /// When it last had more on disk or more applied, or was sent more although it had a full window.
+    pub moved: Moment,
 }
 
 impl Progress {
@@ -64,11 +67,32 @@ impl Progress {
             lead: None,
             beat: Beat(0),
             matched_then: Height::ZERO,
+            moved: now,
         }
     }
 
+    /// The peer says how far it is.
+    pub fn has(&mut self, matched: Option<BlockRef>, applied: Height, now: Moment) {
+        let before = (self.matched.height, self.applied);
+        self.applied = self.applied.max(applied);
+        if let Some(matched) = matched {
+            self.matches(matched);
+        }
+        if (self.matched.height, self.applied) != before {
+            self.moved = now;
+        }
+    }
+
+    /// Whether it has all that it was sent, and has not moved for so long. If its window is full then, what
+    /// it holds may lack a certificate that was lost, and only one for a block above can commit it: it is
+    /// sent more, once in so long. If its store is slow, it leaves that.
+    #[must_use]
+    pub fn is_stuck(&self, now: Moment, patience: Span) -> bool {
+        self.next == after(self.matched.height) && now.since(self.moved) >= patience
+    }
+
     /// The peer has this block on disk.
-    pub fn matches(&mut self, block: BlockRef) {
+    fn matches(&mut self, block: BlockRef) {
         self.doubted = false;
         if block.height > self.matched.height {
             self.matched = block;
@@ -97,6 +121,8 @@ impl Progress {
     /// begins above what it has.
     pub fn rejected(&mut self, committed: BlockRef, incarnation: Incarnation, unknown: bool) {
         let doubted = std::mem::replace(&mut self.doubted, true);
+        // What it was sent did not help it, and nothing says that it will now.
+        self.stalled |= doubted && committed.height <= self.matched.height;
         if self.incarnation != Some(incarnation) || doubted {
             // Another log, or one that has begun anew at a snapshot: what it had may be gone.
             self.incarnation = Some(incarnation);
@@ -118,4 +144,29 @@ impl Progress {
 #[must_use]
 pub fn after(height: Height) -> Height {
     height.next().expect("no chain is 2^64 blocks high")
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_chain::ids::{BlockHash, Term};
+
+    use super::*;
+
+    fn block(height: u64) -> BlockRef {
+        let hash = BlockHash::new([1; 32]);
+        BlockRef { term: Term::new(1), height: Height::new(height), hash }
+    }
+
+    #[test]
+    fn a_peer_that_rejects_again_what_it_is_sent_waits_for_a_heartbeat() {
+        let mut peer = Progress::new(Height::new(9), block(0), Moment::default());
+        peer.rejected(block(3), Incarnation(1), false);
+        assert!(!peer.stalled);
+        peer.rejected(block(5), Incarnation(1), false);
+        assert!(!peer.stalled, "it has committed more");
+        peer.rejected(block(5), Incarnation(1), false);
+        assert!(peer.stalled);
+        peer.heartbeat(true);
+        assert!(!peer.stalled);
+    }
 }
