@@ -244,8 +244,9 @@ impl Core {
     }
 
     /// Somebody refused. It may have proven a higher term; if its tip is higher than mine, its chain
-    /// is pulled, for without it I could never lead. If it has committed less than I, it may be that it
-    /// does not know my roster and cannot judge what I ask by: it is brought the blocks.
+    /// is pulled, for without it I could never lead. If it has committed less than I, or has less and has not
+    /// come to my term, it may be that it does not know my roster and cannot judge what I ask by: it is
+    /// brought the blocks.
     pub(crate) fn refused(
         &mut self,
         from: NodeId,
@@ -256,12 +257,15 @@ impl Core {
         if !matches!(self.role, Role::Candidate(_)) {
             return;
         }
+        let term = proof.as_ref().map_or(Term::ZERO, |proof| proof.certificate.term());
         if let Some(proof) = proof {
             self.learn_proof(&proof);
         }
+        let behind = committed.height < self.log.committed().height;
+        let unconvinced = term < self.ballot.term && tip != self.log.tip().block;
         if tip.rank() > self.log.tip().block.rank() {
             self.send(from, Message::Pull { committed: self.log.committed() });
-        } else if committed.height < self.log.committed().height {
+        } else if behind || unconvinced {
             self.pulled_from(from, committed);
         }
     }
