@@ -239,6 +239,7 @@ impl Core {
 
     /// Leadership ends: says so to all who wait for it.
     pub(crate) fn leave_office(&mut self) {
+        self.refuse_asked();
         self.refuse_askers();
         let Role::Leader(leader) = &mut self.role else { return };
         self.effects.push(Effect::Withdraw);

@@ -310,9 +310,6 @@ impl Core {
 
     /// Becomes a follower in the own term.
     pub(crate) fn follow(&mut self, leader: Option<NodeId>) {
-        if matches!(self.role, Role::Leader(_)) {
-            self.refuse_asked();
-        }
         self.leave_office();
         self.leader_is_gone();
         let timeout = self.jitter.election_timeout(self.config.election_timeout, self.lead_wish());
