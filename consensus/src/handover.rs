@@ -6,10 +6,11 @@
 //! its requests. Who is asked grants although a leader is heard, if the handover is
 //!
 //! - signed by the leader that is followed here, which asks nobody but that leader's key;
-//! - of this term, to this candidate, and for a tip not above the candidate's.
+//! - of this term, to this candidate, and for exactly the candidate's tip.
 //!
 //! Everything else is asked as ever: exactly the next term, a tip not below the own. A handover that is
-//! kept back is of no use once the tip or the term has moved on, and a candidate uses it for one campaign.
+//! kept back is of no use once the tip or the term has moved on: a candidate that has the new tip is not the
+//! one that was asked, and one that has the old tip is refused for it. A candidate uses it for one campaign.
 //!
 //! A transfer that is not over within an election timeout is given up, and the leader goes on. It was
 //! the operator's: [`TransferEnd`] says how it ended.
@@ -262,17 +263,17 @@ impl Core {
         }
     }
 
-    /// Campaigns with a handover as soon as nothing stands against it.
+    /// Campaigns with a handover as soon as nothing stands against it, unless the tip has moved on.
     pub(crate) fn take_up_handover(&mut self) {
         let may = self.may_campaign();
         let Role::Follower(follower) = &mut self.role else { return };
-        if let Some(handover) = follower.handover.take_if(|_| may) {
+        let Some(handover) = follower.handover.take_if(|_| may) else { return };
+        if self.is_handover(&handover, self.config.id, self.log.tip().block) {
             self.campaign(Some(*handover));
         }
     }
 
-    /// Whether the leader that is followed here wants this candidate, with a tip not below the one that
-    /// it has named.
+    /// Whether the leader that is followed here wants this candidate, with the tip that it has named.
     pub(crate) fn is_handover(
         &self,
         said: &SignedStatement,
@@ -280,7 +281,7 @@ impl Core {
         has: BlockRef,
     ) -> bool {
         let Statement::Handover { term, to, tip } = said.statement else { return false };
-        let asked = term == self.ballot.term && to == candidate && tip.rank() <= has.rank();
+        let asked = term == self.ballot.term && to == candidate && tip == has;
         if !asked || self.leader() != Some(said.signer) {
             return false;
         }

@@ -20,6 +20,7 @@ use quorate_chain::ids::{Height, NodeId, StateRoot, TimeUs};
 use quorate_consensus::config::{Boot, Config, Incarnation};
 use quorate_consensus::effect::{Effect, Urgency};
 use quorate_consensus::event::{Event, Fetched};
+use quorate_consensus::handover::TransferEnd;
 use quorate_consensus::life::Life;
 use quorate_consensus::log::Anchor;
 use quorate_consensus::message::Message;
@@ -70,6 +71,8 @@ pub struct World {
     pub served: Vec<(u32, ReadId, Height)>,
     /// The reads that were refused: where, which, and why.
     pub unread: Vec<(u32, ReadId, Unread)>,
+    /// How the transfers ended that were asked for, and where.
+    pub transfers: Vec<(u32, TransferEnd)>,
 }
 
 impl World {
@@ -110,6 +113,7 @@ impl World {
             installed: 0,
             served: Vec::new(),
             unread: Vec::new(),
+            transfers: Vec::new(),
         };
         for id in 0..count {
             world.start(id);
@@ -359,7 +363,8 @@ impl World {
             Effect::Changed { outcome, .. } => self.changed += u64::from(outcome.is_ok()),
             Effect::Serve { read, height } => self.served.push((id, read, height)),
             Effect::RefuseRead { read, why } => self.unread.push((id, read, why)),
-            Effect::Final(_) | Effect::TransferEnded(_) | Effect::Convict(_) => {}
+            Effect::TransferEnded(end) => self.transfers.push((id, end)),
+            Effect::Final(_) | Effect::Convict(_) => {}
             Effect::Halt(why) => {
                 assert!(self.may_halt, "node {id} halts: {why}");
                 let node = self.node(id);

@@ -1,11 +1,14 @@
 //! What the tests of the papers' sentences have in common.
 
 use quorate_chain::ids::{BlockRef, NodeId};
+use quorate_consensus::effect::Slot;
+use quorate_consensus::event::Event;
 use quorate_consensus::message::Message;
 use quorate_consensus::raft::Standing;
 use quorate_consensus::time::Span;
 
 use super::World;
+use super::keys::{Key, key, seal};
 use super::print;
 
 impl World {
@@ -80,6 +83,21 @@ impl World {
         let message = self.take(from, to, Some(name)).unwrap();
         self.arrive(from, to, message.clone());
         message
+    }
+
+    /// The slot that a node was offered and has not sealed.
+    pub fn slot(&self, id: u32) -> Option<Slot> {
+        self.nodes[id as usize].slot.clone()
+    }
+
+    /// A node gets a block that it has sealed for a slot which it may have lost since.
+    pub fn bring(&mut self, id: u32, slot: &Slot) {
+        self.step(id, Event::Sealed(seal(slot, &Key(key(id)))));
+    }
+
+    /// A node's operator wants another leader.
+    pub fn transfer(&mut self, id: u32, to: Option<u32>) {
+        self.step(id, Event::Transfer { to: to.map(NodeId::new) });
     }
 
     /// Whether a node has this block, applied or not.
