@@ -1,0 +1,418 @@
+//! Ongaro's thesis on read-only queries (6.4), sentence by sentence.
+//!
+//! A read is asked for at any node here, and the leader asks itself as others ask it. What differs from
+//! the thesis: the leader notes the height of the newest *certified* block, whether its own disk has that
+//! or not; and a question or a beat that is lost is repeated. Leases (6.4.1) are left out.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use common::World;
+use common::change::{add, describe, steps};
+use quorate_chain::ids::NodeId;
+use quorate_consensus::event::Event;
+use quorate_consensus::message::Message;
+use quorate_consensus::raft::Standing;
+use quorate_consensus::reads::{ReadId, Unread};
+use quorate_consensus::time::Span;
+
+/// A client asks a node for a read.
+fn read(world: &mut World, node: u32, name: u64) {
+    world.step(node, Event::Read { read: ReadId(name) });
+}
+
+/// The reads that were served: their names, and at what heights.
+fn served(world: &World) -> Vec<(u64, u64)> {
+    world.served.iter().map(|(_, read, height)| (read.0, height.get())).collect()
+}
+
+/// The reads that were refused: their names, and why.
+fn refused(world: &World) -> Vec<(u64, Unread)> {
+    world.unread.iter().map(|(_, read, why)| (read.0, *why)).collect()
+}
+
+/// A follower gets the newest beat, and its answer gets to the leader.
+fn confirm(world: &mut World, leader: u32, follower: u32) {
+    world.carry_kind(leader, follower, "Heartbeat");
+    world.carry_kind(follower, leader, "Stored");
+}
+
+/// 6.4: "It is natural to ask whether these queries can bypass the Raft log": "the synchronous disk writes
+/// needed to append entries to the log are time-consuming." A read adds no block, and waits for no disk.
+#[test]
+fn a_read_bypasses_the_log_and_every_disk() {
+    let mut world = World::led(3);
+    for id in 0..3 {
+        world.hold_disk(id, true);
+    }
+    let tip = world.tip(0);
+    for node in 0..3 {
+        read(&mut world, node, node.into());
+        world.settle();
+    }
+    assert_eq!(served(&world), [(0, 2), (1, 2), (2, 2)]);
+    assert_eq!(world.tip(0), tip);
+    assert!((0..3).all(|id| !world.is_writing(id)));
+}
+
+/// 6.4: "If the partitioned leader responded to a read-only query without consulting the other servers, it
+/// would return stale results, which are not linearizable."
+#[test]
+fn a_leader_that_was_cut_off_serves_no_read() {
+    let mut world = World::led(5);
+    world.isolate(0);
+    for id in 1..5 {
+        world.step(id, Event::LinkLost { node: NodeId::new(0) });
+    }
+    world.timeout(1);
+    world.settle();
+    assert_eq!(world.leaders(), [(0, 1), (1, 2)]);
+    assert!(world.committed(1) > world.committed(0));
+    read(&mut world, 0, 7);
+    world.run(Span::millis(2_000));
+    assert_eq!((served(&world), refused(&world).len()), (vec![], 1));
+}
+
+/// 6.4: "Each read must at least return the results of the latest committed write." Whoever has committed it,
+/// and wherever the read is asked for.
+#[test]
+fn a_read_sees_the_latest_block_that_was_committed_anywhere() {
+    let mut world = World::led(5);
+    for round in 0..20 {
+        let slow = [1, 2, 3, 4][round % 4];
+        world.hold_disk(slow, true);
+        world.seal(0);
+        world.settle();
+        let committed = (0..5).map(|id| world.committed(id)).max().unwrap();
+        let asked = u32::try_from(round % 5).unwrap();
+        read(&mut world, asked, round as u64);
+        world.settle();
+        world.hold_disk(slow, false);
+        world.settle();
+        let (name, height) = *served(&world).last().unwrap();
+        assert_eq!(name, round as u64);
+        assert!(height >= committed, "served at {height}, committed was {committed}");
+    }
+}
+
+/// 6.4, step 1: "If the leader has not yet marked an entry from its current term committed, it waits until
+/// it has done so." For "it may not know" what was committed before: here a block that only the leader
+/// before it knew to be.
+#[test]
+fn no_read_before_the_first_commit_of_the_term() {
+    let mut world = World::led(3);
+    world.seal(0);
+    world.carry_kind(0, 1, "Append");
+    world.carry_kind(1, 0, "Stored");
+    assert_eq!((world.committed(0), world.committed(1)), (3, 2), "a client has its answer");
+    world.kill(0);
+    world.timeout(1);
+    while world.standing(1) != Standing::Leader && world.carry(None) {}
+    world.hold_disk(2, true);
+    read(&mut world, 1, 7);
+    world.run(Span::millis(500));
+    // Node 2 answers every beat, so the leadership is beyond doubt; its disk has no block yet.
+    assert_eq!((world.committed(1), world.standing(1)), (2, Standing::Leader));
+    assert_eq!((served(&world), refused(&world)), (vec![], vec![]));
+    world.hold_disk(2, false);
+    world.run(Span::millis(200));
+    assert_eq!(served(&world).len(), 1);
+    assert!(served(&world)[0].1 >= 4, "the opening block, and block 3 below it");
+}
+
+/// 6.4, step 1: "As soon as this no-op entry is committed, the leader's commit index will be at least as
+/// large as any other servers' during its term."
+#[test]
+fn once_its_opening_block_is_committed_no_one_has_committed_more_than_the_leader() {
+    let mut world = World::led(5);
+    for round in 0..8_u64 {
+        let (leader, term) = world.leaders()[0];
+        // It commits a block, and nobody hears of that.
+        world.seal(leader);
+        for id in [(leader + 1) % 5, (leader + 2) % 5] {
+            world.carry_kind(leader, id, "Append");
+            world.carry_kind(id, leader, "Stored");
+        }
+        world.wire.clear();
+        let committed = world.committed(leader);
+        assert!((0..5).all(|id| id == leader || world.committed(id) < committed));
+        world.kill(leader);
+        let next = (leader + 1) % 5;
+        while world.leaders().is_empty() {
+            world.timeout(next);
+            world.settle();
+        }
+        let (next, opened) = world.leaders()[0];
+        assert!(opened > term && world.core(next).unwrap().log().committed().term.get() == opened);
+        assert!(world.committed(next) > committed, "round {round}");
+        world.start(leader);
+        world.run(Span::millis(1_000));
+    }
+}
+
+/// 6.4, step 2: "The leader saves its current commit index in a local variable readIndex. This will be used
+/// as a lower bound for the version of the state that the query operates against." What is committed
+/// while the round is on its way delays nobody.
+#[test]
+fn the_height_of_a_read_is_noted_when_the_question_comes() {
+    let mut world = World::led(3);
+    read(&mut world, 2, 7);
+    world.carry_kind(2, 0, "ReadRequest");
+    world.seal(0);
+    world.carry_kind(0, 1, "Append");
+    world.carry_kind(1, 0, "Stored");
+    assert_eq!(world.committed(0), 3);
+    while world.on_the_way("ReadAt").is_empty() {
+        confirm(&mut world, 0, 1);
+    }
+    let answer = world.carry_kind(0, 2, "ReadAt");
+    assert!(matches!(answer, Message::ReadAt { height: Some(height), .. } if height.get() == 2));
+    assert_eq!(served(&world), [(7, 2)]);
+}
+
+/// 6.4, step 2, where we depart from it: the height is that of the newest certified block. Others may have
+/// committed what the leader's own disk does not have yet, and a client may have seen it there.
+#[test]
+fn the_height_of_a_read_is_what_others_may_have_committed() {
+    let mut world = World::led(3);
+    world.hold_disk(0, true);
+    world.seal(0);
+    world.settle();
+    assert_eq!([0, 1, 2].map(|id| world.committed(id)), [2, 3, 3]);
+    read(&mut world, 0, 7);
+    world.settle();
+    assert_eq!(served(&world), []);
+    world.hold_disk(0, false);
+    assert_eq!(served(&world), [(7, 3)]);
+}
+
+/// 6.4, step 3: "It issues a new round of heartbeats and waits for their acknowledgments from a majority of
+/// the cluster."
+#[test]
+fn a_read_waits_for_a_majority_to_answer_a_heartbeat() {
+    let mut world = World::led(5);
+    read(&mut world, 0, 7);
+    assert_eq!(world.on_the_way("Heartbeat"), [(0, 1), (0, 2), (0, 3), (0, 4)]);
+    confirm(&mut world, 0, 3);
+    assert_eq!(served(&world), [], "two of five");
+    confirm(&mut world, 0, 1);
+    assert_eq!(served(&world), [(7, 2)], "three of five");
+}
+
+/// 6.4, step 3: the round is a *new* one. An answer to a heartbeat that was sent before the question tells
+/// nothing of what has happened since.
+#[test]
+fn an_answer_to_an_earlier_heartbeat_confirms_no_read() {
+    let mut world = World::led(3);
+    // A heartbeat of the clock, answered before the read comes.
+    world.timeout(0);
+    world.carry_kind(0, 1, "Heartbeat");
+    read(&mut world, 0, 1);
+    world.carry_kind(1, 0, "Stored");
+    assert_eq!(served(&world), []);
+    confirm(&mut world, 0, 1);
+    assert_eq!(served(&world), [(1, 2)]);
+    // The beat of another read, answered before this one comes.
+    world.wire.clear();
+    read(&mut world, 0, 2);
+    world.carry_kind(0, 1, "Heartbeat");
+    read(&mut world, 0, 3);
+    world.carry_kind(1, 0, "Stored");
+    assert_eq!(served(&world), [(1, 2), (2, 2)]);
+    let beat = world.remembered(0, 1, "Heartbeat", None).unwrap();
+    world.arrive(0, 1, beat);
+    world.settle();
+    assert_eq!(served(&world), [(1, 2), (2, 2), (3, 2)]);
+}
+
+/// 6.4, step 3: "... from a majority of the cluster". Those who have no vote are none of it, and under a
+/// joint roster it takes a majority of both halves, as it does to elect another leader.
+#[test]
+fn a_read_is_confirmed_by_whoever_could_elect_another_leader() {
+    let mut world = World::led(3);
+    let new = world.newcomer(0);
+    world.change(0, vec![add(new, false)]);
+    world.run(Span::millis(500));
+    read(&mut world, 0, 7);
+    confirm(&mut world, 0, new);
+    assert_eq!(served(&world), [], "0 and a learner");
+    confirm(&mut world, 0, 2);
+    assert_eq!(served(&world).len(), 1, "0 and 2 of 0 1 2");
+
+    for (half, third) in [([3, 4].as_slice(), 1), (&[1], 3)] {
+        let mut world = World::led(5);
+        (1..5).for_each(|id| world.hold_signer(id, true));
+        world.change(0, steps(&["remove", "3", "remove", "4"]));
+        assert_eq!(describe(&world.roster_of(0)), "0 1 2 3 4 → 0 1 2");
+        read(&mut world, 0, 7);
+        for id in half {
+            world.carry_kind(0, *id, "Append");
+            confirm(&mut world, 0, *id);
+        }
+        assert_eq!(served(&world), [], "0 3 4 of the old half only, or 0 1 of the new only");
+        world.carry_kind(0, third, "Append");
+        confirm(&mut world, 0, third);
+        assert_eq!(served(&world), [(7, 2)]);
+    }
+}
+
+/// The same for a leader that is being removed: it does not count itself in the new half.
+#[test]
+fn a_leader_that_is_removed_does_not_confirm_its_own_reads() {
+    let mut world = World::led(4);
+    world.change(0, steps(&["remove", "0"]));
+    while describe(&world.roster_of(0)) != "1 2 3" {
+        assert!(world.carry(None));
+    }
+    // Nobody acks, so that it leads on.
+    (1..4).for_each(|id| world.hold_signer(id, true));
+    read(&mut world, 0, 7);
+    for (id, expected) in [(1, 0), (2, 1)] {
+        while world.take(id, 0, Some("Stored")).is_some() {}
+        world.carry_kind(0, id, "Append");
+        confirm(&mut world, 0, id);
+        assert_eq!(served(&world).len(), expected, "it takes two of 1 2 3");
+    }
+}
+
+/// 6.4, step 3: "Once these acknowledgments are received, the leader knows that there could not have existed
+/// a leader for a greater term at the moment it sent the heartbeats." For whoever has voted in a greater
+/// term acknowledges nothing of this one.
+#[test]
+fn who_is_in_a_later_term_confirms_no_read() {
+    let mut world = World::led(3);
+    world.isolate(0);
+    for id in [1, 2] {
+        world.step(id, Event::LinkLost { node: NodeId::new(0) });
+    }
+    world.timeout(1);
+    while world.standing(1) != Standing::Leader && world.carry(None) {}
+    world.wire.clear();
+    world.heal();
+    read(&mut world, 0, 7);
+    world.carry_kind(0, 2, "Heartbeat");
+    assert_eq!((world.on_the_way("Stored"), world.on_the_way("Stale")), (vec![], vec![(2, 0)]));
+    world.carry_kind(2, 0, "Stale");
+    assert_eq!(served(&world), []);
+    assert_eq!(refused(&world), [(7, Unread::LeaderChanges)]);
+}
+
+/// 6.4, steps 4 and 5: "The leader waits for its state machine to advance at least as far as the readIndex";
+/// "finally, the leader issues the query against its state machine and replies". Each read once.
+#[test]
+fn a_read_waits_until_its_height_is_applied_and_is_served_once() {
+    let mut world = World::led(3);
+    world.hold_apply(0, true);
+    world.seal(0);
+    world.settle();
+    read(&mut world, 0, 7);
+    world.settle();
+    assert_eq!((world.committed(0), world.applied(0)), (3, 2));
+    assert_eq!(served(&world), []);
+    world.hold_apply(0, false);
+    assert_eq!(served(&world), [(7, 3)]);
+    world.run(Span::millis(2_000));
+    assert_eq!((served(&world).len(), refused(&world).len()), (1, 0));
+}
+
+/// 6.4: "The leader can amortize the cost of confirming its leadership: it can use a single round of
+/// heartbeats for any number of read-only queries that it has accumulated."
+#[test]
+fn one_round_of_heartbeats_is_for_all_reads_that_wait() {
+    let mut world = World::led(3);
+    world.sent.clear();
+    for name in 0..500 {
+        read(&mut world, 0, name);
+    }
+    world.settle();
+    assert_eq!(served(&world).len(), 500);
+    assert_eq!(world.sent["Heartbeat"], 2 * 2, "a round for the first one, and one for the rest");
+}
+
+/// 6.4: "The follower could issue a request to the leader that just asked for a current readIndex (the leader
+/// would execute steps 1-3 above); the follower could then execute steps 4 and 5 on its own state machine
+/// for any number of accumulated read-only queries."
+#[test]
+fn a_follower_asks_the_leader_and_serves_from_its_own_state() {
+    let mut world = World::led(3);
+    world.hold_apply(1, true);
+    world.seal(0);
+    world.settle();
+    world.sent.clear();
+    for name in 0..500 {
+        read(&mut world, 1, name);
+    }
+    world.settle();
+    assert_eq!(served(&world), [], "its own state is too old");
+    world.hold_apply(1, false);
+    assert_eq!(served(&world).len(), 500);
+    assert!(world.served.iter().all(|(node, _, height)| *node == 1 && height.get() >= 3));
+    assert_eq!(world.sent["ReadRequest"], 2, "one for the first read, and one for the rest");
+    // Somebody who has no vote may do the same.
+    let mut world = World::led(3);
+    let new = world.newcomer(0);
+    world.change(0, vec![add(new, false)]);
+    world.run(Span::millis(500));
+    let committed = world.committed(0);
+    read(&mut world, new, 7);
+    world.settle();
+    assert_eq!(served(&world), [(7, committed)]);
+}
+
+/// 6.4: "A partitioned follower might not receive any new log entries from the leader for long periods of
+/// time."
+#[test]
+fn a_follower_that_was_cut_off_serves_no_read() {
+    let mut world = World::led(3);
+    world.isolate(2);
+    world.seal(0);
+    world.settle();
+    assert_eq!((world.applied(0), world.leader_of(2)), (3, Some(0)));
+    read(&mut world, 2, 7);
+    world.run(Span::millis(2_000));
+    read(&mut world, 2, 8);
+    assert_eq!(served(&world), []);
+    let reasons = refused(&world);
+    assert!(matches!(
+        reasons[..],
+        [(7, Unread::LeaderChanges | Unread::TooLate), (8, Unread::NoLeader)]
+    ));
+}
+
+/// 6.4: "... or even if a follower received a heartbeat from a leader, that leader might itself be deposed and
+/// not yet know it."
+#[test]
+fn a_follower_of_a_deposed_leader_serves_no_read() {
+    let mut world = World::led(5);
+    for deposed in [0, 4] {
+        for other in [1, 2, 3] {
+            world.cut(deposed, other, true);
+            world.step(other, Event::LinkLost { node: NodeId::new(0) });
+        }
+    }
+    world.timeout(1);
+    world.settle();
+    world.timeout(0);
+    world.settle();
+    assert_eq!(world.leaders(), [(0, 1), (1, 2)]);
+    assert_eq!(world.leader_of(4), Some(0), "it has just heard it");
+    read(&mut world, 4, 7);
+    world.run(Span::millis(3_000));
+    assert_eq!((served(&world), refused(&world).len()), (vec![], 1));
+}
+
+/// 6.4.1: with leases "the leader would use a normal round of heartbeats to be acknowledged" and then answer
+/// "without any additional communication" for a while. Not here: however fresh the last round is, the next
+/// read takes another one. So a clock that stands still, or a machine that does, makes no read stale.
+#[test]
+fn no_read_is_served_on_the_word_of_a_clock() {
+    let mut world = World::led(3);
+    read(&mut world, 0, 1);
+    world.settle();
+    assert_eq!(served(&world).len(), 1);
+    world.isolate(0);
+    // No time passes at all.
+    read(&mut world, 0, 2);
+    world.settle();
+    assert_eq!(served(&world).len(), 1);
+}
