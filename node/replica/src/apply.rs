@@ -14,6 +14,7 @@ use quorate_chain::block::Block;
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
 use quorate_chain::commitment::{Commitment, leaf_changes};
+use quorate_chain::evidence::Conviction;
 use quorate_chain::execute::{Rules, Writers, execute};
 use quorate_chain::ids::Height;
 use quorate_chain::state_root::{StateTree, StateTreeError};
@@ -23,7 +24,7 @@ use crate::io::{Applied, AppliedBlock, ApplyJob, InstallJob, StageJob};
 use crate::overlay::Overlay;
 use crate::setup::Limits;
 use crate::snapshot;
-use crate::store::{Batch, Executed, Install, Standing, Store, StoreReader, pages};
+use crate::store::{Batch, Convicted, Executed, Install, Standing, Store, StoreReader, pages};
 
 /// Why blocks could not be applied.
 #[derive(Debug, thiserror::Error)]
@@ -228,6 +229,15 @@ impl<S: Store> Applier<S> {
     /// If the store failed: then the node must stop.
     pub fn keep(&mut self, certificate: Checked<Certificate>) -> Result<(), ApplyError<S::Error>> {
         self.store.keep(certificate.into_inner()).map_err(ApplyError::Store)
+    }
+
+    /// Keeps evidence.
+    ///
+    /// # Errors
+    /// If the store failed: then the node must stop.
+    pub fn convict(&mut self, conviction: &Conviction) -> Result<(), ApplyError<S::Error>> {
+        let (key, evidence) = (conviction.key().clone(), conviction.evidence().get().clone());
+        self.store.convict(Convicted { key, evidence }).map_err(ApplyError::Store)
     }
 
     /// Makes all that was applied survive a power cut. Returns up to which height.

@@ -170,7 +170,8 @@ pub enum Output {
     },
     /// A transfer of leadership that was asked for here is over.
     TransferEnded(TransferEnd),
-    /// Keep this, and tell people: somebody has signed what no honest validator signs.
+    /// Give the applier this to keep, and tell people: somebody has signed what no honest validator signs.
+    /// It has no completion.
     Convict(Box<Conviction>),
     /// The log is no longer needed below this height.
     Prune {

@@ -23,6 +23,8 @@ use bytes::Bytes;
 use quorate_chain::block::{Block, SignedHeader};
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
+use quorate_chain::crypto::ValidatorKey;
+use quorate_chain::evidence::Evidence;
 use quorate_chain::execute::Write;
 use quorate_chain::ids::{BlockHash, BlockRef, Hash, Height, StateRoot, TxId};
 use quorate_chain::outcome::Outcome;
@@ -133,6 +135,18 @@ pub struct Version {
     pub value: Option<Bytes>,
 }
 
+/// Evidence that was kept, and the key that it convicts. It was verified before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Convicted {
+    /// The key that made every signature in it.
+    pub key: ValidatorKey,
+    /// What convicts it.
+    pub evidence: Evidence,
+}
+
+/// Most evidence that is kept against one key: more says nothing new.
+pub const EVIDENCE: usize = 64;
+
 /// What is asked of a store, by any number of readers.
 pub trait StoreReader:
     Clone + Send + StateRead + Leaves<Error = <Self as StateRead>::Error>
@@ -207,6 +221,9 @@ pub trait StoreReader:
         limit: usize,
     ) -> Result<Vec<Version>, <Self as StateRead>::Error>;
 
+    /// Who is convicted by what, in the order in which it was kept.
+    fn convicted(&self) -> Result<Vec<Convicted>, <Self as StateRead>::Error>;
+
     /// Where the store stood when its state was frozen, newest first. A store that cannot freeze has
     /// none.
     fn frozen(&self) -> Result<Vec<Standing>, <Self as StateRead>::Error> {
@@ -255,6 +272,10 @@ pub trait Store {
 
     /// Keeps a commit certificate in the place of the one for the same block, or beside the others.
     fn keep(&mut self, certificate: Certificate) -> Result<(), Self::Error>;
+
+    /// Keeps evidence for ever, also against a power cut, beyond the installation of a state: each once, and
+    /// at most [`EVIDENCE`] against one key.
+    fn convict(&mut self, convicted: Convicted) -> Result<(), Self::Error>;
 
     /// Makes all that was taken over survive a power cut.
     fn checkpoint(&mut self) -> Result<(), Self::Error>;

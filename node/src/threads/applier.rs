@@ -4,6 +4,7 @@ use std::sync::mpsc::Receiver;
 
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
+use quorate_chain::evidence::Conviction;
 use quorate_replica::apply::{Applier, ApplyError};
 use quorate_replica::io::{ApplyJob, Input, InstallJob, StageJob};
 use quorate_replica::store::Store;
@@ -20,6 +21,8 @@ pub(super) enum Task {
     Apply(ApplyJob),
     /// Keep a certificate that more have signed.
     Keep(Checked<Certificate>),
+    /// Keep evidence.
+    Convict(Box<Conviction>),
     /// Stage entries of a snapshot.
     Stage(StageJob),
     /// Install the snapshot that was staged.
@@ -51,7 +54,10 @@ pub(super) fn run<S: Store>(
                     {
                         match next {
                             Task::Apply(job) => jobs.push(job),
-                            Task::Keep(_) | Task::Stage(_) | Task::Install(_) => {
+                            Task::Keep(_)
+                            | Task::Convict(_)
+                            | Task::Stage(_)
+                            | Task::Install(_) => {
                                 waiting = Some(next);
                                 break;
                             }
@@ -60,6 +66,7 @@ pub(super) fn run<S: Store>(
                     applier.apply(jobs).map(|applied| Some(Input::Applied(applied)))
                 }
                 Task::Keep(certificate) => applier.keep(certificate).map(|()| None),
+                Task::Convict(conviction) => applier.convict(&conviction).map(|()| None),
                 Task::Stage(job) => applier.stage(job).map(|taken| Some(Input::Staged(taken))),
                 Task::Install(job) => {
                     applier.install(*job).map(|installed| Some(Input::Installed(installed)))

@@ -237,7 +237,10 @@ impl<S: Store> Seat<S> {
             Output::Serve { read, height } => self.read(read, Ok(height)),
             Output::RefuseRead { read, why } => self.read(read, Err(why)),
             Output::TransferEnded(end) => telemetry::transfer(end),
-            Output::Convict(conviction) => telemetry::conviction(&conviction),
+            Output::Convict(conviction) => {
+                telemetry::conviction(&conviction);
+                order(&self.queues.to_applier, Task::Convict(conviction), "applier")?;
+            }
             Output::Notice(notice) => telemetry::notice(&notice),
             Output::Stop(stop) => return Err(Halted::Stop(stop)),
         }

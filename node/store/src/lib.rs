@@ -6,9 +6,10 @@
 //! has them, because it is pruned only below a height up to which [`SqliteStore`] was made durable.
 //!
 //! `schema` has the tables; people may open the file with the `sqlite3` shell and look at the views
-//! `blocks`, `transactions`, `state` and `history`.
+//! `blocks`, `transactions`, `state`, `history` and `evidence`.
 
 mod blocks;
+mod convicted;
 mod error;
 mod place;
 mod read;

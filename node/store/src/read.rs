@@ -15,10 +15,11 @@ use quorate_chain::outcome::{Outcome, Status};
 use quorate_chain::roster::Roster;
 use quorate_chain::state::{Grants, Nonces, StateEntry, StateKey, StateRead, Value};
 use quorate_chain::state_root::{Leaf, Leaves, PathRange};
-use quorate_replica::store::{Entries, Place, Range, Standing, StoreReader, Version};
+use quorate_replica::store::{Convicted, Entries, Place, Range, Standing, StoreReader, Version};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Rows, params};
 
 use crate::blocks::{below_all, block, certificate, height, number, range_end};
+use crate::convicted;
 use crate::error::StoreError;
 use crate::place::{place, split_place, split_version, version};
 use crate::schema;
@@ -398,6 +399,10 @@ impl StoreReader for SqliteReader {
             }
             Ok(found)
         })
+    }
+
+    fn convicted(&self) -> Result<Vec<Convicted>, StoreError> {
+        self.ask(convicted::all)
     }
 
     fn frozen(&self) -> Result<Vec<Standing>, StoreError> {

@@ -31,7 +31,7 @@
 pub(crate) const APPLICATION: i32 = 0x5175_6f72;
 
 /// What `PRAGMA user_version` says.
-pub(crate) const VERSION: i32 = 3;
+pub(crate) const VERSION: i32 = 4;
 
 /// Bits of a place that are the index in the block: a block has at most 10,000 transactions.
 pub(crate) const INDEX_BITS: u32 = 14;
@@ -63,7 +63,7 @@ pub(crate) const READER_SETTINGS: &str = "
 ";
 
 /// What makes of each version the next one, from an empty file on.
-pub(crate) const STEPS: [&str; VERSION as usize] = [FIRST, SNAPSHOTS, PRUNING];
+pub(crate) const STEPS: [&str; VERSION as usize] = [FIRST, SNAPSHOTS, PRUNING, EVIDENCE];
 
 const FIRST: &str = "
 CREATE TABLE chain (
@@ -179,6 +179,17 @@ CREATE VIEW blocks AS
            CASE WHEN height < pruned AND kind IN ('transactions', 'closing') THEN NULL
                ELSE length(bytes) END AS size
     FROM block JOIN chain;
+";
+
+const EVIDENCE: &str = "
+CREATE TABLE conviction (
+    number INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, node INTEGER NOT NULL, key BLOB NOT NULL,
+    kind TEXT NOT NULL, term INTEGER NOT NULL, height INTEGER NOT NULL, bytes BLOB NOT NULL
+) STRICT;
+
+CREATE VIEW evidence AS
+    SELECT node, lower(hex(key)) AS key, kind, term, height, lower(hex(bytes)) AS bytes
+    FROM conviction ORDER BY number;
 ";
 
 /// Leaves the signed header of the blocks without an item from one height up to another.

@@ -9,10 +9,11 @@ use quorate_chain::certificate::Certificate;
 use quorate_chain::codec::Encode;
 use quorate_chain::ids::{ChainId, Hash, Height, Signature, TxId};
 use quorate_chain::state::{Changes, StateEntry, StateKey};
-use quorate_replica::store::{Batch, Entries, Executed, Install, Standing, Store};
+use quorate_replica::store::{Batch, Convicted, Entries, Executed, Install, Standing, Store};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::blocks::number;
+use crate::convicted;
 use crate::error::StoreError;
 use crate::place::{place, version};
 use crate::read::SqliteReader;
@@ -366,6 +367,11 @@ impl Store for SqliteStore {
 
     fn keep(&mut self, certificate: Certificate) -> Result<(), StoreError> {
         keep(&self.db, &certificate)
+    }
+
+    fn convict(&mut self, convicted: Convicted) -> Result<(), StoreError> {
+        convicted::keep(&self.db, &convicted)?;
+        self.checkpoint()
     }
 
     fn checkpoint(&mut self) -> Result<(), StoreError> {

@@ -20,7 +20,9 @@ use quorate_chain::roster::Roster;
 use quorate_chain::state::{Changes, Grants, Nonces, StateEntry, StateKey, StateRead, Value};
 use quorate_chain::state_root::{Leaf, Leaves, PathRange};
 
-use super::{Batch, Entries, Install, Place, Range, Standing, Store, StoreReader, Version};
+use super::{
+    Batch, Convicted, Entries, Install, Place, Range, Standing, Store, StoreReader, Version,
+};
 use snapshots::Snapshots;
 
 /// A store in memory never fails.
@@ -74,6 +76,7 @@ struct Contents {
     /// Where pruning ended.
     pruned: Height,
     snapshots: Snapshots,
+    convicted: Vec<Convicted>,
     undos: Vec<Undo>,
 }
 
@@ -134,7 +137,8 @@ impl Contents {
             Undo::Batch { standing, entries, certified } => (standing, entries, certified),
             Undo::Install(before) => {
                 let undos = std::mem::take(&mut self.undos);
-                *self = Self { undos, ..*before };
+                let convicted = std::mem::take(&mut self.convicted);
+                *self = Self { undos, convicted, ..*before };
                 return;
             }
         };
@@ -250,6 +254,11 @@ impl Store for MemoryStore {
 
     fn keep(&mut self, certificate: Certificate) -> Result<(), MemoryError> {
         lock(&self.contents).certificates.insert(certificate.block().height, certificate);
+        Ok(())
+    }
+
+    fn convict(&mut self, convicted: Convicted) -> Result<(), MemoryError> {
+        lock(&self.contents).convict(convicted);
         Ok(())
     }
 
@@ -420,6 +429,10 @@ impl StoreReader for MemoryReader {
             value: value.clone(),
         };
         Ok(found.map(version).collect())
+    }
+
+    fn convicted(&self) -> Result<Vec<Convicted>, MemoryError> {
+        Ok(lock(&self.contents).convicted.clone())
     }
 
     fn frozen(&self) -> Result<Vec<Standing>, MemoryError> {

@@ -18,7 +18,7 @@ use quorate_chain::outcome::{Failure, Outcome, Status, Void};
 use quorate_chain::state::{Changes, Grants, Nonces, StateEntry, StateKey, StateRead, Value};
 use quorate_chain::state_root::{Leaf, MemoryLeaves, StateTree};
 
-use super::{Store, StoreReader};
+use super::{Convicted, EVIDENCE, Store, StoreReader};
 pub use chain::CHAIN;
 use chain::{Chain, account, genesis, key};
 
@@ -40,6 +40,7 @@ pub fn run<S: Store>(fresh: impl Fn() -> S) {
     rosters_are_in_force_from_their_block_on(fresh());
     every_reader_sees_what_was_applied(fresh());
     of_a_pruned_block_all_but_the_body_is_kept(fresh());
+    evidence_is_kept_once_and_not_without_end(fresh());
     snapshots::run(fresh);
 }
 
@@ -362,4 +363,22 @@ fn of_a_pruned_block_all_but_the_body_is_kept<S: Store>(store: S) {
     assert_eq!((range.parent, range.blocks.len()), (chain.blocks[2].block_ref(), 3));
     let lowest = reader.certificate(height(0)).unwrap().unwrap();
     assert_eq!(lowest.block().height, height(5), "those below are gone");
+}
+
+fn evidence_is_kept_once_and_not_without_end<S: Store>(store: S) {
+    let (mut store, _) = begun(store);
+    let of = |validator, term| Convicted {
+        key: chain::validator(validator),
+        evidence: chain::two_votes(validator, term),
+    };
+    for term in [7, 7, 8] {
+        store.convict(of(1, term)).unwrap();
+    }
+    let mut kept = vec![of(1, 7), of(1, 8)];
+    assert_eq!(store.reader().convicted().unwrap(), kept);
+    for term in 0..2 * EVIDENCE as u64 {
+        store.convict(of(2, term)).unwrap();
+    }
+    kept.extend((0..EVIDENCE as u64).map(|term| of(2, term)));
+    assert_eq!(store.reader().convicted().unwrap(), kept);
 }

@@ -1,9 +1,9 @@
-//! Blocks in a row, and those that are needed no more.
+//! Blocks in a row, those that are needed no more, and evidence.
 
 use quorate_chain::ids::{BlockRef, Height};
 
 use super::Contents;
-use crate::store::Range;
+use crate::store::{Convicted, EVIDENCE, Range};
 
 impl Contents {
     pub(super) fn prune(&mut self, below: Height) {
@@ -12,6 +12,13 @@ impl Contents {
         }
         self.pruned = self.pruned.max(below);
         self.certificates.retain(|height, _| *height >= below);
+    }
+
+    pub(super) fn convict(&mut self, convicted: Convicted) {
+        let against = self.convicted.iter().filter(|it| it.key == convicted.key).count();
+        if against < EVIDENCE && !self.convicted.contains(&convicted) {
+            self.convicted.push(convicted);
+        }
     }
 
     pub(super) fn oldest(&self) -> Option<Height> {

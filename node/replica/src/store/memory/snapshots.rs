@@ -100,6 +100,7 @@ impl Contents {
             rosters: BTreeMap::from([(anchor.roster_since, Arc::clone(&anchor.roster))]),
             base: Some(anchor.block),
             certificates: certificate.into_iter().map(|it| (it.block().height, it)).collect(),
+            convicted: before.convicted.clone(),
             undos,
             ..Self::default()
         };

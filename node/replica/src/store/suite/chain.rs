@@ -7,7 +7,8 @@ use quorate_chain::block::{Block, BlockKind, Body, Draft, Item};
 use quorate_chain::certificate::{Certificate, Signed};
 use quorate_chain::checked::Checked;
 use quorate_chain::commitment::leaf_changes;
-use quorate_chain::crypto::SecretKey;
+use quorate_chain::crypto::{SecretKey, ValidatorKey};
+use quorate_chain::evidence::Evidence;
 use quorate_chain::execute::Write;
 use quorate_chain::ids::{
     AccountKey, BlockRef, ChainId, Hash, Height, NodeId, Nonce, RosterHash, Signature, StateRoot,
@@ -16,7 +17,7 @@ use quorate_chain::ids::{
 use quorate_chain::outcome::{Outcome, Status};
 use quorate_chain::roster::{Admins, Lead, Member, Part, QuorumSize, Role, Roster};
 use quorate_chain::state::{Changes, StateEntry, StateKey};
-use quorate_chain::statement::Statement;
+use quorate_chain::statement::{SignedStatement, Statement};
 use quorate_chain::transaction::{Operation, SignedTransaction, Transaction};
 use quorate_consensus::log::Anchor;
 
@@ -81,6 +82,25 @@ pub(super) fn certificate(block: BlockRef, signers: u32) -> Checked<Certificate>
     let signatures = (0..signers).map(signed).collect();
     let statement = Statement::Ack { block };
     Checked::vouch(Certificate::assemble(statement, RosterHash::ZERO, signatures))
+}
+
+pub(super) fn validator(byte: u8) -> ValidatorKey {
+    secret(byte).validator_key()
+}
+
+/// Two votes of one validator in one term, for different candidates.
+pub(super) fn two_votes(validator: u8, term: u64) -> Evidence {
+    let vote = |candidate| SignedStatement {
+        statement: Statement::Vote {
+            term: Term::new(term),
+            candidate: NodeId::new(candidate),
+            tip: CHAIN.genesis_ref(),
+        },
+        roster_hash: RosterHash::ZERO,
+        signer: NodeId::new(validator.into()),
+        signature: Signature::new([validator; 64]),
+    };
+    Evidence::TwoVotes { a: vote(1), b: vote(2) }
 }
 
 pub(super) fn write(index: u32, operation: u8, name: &str, value: Option<&str>) -> Write {

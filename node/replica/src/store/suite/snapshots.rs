@@ -12,7 +12,7 @@ use quorate_consensus::judge::Proven;
 
 use super::chain::{self, Chain, account, genesis, key};
 use super::{begun, height, put};
-use crate::store::{Entries, Install, Replaced, Standing, Store, StoreReader};
+use crate::store::{Convicted, Entries, Install, Replaced, Standing, Store, StoreReader};
 
 pub(super) fn run<S: Store>(fresh: impl Fn() -> S) {
     a_frozen_state_stays_as_it_was(fresh());
@@ -197,6 +197,8 @@ fn install<S: Store>(store: S, model: &Model, standing: &Standing) -> S {
     store.apply(chain.batch(2, changes)).unwrap();
     store.freeze().unwrap();
     store.stage(model.entries(), true).unwrap();
+    let (key, evidence) = (chain::validator(1), chain::two_votes(1, 1));
+    store.convict(Convicted { key, evidence }).unwrap();
     let standing = Standing { replaced: Some(replaced()), ..standing.clone() };
     assert!(store.install(Install { standing }).unwrap(), "this store can install");
     store
@@ -210,6 +212,7 @@ fn an_installed_state_takes_the_place_of_all<S: Store>(here: S, there: S) {
     assert_eq!(found.applied.block, chain.tip());
     assert_eq!((found.state_root, found.outcomes), (standing.state_root, standing.outcomes));
     assert_eq!(found.replaced, Some(replaced()));
+    assert_eq!(reader.convicted().unwrap().len(), 1, "what was proven stays proven");
     assert_eq!(reader.leaves_after(None, 100).unwrap(), leaves(&model.entries()));
     assert!(reader.staged_leaves(None, 9).unwrap().is_empty());
     assert!(reader.frozen().unwrap().is_empty(), "what was frozen before is of another life");
