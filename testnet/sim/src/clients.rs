@@ -274,6 +274,7 @@ impl Clients {
         &mut self,
         submission: Submission,
         answer: &Answer,
+        base: Height,
         ledger: &Ledger,
         tally: &mut Tally,
     ) -> Check {
@@ -287,6 +288,7 @@ impl Clients {
         })?;
         let (client, nonce) = (submitted.client, submitted.nonce);
         let client = &mut self.clients[client];
+        let newest = client.sent.len();
         let Some(Some(sent)) = client.sent.get_mut(nonce) else { return Ok(()) };
         match answer {
             Answer::Placed(placed) => {
@@ -300,6 +302,9 @@ impl Clients {
                 sent.transaction = None;
                 client.open.retain(|open| *open != nonce);
             }
+            // Whoever took a snapshot does not know what stands below it.
+            Answer::Refused(Refusal::NonceUsed | Refusal::Expired) | Answer::Dropped(_)
+                if sent.place.is_some_and(|(height, _)| height <= base) => {}
             Answer::Dropped(Dropped::Expired) | Answer::Refused(Refusal::Expired) => {
                 let stands = sent.place.is_some();
                 hold(!stands, "what stands is not called expired", || format!("{sent:?}"))?;
@@ -309,7 +314,10 @@ impl Clients {
             Answer::Dropped(Dropped::NonceUsed)
             | Answer::Refused(Refusal::NonceUsed | Refusal::NonceTaken) => {
                 let rule = "nobody else uses a client's number";
-                hold(false, rule, || {
+                // A number that all others have left behind counts as used.
+                let passed = newest > nonce + 1_024;
+                sent.dropped |= passed && sent.place.is_none();
+                hold(sent.dropped, rule, || {
                     format!("{answer:?} for {nonce}, it stands at {:?}", sent.place)
                 })?;
             }

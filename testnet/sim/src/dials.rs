@@ -184,6 +184,8 @@ pub struct Dials {
     pub checkpoint_every: u64,
     /// How often a state is certified for snapshots, in blocks.
     pub snapshot_every: u64,
+    /// How many of the newest blocks are kept at least; all if 0. Who has been away for longer gets a snapshot.
+    pub keep_blocks: u64,
     /// Whose signatures these are.
     pub signatures: Signatures,
     /// Whether a transaction may be long.
@@ -203,9 +205,11 @@ impl Dials {
             let drawn = if on { dice.between(1, 3) } else { 0 };
             if choice.without.contains(fault) { 0 } else { drawn }
         });
-        let strengths = strengths.collect();
+        let strengths: Vec<u64> = strengths.collect();
         const NODES: [u32; 12] = [3, 5, 3, 5, 3, 5, 5, 4, 7, 2, 1, 9];
         let nodes = choice.nodes.unwrap_or(NODES[dice.index(NODES.len())]);
+        // Who is away for two changes of the roster and all blocks that are kept begins from a backup.
+        let changes = strengths[Fault::Roster as usize] > 0;
         let every = [None, Some(100_000), Some(100_000), Some(1_000_000)];
         Self {
             strengths,
@@ -217,9 +221,10 @@ impl Dials {
             disk_latency: dice.spread(10, 10_000),
             window: [4, 8, 16, 64][dice.index(4)],
             checkpoint_every: dice.spread(1, 300),
-            snapshot_every: [0, 0, 10, 100][dice.index(4)],
+            snapshot_every: [0, 10, 10, 40][dice.index(4)],
             signatures: if dice.below(100) == 0 { Signatures::Real } else { Signatures::StandIn },
             long_values: dice.flip(),
+            keep_blocks: if changes { 0 } else { [0, 1, 10, 60][dice.index(4)] },
         }
     }
 
@@ -227,8 +232,9 @@ impl Dials {
     fn standard(choice: &Choice) -> Self {
         let strength = |fault| u64::from(!choice.without.contains(fault));
         let strengths = Fault::ALL.iter().map(strength).collect();
+        let keep_blocks = if choice.without.contains(&Fault::Roster) { 40 } else { 0 };
         let calm = Self::calm(choice.nodes.unwrap_or(5));
-        Self { strengths, snapshot_every: 100, ..calm }
+        Self { strengths, snapshot_every: 20, keep_blocks, ..calm }
     }
 
     /// Calm weather: five nodes, ten blocks a second.
@@ -245,6 +251,7 @@ impl Dials {
             window: 16,
             checkpoint_every: 100,
             snapshot_every: 0,
+            keep_blocks: 0,
             signatures: Signatures::StandIn,
             long_values: false,
         }

@@ -98,7 +98,7 @@ pub fn setup(founding: &Founding, dials: &Dials, node: NodeId, dice: &mut Dice) 
             reads: 64,
             checkpoint_every: dials.checkpoint_every,
             snapshot_every: dials.snapshot_every,
-            keep_blocks: 0,
+            keep_blocks: dials.keep_blocks,
         },
         wal: Options {
             segment: 64 << 10,

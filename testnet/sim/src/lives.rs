@@ -157,6 +157,7 @@ impl World {
                     if good {
                         self.tally.snapshots += 1;
                         seat.promises.shadow.installs(block);
+                        seat.base = seat.base.max(block.height);
                     }
                     return Ok(Some(Input::Installed(good)));
                 }

@@ -31,8 +31,9 @@ impl World {
                 self.schedule.at(due, Happening::Read(at, life, job));
             }
             Output::Answer { submission, answer } => {
-                let (ledger, tally) = (&self.ledger, &mut self.tally);
-                return self.clients.answered(submission, &answer, ledger, tally);
+                let (base, ledger) = (seat.base, &self.ledger);
+                let tally = &mut self.tally;
+                return self.clients.answered(submission, &answer, base, ledger, tally);
             }
             Output::Keep(certificate) => {
                 let kept = seat.replica.as_mut().map(|replica| replica.applier.keep(certificate));

@@ -92,6 +92,8 @@ pub struct Seat {
     pub damaged: bool,
     /// Whether it is out of service for good.
     pub retired: Option<Retired>,
+    /// The height of the newest snapshot that it took: what became of transactions below it is not known here.
+    pub base: Height,
     /// What it has promised in all lives.
     pub promises: Promises,
     /// What the process has said last.
@@ -125,6 +127,7 @@ impl Seat {
             crash_loop_until: 0,
             damaged: false,
             retired: None,
+            base: Height::ZERO,
             promises: Promises::new(node, genesis),
             said: Said::default(),
         }
