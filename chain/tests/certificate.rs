@@ -9,6 +9,7 @@ use common::{World, genesis, new_member, node, somewhere, term};
 use quorate_chain::certificate::{
     Certificate, CertificateError, CertificateKind, CertificatePath, Signed,
 };
+use quorate_chain::checked::Checked;
 use quorate_chain::codec::{Decode, Encode};
 use quorate_chain::crypto::Ed25519;
 use quorate_chain::ids::{BlockRef, ChainId, Height, NodeId, Signature};
@@ -148,6 +149,19 @@ fn a_learner_does_not_sign() {
     world.enter(vec![Change::Add(new_member(5, true))], &[0, 1, 2]);
     let found = check(&world, &world.commit(&[0, 1, 5]));
     assert_eq!(found, Err(CertificateError::NotVoter { signer: node(5) }));
+}
+
+#[test]
+fn what_a_learner_or_a_stranger_says_is_not_gathered() {
+    let mut world = world();
+    world.enter(vec![Change::Add(new_member(5, true))], &[0, 1, 2]);
+    let (ack, roster) = (Statement::Ack { block: world.tip() }, world.roster());
+    let say = |id| Checked::vouch(world.sign(ack, roster, id));
+    let gathered = Certificate::gather(ack, roster, &[say(0), say(5), say(2), say(9), say(1)]);
+    let certificate = gathered.unwrap().into_inner();
+    assert_eq!(certificate.signers(), [0, 1, 2].map(node).into());
+    assert_eq!(check(&world, &certificate), Ok(()));
+    assert_eq!(Certificate::gather(ack, roster, &[say(0), say(1), say(5)]), None);
 }
 
 #[test]
