@@ -12,6 +12,7 @@
 mod keys;
 pub mod values;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use quorate_chain::ids::NodeId;
 use quorate_chain::roster::Lead;
 
 pub use keys::{KEYS, Key};
+use values::{show_bytes, show_duration};
 
 /// Where blocks and state are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +121,9 @@ impl std::fmt::Display for Source {
     }
 }
 
+/// Where the settings that are not defaults were made, by their names.
+pub type Origins = BTreeMap<&'static str, Source>;
+
 /// Why a node cannot be set like this.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -150,7 +155,7 @@ pub enum ConfigError {
     },
     /// Two settings do not go together.
     #[error("{0}")]
-    Combination(&'static str),
+    Combination(String),
 }
 
 fn meant(suggestion: Option<&str>) -> String {
@@ -178,26 +183,44 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
         flags: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let mut config = Self::default();
+        Ok(Self::load_with_origins(file, environment, flags)?.0)
+    }
+
+    /// The same, and where each setting that is not a default was made.
+    ///
+    /// # Errors
+    /// As for [`Config::load`].
+    pub fn load_with_origins(
+        file: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(Self, Origins), ConfigError> {
+        let (mut config, mut origins) = (Self::default(), Origins::new());
         let mut settings = Vec::new();
         flatten("", &file.parse::<toml::Table>()?, &mut settings);
         for (name, value) in settings {
-            config.set(Source::File, &name, &value)?;
+            origins.insert(config.set(Source::File, &name, &value)?, Source::File);
         }
         for (name, value) in environment {
             let ours = name.starts_with("QUORATE_") && !OTHER_VARIABLES.contains(&name.as_str());
             if ours {
-                config.set(Source::Environment, &name, &value)?;
+                let key = config.set(Source::Environment, &name, &value)?;
+                origins.insert(key, Source::Environment);
             }
         }
         for (name, value) in flags {
-            config.set(Source::Flag, &name, &value)?;
+            origins.insert(config.set(Source::Flag, &name, &value)?, Source::Flag);
         }
         config.check()?;
-        Ok(config)
+        Ok((config, origins))
     }
 
-    fn set(&mut self, source: Source, name: &str, value: &str) -> Result<(), ConfigError> {
+    fn set(
+        &mut self,
+        source: Source,
+        name: &str,
+        value: &str,
+    ) -> Result<&'static str, ConfigError> {
         let named = |key: &Key| match source {
             Source::Flag => key.flag(),
             Source::Environment => key.variable(),
@@ -214,24 +237,33 @@ impl Config {
             name: name.to_owned(),
             value: value.to_owned(),
             expected: key.unit,
-        })
+        })?;
+        Ok(key.name)
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let rule = |holds, what| if holds { Ok(()) } else { Err(ConfigError::Combination(what)) };
-        rule(
-            self.election_timeout >= 3 * self.heartbeat,
-            "election_timeout must be at least three times heartbeat, or a lost message deposes a leader",
-        )?;
+        let rule = |holds, what: &dyn Fn() -> String| {
+            if holds { Ok(()) } else { Err(ConfigError::Combination(what())) }
+        };
+        let (beat, timeout) = (self.heartbeat, self.election_timeout);
+        rule(self.election_timeout >= 3 * self.heartbeat, &|| {
+            let (beat, least) = (show_duration(beat), show_duration(3 * beat));
+            let timeout = show_duration(timeout);
+            format!(
+                "election_timeout is {timeout}, and three times heartbeat, {beat}, is {least}: it must be \
+                     at least that, or a lost message deposes a leader"
+            )
+        })?;
         let body = quorate_chain::limits::BODY;
-        rule(
-            self.window_bytes >= 2 * body,
-            "window.bytes must have room for two full blocks, 8MiB",
-        )?;
-        rule(
-            self.wal_segment.is_multiple_of(4096) && self.wal_segment >= 64 << 10,
-            "wal.segment must be a multiple of 4KiB and at least 64KiB",
-        )
+        rule(self.window_bytes >= 2 * body, &|| {
+            let (window, least) = (self.window_bytes as u64, 2 * body as u64);
+            let (window, least) = (show_bytes(window), show_bytes(least));
+            format!("window.bytes is {window}; it must have room for two full blocks, {least}")
+        })?;
+        rule(self.wal_segment.is_multiple_of(4096) && self.wal_segment >= 64 << 10, &|| {
+            let segment = show_bytes(self.wal_segment);
+            format!("wal.segment is {segment}; it must be a multiple of 4KiB and at least 64KiB")
+        })
     }
 
     /// The file that sets everything as it is, with what each setting means.
@@ -341,7 +373,11 @@ mod tests {
         let error = load("heartbeat = 100", &[], &[]).unwrap_err().to_string();
         assert_eq!(error, "key of config.toml `heartbeat`: \"100\" is not a time: 100ms, 2s");
         let error = load("heartbeat = \"500ms\"", &[], &[]).unwrap_err().to_string();
-        assert!(error.starts_with("election_timeout must be"), "{error}");
+        assert!(
+            error
+                .starts_with("election_timeout is 1s, and three times heartbeat, 500ms, is 1500ms"),
+            "{error}"
+        );
     }
 
     #[test]

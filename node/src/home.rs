@@ -5,6 +5,7 @@
 //! genesis.json   what all nodes agree on       wal/         the log
 //! FORMAT         the version of this layout    chain.db     blocks and state
 //! LOCK           held, with the process id     snapshots/   admin.sock
+//! validator.json what a genesis says of it
 //! ```
 //!
 //! `FORMAT` is written last, so a home that was not made to its end is told from one that was. `LOCK` is
@@ -15,6 +16,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use quorate_chain::genesis::GenesisValidator;
 use quorate_consensus::config::Incarnation;
 
 use crate::config::Config;
@@ -116,6 +118,12 @@ impl Layout {
         self.0.join("genesis.json")
     }
 
+    /// What a genesis says of the validator.
+    #[must_use]
+    pub fn validator(&self) -> PathBuf {
+        self.0.join("validator.json")
+    }
+
     /// The key of the validator.
     #[must_use]
     pub fn validator_key(&self) -> PathBuf {
@@ -148,10 +156,14 @@ impl Layout {
 pub struct NewHome<'a> {
     /// What the node is set to.
     pub config: &'a Config,
-    /// The genesis file, byte for byte.
-    pub genesis: &'a [u8],
+    /// The genesis file, byte for byte, if there is one yet.
+    pub genesis: Option<&'a [u8]>,
     /// The secret of the validator's key.
     pub seed: &'a [u8; 32],
+    /// What a genesis shall say of the validator, if there is none yet.
+    pub validator: Option<&'a GenesisValidator>,
+    /// Whether the key is for testnets only.
+    pub development: bool,
 }
 
 /// A home that this process alone uses, until it is dropped.
@@ -176,9 +188,17 @@ impl Home {
         }
         private_directory(&root.join("keys"))?;
         write_durably(&layout.config(), new.config.to_file().as_bytes())?;
-        write_durably(&layout.genesis(), new.genesis)?;
+        if let Some(genesis) = new.genesis {
+            write_durably(&layout.genesis(), genesis)?;
+        }
+        if let Some(validator) = new.validator {
+            let mut text = serde_json::to_vec_pretty(validator).expect("it has a JSON form");
+            text.push(b'\n');
+            write_durably(&layout.validator(), &text)?;
+        }
         let incarnation = Incarnation(random_number().map_err(HomeError::io(root))?);
-        KeyFile::of(new.seed, Some(Used { incarnation, signed: false }))
+        let used = Some(Used { incarnation, signed: false });
+        KeyFile { development: new.development, ..KeyFile::of(new.seed, used) }
             .write(&layout.validator_key())?;
         write_durably(&layout.format(), format!("{FORMAT}\n").as_bytes())?;
         sync_directory(root)?;

@@ -7,6 +7,7 @@
 //! secret = "<64 hex digits>"
 //! log = "<16 hex digits>"       a validator's: the name of the log that knows what it has signed
 //! signed = "no"                 a validator's: whether it may have signed anything yet
+//! development = "yes"            of a key made for a testnet only
 //! ```
 //!
 //! A file that others than its owner may read or write is refused. The secret is erased from memory
@@ -87,13 +88,15 @@ pub struct KeyFile {
     pub key: SecretKey,
     /// What it says of a validator's log; accounts have none.
     pub log: Option<Used>,
+    /// Whether it was made for a testnet, so that others may know it.
+    pub development: bool,
 }
 
 impl KeyFile {
     /// What the file of this secret says.
     #[must_use]
     pub fn of(seed: &[u8; 32], log: Option<Used>) -> Self {
-        Self { key: SecretKey::from_seed(seed), log }
+        Self { key: SecretKey::from_seed(seed), log, development: false }
     }
 
     /// Reads a file.
@@ -138,6 +141,9 @@ impl KeyFile {
             line(&mut text, "log", format!("{:016x}", incarnation.0).as_bytes());
             line(&mut text, "signed", if signed { b"yes" } else { b"no" });
         }
+        if self.development {
+            line(&mut text, "development", b"yes");
+        }
         home::replace(path, &text, 0o600)
             .map_err(|source| KeyFileError::Io { path: path.to_owned(), source })
     }
@@ -163,8 +169,8 @@ fn parse(text: &str) -> Result<KeyFile, &'static str> {
         None => return Err("it is no key file: it has no line `quorate-key`"),
     }
     let (public, secret) = (take("public"), take("secret").ok_or("it has no secret")?);
-    let (log, signed) = (take("log"), take("signed"));
-    if !fields.is_empty() {
+    let (log, signed, development) = (take("log"), take("signed"), take("development"));
+    if !fields.is_empty() || development.is_some_and(|said| said != "yes") {
         return Err("it says something that this version does not know");
     }
     let mut seed = Zeroizing::new([0; 32]);
@@ -188,7 +194,9 @@ fn parse(text: &str) -> Result<KeyFile, &'static str> {
     };
     let key = SecretKey::from_seed(&seed);
     match public {
-        Some(public) if public == key.account_key().to_string() => Ok(KeyFile { key, log }),
+        Some(public) if public == key.account_key().to_string() => {
+            Ok(KeyFile { key, log, development: development.is_some() })
+        }
         _ => Err("its public key is not that of its secret"),
     }
 }
@@ -207,6 +215,7 @@ mod tests {
         for log in [None, Some(used), Some(Used { signed: false, ..used })] {
             KeyFile::of(&[7; 32], log).write(&path).unwrap();
             let back = KeyFile::read(&path).unwrap();
+            assert!(!back.development);
             assert_eq!(back.key.account_key(), SecretKey::from_seed(&[7; 32]).account_key());
             assert_eq!(back.log, log);
         }

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use quorate_chain::crypto::{Ed25519, SecretKey};
-use quorate_chain::genesis::Genesis;
-use quorate_chain::ids::NodeId;
-use quorate_chain::roster::{Lead, Member};
+use quorate_chain::crypto::{Ed25519, SecretKey, ValidatorKey};
+use quorate_chain::execute::Writers;
+use quorate_chain::genesis::{Genesis, GenesisAdmins, GenesisValidator, VERSION};
+use quorate_chain::ids::{NodeId, TimeUs};
+use quorate_chain::roster::{Lead, Roster};
 use quorate_consensus::config::Incarnation;
 use quorate_replica::OpenError;
 use quorate_replica::setup::{Birth, Limits, Setup};
@@ -17,7 +19,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::home::{self, Home};
-use crate::keys::{KeyFile, Used};
+use crate::keys::{self, KeyFile, Used};
 use crate::traffic::Identity;
 
 /// What a home says of the node.
@@ -31,10 +33,41 @@ pub(crate) struct Papers {
     pub(crate) lead: Lead,
     pub(crate) key: Arc<SecretKey>,
     log: Used,
+    development: bool,
 }
 
 pub(crate) fn configuration(why: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Configuration, why)
+}
+
+/// Who the owner of a key is among the validators of the genesis, or will be.
+fn seat(
+    roster: &Roster,
+    key: &ValidatorKey,
+    node_id: Option<NodeId>,
+) -> Result<(NodeId, String, Lead), Failure> {
+    let own = roster.current().members.iter().find(|member| member.key == *key);
+    Ok(match (own, node_id) {
+        (Some(member), None) => (member.id, member.name.clone(), member.lead),
+        (Some(member), Some(id)) if member.id == id => {
+            (member.id, member.name.clone(), member.lead)
+        }
+        (Some(member), Some(id)) => {
+            let why = format!("the key is that of node {}, not of node {id}", member.id);
+            return Err(configuration(why));
+        }
+        (None, Some(id)) if roster.member(id).is_some() => {
+            return Err(configuration(format!("node {id} has another key")));
+        }
+        // One that was or will be added later.
+        (None, Some(id)) => (id, format!("node{id}"), Lead::Yes),
+        (None, None) => {
+            let why = format!(
+                "the key {key} is not in the genesis; a node that is added later needs `node_id`"
+            );
+            return Err(configuration(why));
+        }
+    })
 }
 
 impl Papers {
@@ -44,38 +77,61 @@ impl Papers {
         let named = |why: &dyn std::fmt::Display| {
             Failure::new(Exit::Configuration, format!("{}: {why}", path.display()))
         };
+        if !path.exists() {
+            return Err(named(
+                &"there is none yet; `quorate genesis create` makes one of every validator.json",
+            ));
+        }
         let file = fs::read(&path).map_err(|error| named(&error))?;
         let genesis = Genesis::parse(&file).map_err(|error| named(&error))?;
         let roster = genesis.roster().map_err(|error| named(&error))?;
         let path = home.layout().validator_key();
-        let KeyFile { key, log } = KeyFile::read(&path).map_err(configuration)?;
+        let KeyFile { key, log, development } = KeyFile::read(&path).map_err(configuration)?;
+        if development && !genesis.testnet {
+            return Err(configuration(format!(
+                "{} is a development key, which others may know; the genesis of {} is not that of a testnet",
+                path.display(),
+                genesis.name
+            )));
+        }
         let log = log.ok_or_else(|| {
             configuration(format!("{} is not the key of a validator", path.display()))
         })?;
-        let ours = |member: &&Member| member.key == key.validator_key();
-        let (id, name, lead) = match (roster.current().members.iter().find(ours), node_id) {
-            (Some(member), None) => (member.id, member.name.clone(), member.lead),
-            (Some(member), Some(id)) if member.id == id => {
-                (member.id, member.name.clone(), member.lead)
-            }
-            (Some(member), Some(id)) => {
-                let why = format!("the key is that of node {}, not of node {id}", member.id);
-                return Err(configuration(why));
-            }
-            (None, Some(id)) if roster.member(id).is_some() => {
-                return Err(configuration(format!("node {id} has another key")));
-            }
-            // One that was or will be added later.
-            (None, Some(id)) => (id, format!("node{id}"), Lead::Yes),
-            (None, None) => {
-                let key = key.account_key();
-                let why = format!(
-                    "the key {key} is not in the genesis; a node that is added later needs `node_id`"
-                );
-                return Err(configuration(why));
-            }
+        let (id, name, lead) = seat(&roster, &key.validator_key(), node_id)?;
+        let (file, key) = (file.into(), Arc::new(key));
+        Ok(Self { genesis, file, id, name, lead, key, log, development })
+    }
+
+    /// Papers of a chain of its own that lives as long as the process.
+    pub(crate) fn of_development() -> Result<Self, Failure> {
+        let seed = keys::new_seed().map_err(no_random)?;
+        let key = SecretKey::from_seed(&seed);
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (name, lead) = ("node0".to_owned(), Lead::Yes);
+        let validator = GenesisValidator {
+            name: name.clone(),
+            key: key.validator_key(),
+            p2p: Vec::new(),
+            api: Vec::new(),
+            lead,
         };
-        Ok(Self { genesis, file: file.into(), id, name, lead, key: Arc::new(key), log })
+        let genesis = Genesis {
+            version: VERSION,
+            name: "dev".to_owned(),
+            time_us: TimeUs::new(u64::try_from(since.as_micros()).unwrap_or(u64::MAX)),
+            testnet: true,
+            writers: Writers::Anyone,
+            admins: GenesisAdmins { threshold: 1, keys: vec![key.account_key()] },
+            validators: vec![validator],
+            vote_quorum: None,
+            finality_quorum: None,
+            grants: Vec::new(),
+        };
+        let file = genesis.to_file().into();
+        let incarnation = Incarnation(home::random_number().map_err(no_random)?);
+        let log = Used { incarnation, signed: false };
+        let (id, key) = (NodeId::new(0), Arc::new(key));
+        Ok(Self { genesis, file, id, name, lead, key, log, development: true })
     }
 
     /// What the replica is set up with.
@@ -127,7 +183,8 @@ impl Papers {
             return Ok(());
         }
         let used = Some(Used { incarnation, signed: true });
-        let file = KeyFile::of(&self.key.seed(), used);
+        let development = self.development;
+        let file = KeyFile { development, ..KeyFile::of(&self.key.seed(), used) };
         file.write(&home.layout().validator_key()).map_err(configuration)
     }
 }

@@ -46,7 +46,7 @@ pub struct Node {
     network: JoinHandle<()>,
     ending: Arc<Ending>,
     /// Held as long as the node runs.
-    _home: Home,
+    _home: Option<Home>,
 }
 
 impl Node {
@@ -61,10 +61,7 @@ impl Node {
                 "storage in memory is for chains whose genesis says testnet",
             ));
         }
-        let listener = TcpListener::bind(config.api_listen).await;
-        let listener = listener.map_err(|error| {
-            configuration(format!("cannot listen at {}: {error}", config.api_listen))
-        })?;
+        let listener = listen(&config).await?;
         match config.storage {
             Storage::File => {
                 let path = home.layout().wal();
@@ -76,19 +73,36 @@ impl Node {
                 let store = store.map_err(|error| {
                     Failure::new(Exit::Storage, format!("{}: {error}", path.display()))
                 })?;
-                Self::open(home, &config, papers, listener, disk, store).await
+                Self::open(Some(home), &config, papers, listener, disk, store).await
             }
-            Storage::Memory => {
-                let disk = quorate_wal::Memory::new(home::random_number().map_err(no_random)?);
-                Self::open(home, &config, papers, listener, disk, MemoryStore::new()).await
-            }
+            Storage::Memory => Self::open_in_memory(Some(home), &config, papers, listener).await,
         }
+    }
+
+    /// Starts a validator that is a group of its own, without a home: all it has is in memory.
+    ///
+    /// # Errors
+    /// Why it cannot run.
+    pub async fn start_alone(config: Config) -> Result<Self, Failure> {
+        let papers = Papers::of_development()?;
+        let listener = listen(&config).await?;
+        Self::open_in_memory(None, &config, papers, listener).await
+    }
+
+    async fn open_in_memory(
+        home: Option<Home>,
+        config: &Config,
+        papers: Papers,
+        listener: TcpListener,
+    ) -> Result<Self, Failure> {
+        let disk = quorate_wal::Memory::new(home::random_number().map_err(no_random)?);
+        Self::open(home, config, papers, listener, disk, MemoryStore::new()).await
     }
 
     /// Opens what was kept and starts everything around it. Work that takes long stands in the caller's
     /// way: nothing else runs yet.
     async fn open<D, S>(
-        home: Home,
+        home: Option<Home>,
         config: &Config,
         papers: Papers,
         listener: TcpListener,
@@ -106,7 +120,9 @@ impl Node {
             quorate_replica::open(&setup, disk, store, clock.now()).map_err(|e| cannot_open(&e))?;
         telemetry::found(&replica.found);
         let (incarnation, boot) = (replica.journal.incarnation(), replica.journal.boot());
-        papers.signs_from_now_on(&home, incarnation)?;
+        if let Some(home) = &home {
+            papers.signs_from_now_on(home, incarnation)?;
+        }
         let lead = config.lead.unwrap_or(papers.lead);
         let (id, chain_id) = (papers.id, setup.chain_id);
         let api = config.api_url.clone().or_else(|| own_url(&listener));
@@ -195,6 +211,12 @@ impl Node {
         // The threads see it after the step that they are in.
         drop(tokio::task::spawn_blocking(move || threads.join()).await);
     }
+}
+
+async fn listen(config: &Config) -> Result<TcpListener, Failure> {
+    TcpListener::bind(config.api_listen)
+        .await
+        .map_err(|error| configuration(format!("cannot listen at {}: {error}", config.api_listen)))
 }
 
 fn own_url(listener: &TcpListener) -> Option<String> {

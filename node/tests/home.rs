@@ -11,7 +11,9 @@ use quorate_node::keys::KeyFile;
 
 fn create(root: &Path) -> Result<Layout, HomeError> {
     let config = Config::default();
-    Home::create(root, &NewHome { config: &config, genesis: b"{}\n", seed: &[7; 32] })
+    let (config, genesis) = (&config, Some(&b"{}\n"[..]));
+    let seed = &[7; 32];
+    Home::create(root, &NewHome { config, genesis, seed, validator: None, development: false })
 }
 
 #[test]

@@ -147,7 +147,8 @@ impl Directory {
         for account in ACCOUNTS {
             let secret = SecretKey::from_seed(&*seed(options.seed, account)?);
             admin = Some(secret.account_key());
-            KeyFile::write(&self.key(account), secret).map_err(|e| configuration(e.to_string()))?;
+            KeyFile::write_development(&self.key(account), secret)
+                .map_err(|e| configuration(e.to_string()))?;
         }
         let seeds = (0..count).map(|node| seed(options.seed, &name(node)));
         let seeds = seeds.collect::<Result<Vec<_>, _>>()?;
@@ -170,7 +171,8 @@ impl Directory {
         let new = Config { wal_segment: WAL_SEGMENT, ..Config::default() };
         let configs = configs(options, vec![new; usize::from(count)], &places, &keys);
         for (node, (config, seed)) in (0..count).zip(configs.iter().zip(&seeds)) {
-            let new = NewHome { config, genesis: &file, seed };
+            let genesis = Some(&file[..]);
+            let new = NewHome { config, genesis, seed, validator: None, development: true };
             Home::create(&self.home(node), &new).map_err(|error| error.failure())?;
         }
         fs::write(self.genesis(), &file).map_err(io(&self.genesis()))?;

@@ -252,6 +252,12 @@ impl Batch {
         self.and(Operation::Cas { key: own(key), expected: expected.map(own), value: own(value) })
     }
 
+    /// The operations, in order.
+    #[must_use]
+    pub fn into_operations(self) -> Vec<Operation> {
+        self.operations
+    }
+
     /// Any operation.
     #[must_use]
     pub fn and(mut self, operation: Operation) -> Self {

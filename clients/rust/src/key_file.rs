@@ -5,6 +5,7 @@
 //! quorate-key = "1"
 //! public = "<64 hex digits>"
 //! secret = "<64 hex digits>"
+//! development = "yes"            of a key made for a testnet only
 //! ```
 //!
 //! The secret is the seed of RFC 8032. A file that others may use is refused, because then others
@@ -33,6 +34,7 @@ const LONGEST: u64 = 4_096;
 pub struct KeyFile {
     path: PathBuf,
     secret: SecretKey,
+    development: bool,
 }
 
 /// Why there is no key.
@@ -80,9 +82,9 @@ impl KeyFile {
         check_mode(path, &file.metadata().map_err(io)?)?;
         let mut text = Zeroizing::new(String::with_capacity(LONGEST as usize));
         file.take(LONGEST).read_to_string(&mut text).map_err(io)?;
-        let secret =
+        let (secret, development) =
             parse(&text).map_err(|what| KeyFileError::Malformed { path: path.to_owned(), what })?;
-        Ok(Self { path: path.to_owned(), secret })
+        Ok(Self { path: path.to_owned(), secret, development })
     }
 
     /// Makes a key by chance and a file for it, which must not exist.
@@ -100,6 +102,18 @@ impl KeyFile {
     /// # Errors
     /// If the file exists or cannot be written.
     pub fn write(path: &Path, secret: SecretKey) -> Result<Self, KeyFileError> {
+        Self::write_as(path, secret, false)
+    }
+
+    /// The same, with the mark of a key that others may know: it is for testnets only.
+    ///
+    /// # Errors
+    /// As for [`KeyFile::write`].
+    pub fn write_development(path: &Path, secret: SecretKey) -> Result<Self, KeyFileError> {
+        Self::write_as(path, secret, true)
+    }
+
+    fn write_as(path: &Path, secret: SecretKey, development: bool) -> Result<Self, KeyFileError> {
         let io = |error| KeyFileError::Io { path: path.to_owned(), error };
         let mut hex = Zeroizing::new([0; 64]);
         HEXLOWER.encode_mut(&secret.seed()[..], &mut hex[..]);
@@ -111,12 +125,21 @@ impl KeyFile {
         text.extend_from_slice(format!("public = \"{public}\"\nsecret = \"").as_bytes());
         text.extend_from_slice(&hex[..]);
         text.extend_from_slice(b"\"\n");
+        if development {
+            text.extend_from_slice(b"development = \"yes\"\n");
+        }
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(io)?;
         }
         let mut file = create(path).map_err(io)?;
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(io)?;
-        Ok(Self { path: path.to_owned(), secret })
+        Ok(Self { path: path.to_owned(), secret, development })
+    }
+
+    /// Whether it was made for a testnet, so that others may know it.
+    #[must_use]
+    pub const fn is_development(&self) -> bool {
+        self.development
     }
 
     /// Where it is.
@@ -138,8 +161,8 @@ impl KeyFile {
     }
 }
 
-fn parse(text: &str) -> Result<SecretKey, &'static str> {
-    let (mut version, mut public, mut secret) = (None, None, None);
+fn parse(text: &str) -> Result<(SecretKey, bool), &'static str> {
+    let (mut version, mut public, mut secret, mut development) = (None, None, None, None);
     for line in text.lines().map(str::trim) {
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -151,6 +174,7 @@ fn parse(text: &str) -> Result<SecretKey, &'static str> {
             "quorate-key" => &mut version,
             "public" => &mut public,
             "secret" => &mut secret,
+            "development" if value == "yes" => &mut development,
             "log" | "signed" => {
                 return Err("it is the key of a validator, which only its node uses");
             }
@@ -173,7 +197,7 @@ fn parse(text: &str) -> Result<SecretKey, &'static str> {
     }
     let key = SecretKey::from_seed(&seed);
     match public {
-        Some(public) if public == key.account_key().to_string() => Ok(key),
+        Some(public) if public == key.account_key().to_string() => Ok((key, development.is_some())),
         _ => Err("its public key is not that of its secret"),
     }
 }

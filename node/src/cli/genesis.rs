@@ -36,13 +36,12 @@ struct Create {
     /// What people call the chain.
     #[arg(long)]
     name: String,
-    /// A validator: its name, its public key, and where other nodes and clients reach it, such as
-    /// `node0,KEY,/dns4/node0.example.org/tcp/7700,https://node0.example.org`. Once for each, in
-    /// the order of their ids.
-    #[arg(long = "validator", value_name = "NAME,KEY[,P2P[,API]]", required = true, value_parser = validator)]
+    /// Validators, in the order of their ids: each the validator.json that `quorate init` has made, or
+    /// `NAME,KEY[,P2P[,API]]`, such as `node0,KEY,/dns4/node0.example.org/tcp/7700,https://node0.example.org`.
+    #[arg(long = "validator", value_name = "FILE", num_args = 1.., required = true, value_parser = validator)]
     validators: Vec<GenesisValidator>,
-    /// The public key of an admin, once for each.
-    #[arg(long = "admin", value_name = "KEY", required = true)]
+    /// The public keys of the admins.
+    #[arg(long = "admin", value_name = "KEY", num_args = 1.., required = true)]
     admins: Vec<AccountKey>,
     /// How many admins must agree.
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
@@ -67,6 +66,10 @@ struct Checked {
 }
 
 fn validator(text: &str) -> Result<GenesisValidator, String> {
+    if !text.contains(',') {
+        let file = std::fs::read(text).map_err(|error| format!("{text}: {error}"))?;
+        return serde_json::from_slice(&file).map_err(|error| format!("{text}: {error}"));
+    }
     let mut parts = text.split(',');
     let name = parts.next().unwrap_or_default().to_owned();
     let key = parts.next().ok_or("a validator is NAME,KEY[,P2P[,API]]")?;

@@ -3,7 +3,9 @@
 //! Data goes to standard output, everything else to standard error. A command that fails says one
 //! sentence and ends with one of the codes of [`Exit`].
 
+mod config;
 mod genesis;
+mod init;
 mod key;
 mod list;
 mod operations;
@@ -13,6 +15,8 @@ mod read;
 mod settings;
 mod start;
 mod testnet;
+mod tx;
+mod wal;
 mod write;
 
 use std::ffi::OsString;
@@ -41,6 +45,7 @@ Exit codes: 0 ok, 1 bug, 2 usage, 3 configuration or keys, 4 no node answered, 5
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::Init),
     Start(start::Start),
     /// Set a key that has no value.
     Put(write::Set),
@@ -72,11 +77,12 @@ enum Command {
     Height(read::Height),
     /// Show a block.
     Block(read::ShowBlock),
-    /// Show what became of a transaction.
-    Tx(read::Tx),
+    Tx(tx::Tx),
     /// Show how a node fares.
     Status(read::Status),
     Key(key::Key),
+    Config(config::Configuration),
+    Wal(wal::Wal),
     Genesis(genesis::Genesis),
     /// A group of validators on this machine, to try things out on.
     Testnet(testnet::Testnet),
@@ -85,6 +91,7 @@ enum Command {
 impl Command {
     fn run(self, output: Output) -> Done {
         match self {
+            Self::Init(init) => init.run(output),
             Self::Start(start) => start.run().map_err(Ended::from),
             Self::Put(set) => set.put(output),
             Self::Update(set) => set.update(output),
@@ -103,6 +110,8 @@ impl Command {
             Self::Block(block) => block.run(output),
             Self::Tx(tx) => tx.run(output),
             Self::Status(status) => status.run(output),
+            Self::Config(config) => config.run(output),
+            Self::Wal(wal) => wal.run(output),
             Self::Key(key) => key.run(output),
             Self::Genesis(genesis) => genesis.run(output),
             Self::Testnet(testnet) => testnet.run(),

@@ -4,6 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use quorate_chain::genesis::Genesis;
 use quorate_client::{Account, Client, KeyFile, Level, Testnet, Wait};
 
 use super::output::Ended;
@@ -43,9 +44,28 @@ pub(super) struct Writer {
     nodes: Nodes,
     #[command(flatten)]
     key: Key,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+/// How far it is waited.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Waiting {
     /// How far the transaction must come.
     #[arg(long, value_name = "LEVEL", default_value = "applied")]
     wait: WaitLevel,
+}
+
+impl Waiting {
+    /// How far, and as long as nodes are asked.
+    pub(super) fn wait(&self, nodes: &Nodes) -> Wait {
+        let level = match self.wait {
+            WaitLevel::Accepted => Level::Accepted,
+            WaitLevel::Committed => Level::Committed,
+            WaitLevel::Applied => Level::Applied,
+        };
+        Wait { level, timeout: nodes.timeout }
+    }
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -66,7 +86,8 @@ impl Nodes {
 }
 
 impl Key {
-    fn read(&self) -> Result<KeyFile, Failure> {
+    /// The key that signs.
+    pub(super) fn read(&self) -> Result<KeyFile, Failure> {
         let named = self.signer.clone().or_else(|| variable("QUORATE_KEY"));
         let named = named.or_else(|| Testnet::running().map(|_| DEFAULT_ACCOUNT.to_owned()));
         let Some(named) = named else {
@@ -82,15 +103,28 @@ impl Key {
 impl Writer {
     /// The account that writes.
     pub(super) fn account(&self) -> Result<Account, Ended> {
-        let key = self.key.read()?.into_secret();
-        let level = match self.wait {
-            WaitLevel::Accepted => Level::Accepted,
-            WaitLevel::Committed => Level::Committed,
-            WaitLevel::Applied => Level::Applied,
-        };
-        let wait = Wait { level, timeout: self.nodes.timeout };
-        Ok(self.nodes.client()?.account(key).waiting(wait))
+        let key = self.key.read()?;
+        let client = self.nodes.client()?;
+        if key.is_development() {
+            only_in_a_testnet(&client, &key)?;
+        }
+        Ok(client.account(key.into_secret()).waiting(self.waiting.wait(&self.nodes)))
     }
+}
+
+/// A key that others may know signs nothing that counts.
+fn only_in_a_testnet(client: &Client, key: &KeyFile) -> Result<(), Ended> {
+    let genesis = Genesis::parse(client.body("/v1/genesis")?.as_bytes());
+    let genesis = genesis.map_err(|error| Failure::new(Exit::NoNode, error))?;
+    if genesis.testnet {
+        return Ok(());
+    }
+    let sentence = format!(
+        "{} is a development key, which others may know; {} is not a testnet",
+        key.path().display(),
+        genesis.name
+    );
+    Err(Failure::new(Exit::Configuration, sentence).into())
 }
 
 /// The file of a key that is named by its path or by its name.

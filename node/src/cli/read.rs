@@ -1,17 +1,16 @@
-//! Commands that read: `get`, `height`, `block`, `tx`, `status`.
+//! Commands that read: `get`, `height`, `block`, `status`.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::os::unix::ffi::OsStrExt as _;
 
-use quorate_chain::ids::{TimeUs, TxId};
-use quorate_client::answer::{Block, Entry, HeightInfo, Outcome, Status as NodeStatus};
+use quorate_chain::ids::TimeUs;
+use quorate_client::answer::{Block, Entry, HeightInfo, Status as NodeStatus};
 use quorate_client::path::{self, BlockName, Txs};
 use serde::de::DeserializeOwned;
 
 use super::output::{self, Done, Ended, Output};
 use super::reach::Nodes;
-use super::write::sentence;
 use crate::exit::{Exit, Failure};
 
 /// A key whose value is read.
@@ -45,15 +44,6 @@ pub(super) struct ShowBlock {
     /// Show the transactions in full and not their ids alone.
     #[arg(long)]
     full: bool,
-    #[command(flatten)]
-    nodes: Nodes,
-}
-
-/// A transaction.
-#[derive(Debug, clap::Args)]
-pub(super) struct Tx {
-    /// Its id.
-    id: TxId,
     #[command(flatten)]
     nodes: Nodes,
 }
@@ -126,15 +116,6 @@ impl ShowBlock {
         let txs = if self.full { Txs::Full } else { Txs::Ids };
         show(&self.nodes, &path::block(self.block, txs), output, |block: &Block| {
             output::line(&block_text(block))
-        })
-    }
-}
-
-impl Tx {
-    /// Shows what became of a transaction.
-    pub(super) fn run(self, output: Output) -> Done {
-        show(&self.nodes, &path::tx(self.id), output, |outcome: &Outcome| {
-            output::line(&sentence(outcome))
         })
     }
 }

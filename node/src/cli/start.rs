@@ -15,9 +15,12 @@ use crate::telemetry;
 /// Run the node whose home this is, until SIGTERM or SIGINT.
 #[derive(Debug, clap::Args)]
 pub(super) struct Start {
-    /// The directory that holds all the node keeps.
+    /// The directory that holds all the node keeps [default: $QUORATE_HOME].
     #[arg(long, value_name = "DIRECTORY")]
-    home: PathBuf,
+    home: Option<PathBuf>,
+    /// Run one validator with a chain of its own, in memory: no home, no files, gone when it ends.
+    #[arg(long, conflicts_with = "home")]
+    dev: bool,
     /// An address to listen at: host:port for clients, a multiaddress for other nodes. May be given
     /// twice.
     #[arg(long, value_name = "ADDRESS")]
@@ -29,12 +32,23 @@ pub(super) struct Start {
     settings: Settings,
 }
 
+/// What a node without a home is set to, where nothing else is said: it need not wait for others.
+const ALONE: &str = r#"
+storage = "memory"
+heartbeat = "20ms"
+election_timeout = "100ms"
+p2p.listen = "/ip4/127.0.0.1/tcp/0"
+"#;
+
 /// Runs a node until it fails or the process is asked to stop.
-async fn run(home: Home, config: Config) -> Result<(), Failure> {
+async fn run(home: Option<Home>, config: Config) -> Result<(), Failure> {
     let no_signals = |error| Failure::new(Exit::Bug, format!("no signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-    let node = Node::start(home, config).await?;
+    let node = match home {
+        Some(home) => Node::start(home, config).await?,
+        None => Node::start_alone(config).await?,
+    };
     tokio::select! {
         failure = node.failed() => {
             tracing::error!("{failure}");
@@ -49,8 +63,13 @@ async fn run(home: Home, config: Config) -> Result<(), Failure> {
 impl Start {
     /// Runs the node.
     pub(super) fn run(self) -> Result<(), Failure> {
-        let home = Home::open(&self.home).map_err(|error| error.failure())?;
-        let config = self.config(&home)?;
+        let root = || self.home.clone().or_else(super::reach::home);
+        let home = match self.dev.then_some(None).or_else(|| root().map(Some)) {
+            Some(Some(root)) => Some(Home::open(&root).map_err(|error| error.failure())?),
+            Some(None) => None,
+            None => return Err(Failure::new(Exit::Usage, "which home? Say --home, or --dev")),
+        };
+        let config = self.config(home.as_ref())?;
         telemetry::begin(config.log);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -62,11 +81,13 @@ impl Start {
         ended
     }
 
-    fn config(&self, home: &Home) -> Result<Config, Failure> {
-        let path = home.layout().config();
-        let file = std::fs::read_to_string(&path).map_err(|error| {
-            Failure::new(Exit::Configuration, format!("{}: {error}", path.display()))
-        })?;
+    fn config(&self, home: Option<&Home>) -> Result<Config, Failure> {
+        let file = match home.map(|home| home.layout().config()) {
+            Some(path) => std::fs::read_to_string(&path).map_err(|error| {
+                Failure::new(Exit::Configuration, format!("{}: {error}", path.display()))
+            })?,
+            None => ALONE.to_owned(),
+        };
         let listen = self.listen.iter().map(|address| {
             let key = if address.starts_with('/') { "p2p-listen" } else { "api-listen" };
             (key.to_owned(), address.clone())

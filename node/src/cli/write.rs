@@ -133,11 +133,15 @@ impl Cas {
 }
 
 fn send(writer: &Writer, batch: Batch, output: Output) -> Done {
-    let body = writer.account()?.send_for_body(batch)?;
+    tell(&writer.account()?.send_for_body(batch)?, output)
+}
+
+/// Prints an outcome.
+pub(super) fn tell(body: &str, output: Output) -> Done {
     match output {
-        Output::Json => output::body(&body),
+        Output::Json => output::body(body),
         Output::Text => {
-            let outcome: Outcome = serde_json::from_str(&body)
+            let outcome: Outcome = serde_json::from_str(body)
                 .map_err(|error| Failure::new(Exit::NoNode, format!("no outcome: {error}")))?;
             output::line(&sentence(&outcome))
         }

@@ -78,6 +78,7 @@ pub(crate) fn config() -> Config {
 /// Makes the home of validator `at`.
 pub(crate) fn home(root: &Path, at: u8, genesis: &Genesis, config: &Config) {
     let file = genesis.to_file();
-    let new = NewHome { config, genesis: &file, seed: &seed(at) };
+    let (genesis, seed) = (Some(&file[..]), &seed(at));
+    let new = NewHome { config, genesis, seed, validator: None, development: false };
     Home::create(root, &new).expect("a new directory takes a home");
 }

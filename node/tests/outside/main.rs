@@ -7,6 +7,7 @@
 mod common;
 
 mod answers;
+mod commands;
 mod events;
 mod group;
 mod http;

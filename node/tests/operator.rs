@@ -1,0 +1,296 @@
+//! What operators do, with real processes: homes that are made apart, one genesis, three nodes.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says so by panicking")]
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use quorate_client::{Client, KeyFile};
+use serde_json::Value;
+
+/// Long enough for any machine: what is waited for comes, or is a bug.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    command.args(arguments).env_clear();
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+fn text(arguments: &[&str]) -> String {
+    let Output { status, stdout, stderr } = run(arguments);
+    assert!(status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).unwrap()
+}
+
+/// What a command says that must fail with this code.
+fn fails(code: i32, arguments: &[&str]) -> String {
+    let output = run(arguments);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    said
+}
+
+fn shown(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A process that ends with the test.
+struct Process {
+    child: Child,
+    /// Where it serves clients, by its own word.
+    url: String,
+}
+
+impl Process {
+    /// Starts a node and waits until it says where it serves.
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = command(&[&["start"], arguments].concat())
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut said = String::new();
+        let url = loop {
+            let Some(Ok(line)) = lines.next() else { panic!("it has ended: {said}") };
+            if let Some(rest) = line.split("api=").nth(1).filter(|_| line.contains("started")) {
+                break format!("http://{}", rest.split(' ').next().unwrap());
+            }
+            said.push_str(&line);
+        };
+        // What it says later is read, so that it never waits for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, url }
+    }
+
+    fn client(&self) -> Client {
+        Client::new(&self.url).unwrap().with_timeout(PATIENCE)
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = (self.child.kill(), self.child.wait());
+    }
+}
+
+fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "{what}: not in time");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Three organisations make a home each; one of them makes the genesis.
+fn homes(root: &Path) -> (Vec<PathBuf>, PathBuf) {
+    let ports = common::free_ports(6);
+    let mut homes = Vec::new();
+    for at in 0..3 {
+        let home = root.join(format!("org{at}"));
+        let p2p = format!("/ip4/127.0.0.1/tcp/{}", ports[at]);
+        let api = format!("127.0.0.1:{}", ports[at + 3]);
+        let settings =
+            ["--election-timeout", "500ms", "--heartbeat", "50ms", "--wal-segment", "256KiB"];
+        let own = ["init", "--home", shown(&home), "--p2p-listen", &p2p, "--api-listen", &api];
+        let key = text(&[&own[..], &settings].concat());
+        assert_eq!(key.trim().len(), 64);
+        homes.push(home);
+    }
+    let admin = root.join("admin.key");
+    let admin_key = text(&["key", "new", shown(&admin)]);
+    let files: Vec<_> = homes.iter().map(|home| home.join("validator.json")).collect();
+    let mut create =
+        vec!["genesis", "create", "--name", "books", "--admin", admin_key.trim(), "--validator"];
+    create.extend(files.iter().map(|file| shown(file)));
+    let genesis = text(&create);
+    for home in &homes {
+        fs::write(home.join("genesis.json"), &genesis).unwrap();
+    }
+    (homes, admin)
+}
+
+#[test]
+fn three_homes_made_apart_are_one_chain() {
+    let root = tempfile::tempdir().unwrap();
+    let (homes, admin) = homes(root.path());
+    let hashes: Vec<_> = homes
+        .iter()
+        .map(|home| text(&["genesis", "check", shown(&home.join("genesis.json"))]))
+        .collect();
+    assert!(hashes.iter().all(|hash| *hash == hashes[0] && hash.trim().len() == 64));
+
+    let mut nodes: Vec<_> =
+        homes.iter().map(|home| Process::start(&["--home", shown(home)])).collect();
+    for node in &nodes {
+        eventually("a leader is known", || node.client().status().unwrap().leader.is_some());
+        assert_eq!(node.client().chain_id().unwrap().to_string(), hashes[0].trim());
+    }
+    let all = nodes.iter().map(|node| node.url.clone()).collect::<Vec<_>>().join(",");
+    let outcome = text(&[
+        "put",
+        "greeting",
+        "hello",
+        "--node",
+        &all,
+        "--key",
+        shown(&admin),
+        "--timeout",
+        "60s",
+    ]);
+    assert!(outcome.starts_with("applied height "), "{outcome}");
+    for node in &nodes {
+        assert_eq!(node.client().get("greeting").unwrap().unwrap().value.as_ref(), b"hello");
+    }
+
+    // A second process in a home is told who is there.
+    let pid = nodes[0].child.id().to_string();
+    let said = fails(9, &["start", "--home", shown(&homes[0])]);
+    assert!(said.contains(&format!("in use by process {pid}")), "{said}");
+
+    // The log of a running node can be looked at, and that of a dead one, damaged, precisely.
+    assert!(
+        text(&["wal", "inspect", "--home", shown(&homes[1]), "--records"]).contains(" branch ")
+    );
+    nodes[1].kill();
+    let place = homes[1].join("wal");
+    let found = text(&["wal", "inspect", shown(&place), "--records", "--output", "json"]);
+    let found: Value = serde_json::from_str(&found).unwrap();
+    assert_eq!(found["damages"].as_array().unwrap().len(), 0);
+    let segment = &found["segments"][0];
+    let record = segment["records"].as_array().unwrap().iter().find(|one| one["kind"] == "branch");
+    let (file, offset) =
+        (place.join(segment["file"].as_str().unwrap()), record.unwrap()["offset"].as_u64());
+    let mut bytes = fs::read(&file).unwrap();
+    let at = usize::try_from(offset.unwrap()).unwrap() + 60;
+    bytes[at] ^= 0xff;
+    fs::write(&file, &bytes).unwrap();
+    let damaged = run(&["wal", "inspect", shown(&place)]);
+    assert_eq!(damaged.status.code(), Some(9));
+    let said = String::from_utf8(damaged.stdout).unwrap();
+    let name = segment["file"].as_str().unwrap();
+    assert!(said.contains(&format!("damage: {name} at offset {}", offset.unwrap())), "{said}");
+
+    // The others go on, and the damaged one repairs itself.
+    text(&["put", "later", "x", "--node", &all, "--key", shown(&admin), "--timeout", "60s"]);
+    let mended = Process::start(&["--home", shown(&homes[1])]);
+    eventually("it has what the others have", || {
+        let value = Client::new(&mended.url).unwrap().body("/v1/state/later?consistency=local");
+        value.is_ok()
+    });
+}
+
+#[test]
+fn a_home_without_its_papers_does_not_start() {
+    let root = tempfile::tempdir().unwrap();
+    let home = root.path().join("node");
+    text(&["init", "--home", shown(&home), "--name", "alpha", "--api", "https://a.example.org"]);
+    let validator: Value =
+        serde_json::from_slice(&fs::read(home.join("validator.json")).unwrap()).unwrap();
+    assert_eq!(
+        (&validator["name"], &validator["api"][0]),
+        (&"alpha".into(), &"https://a.example.org".into())
+    );
+    let config = fs::read_to_string(home.join("config.toml")).unwrap();
+    assert!(config.contains("# where clients reach this node"), "{config}");
+    assert!(fails(3, &["start", "--home", shown(&home)]).contains("genesis create"));
+    assert!(fails(3, &["init", "--home", shown(&home)]).contains("is a home already"));
+    assert!(fails(3, &["start", "--home", shown(root.path())]).contains("no home of a node"));
+    fails(2, &["start"]);
+
+    // A key that others may know is refused where it would count, and so is one that others may read.
+    let key = home.join("keys/validator.key");
+    let admin = validator["key"].as_str().unwrap().to_owned();
+    let create = |more: &[&str]| {
+        let file = home.join("validator.json");
+        let usual =
+            ["genesis", "create", "--name", "n", "--admin", &admin, "--validator", shown(&file)];
+        fs::write(home.join("genesis.json"), text(&[&usual[..], more].concat())).unwrap();
+    };
+    create(&[]);
+    let marked = fs::read_to_string(&key).unwrap() + "development = \"yes\"\n";
+    fs::write(&key, marked).unwrap();
+    assert!(fails(3, &["start", "--home", shown(&home)]).contains("development key"));
+    assert!(
+        fails(3, &["start", "--home", shown(&home), "--heartbeat", "900ms"]).contains("2700ms")
+    );
+    create(&["--testnet"]);
+    let free = ["--api-listen", "127.0.0.1:0", "--p2p-listen", "/ip4/127.0.0.1/tcp/0"];
+    let mut node =
+        Process::start(&[&["--home", shown(&home), "--storage", "memory"], &free[..]].concat());
+    node.kill();
+    assert!(
+        fs::read_dir(home.join("wal")).unwrap().next().is_none(),
+        "in memory there are no files"
+    );
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(fails(3, &["start", "--home", shown(&home)]).contains("chmod 600"));
+}
+
+#[test]
+fn storage_in_memory_is_for_testnets() {
+    let root = tempfile::tempdir().unwrap();
+    let (homes, _) = homes(root.path());
+    let said = fails(3, &["start", "--home", shown(&homes[0]), "--storage", "memory"]);
+    assert!(said.contains("genesis says testnet"), "{said}");
+}
+
+#[test]
+fn one_validator_alone_is_there_at_once_and_leaves_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let before = fs::read_dir(root.path()).unwrap().count();
+    let node = Process::start(&["--dev", "--api-listen", "127.0.0.1:0"]);
+    let account = node
+        .client()
+        .account(KeyFile::generate(&root.path().join("me.key")).unwrap().into_secret());
+    account.put("k", "v").unwrap();
+    assert_eq!(node.client().get("k").unwrap().unwrap().value.as_ref(), b"v");
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), before + 1);
+}
+
+#[test]
+fn settings_are_shown_with_their_origins() {
+    let root = tempfile::tempdir().unwrap();
+    let home = root.path().join("node");
+    text(&["init", "--home", shown(&home), "--heartbeat", "50ms"]);
+    let show =
+        ["config", "show", "--home", shown(&home), "--window-blocks", "7", "--output", "json"];
+    let output = command(&show).env("QUORATE_LOG", "debug").output().unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let setting = |name: &str| {
+        let all = told["settings"].as_array().unwrap();
+        let found = all.iter().find(|setting| setting["name"] == name).unwrap();
+        (found["value"].as_str().unwrap().to_owned(), found["origin"].as_str().unwrap().to_owned())
+    };
+    let expected = [
+        ("heartbeat", "50ms", "file"),
+        ("log", "debug", "environment"),
+        ("window.blocks", "7", "flag"),
+        ("election_timeout", "1s", "default"),
+    ];
+    for (name, value, origin) in expected {
+        assert_eq!(setting(name), (value.to_owned(), origin.to_owned()), "{name}");
+    }
+    assert!(text(&["config", "show", "--home", shown(&home)]).contains("heartbeat"));
+    text(&["config", "check", "--home", shown(&home)]);
+    let unknown = command(&["config", "check"]).env("QUORATE_HEARTBEET", "1s").output().unwrap();
+    assert_eq!(unknown.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("is `QUORATE_HEARTBEAT` meant?"));
+    fails(3, &["config", "check", "--election-timeout", "100ms"]);
+}
