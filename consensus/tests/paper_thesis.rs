@@ -82,6 +82,38 @@ fn a_server_that_was_partitioned_does_not_disrupt() {
     assert_eq!(world.leader_of(4), Some(0));
 }
 
+/// 9.6: "When it rejoins the cluster, it still won't be able to increment its term, since the other servers
+/// will have been receiving regular heartbeats from the leader." Even with a log as good as theirs.
+#[test]
+fn a_server_that_returns_gets_no_pre_vote() {
+    let mut world = World::led(5);
+    world.isolate(4);
+    world.run(Span::millis(5_000));
+    assert_eq!((world.standing(4), world.tip(4)), (Standing::Candidate, world.tip(0)));
+    // All links are there again, but that it does not hear the leader yet.
+    world.heal();
+    world.cut_one_way(0, 4, true);
+    world.sent.clear();
+    world.run(Span::millis(10_000));
+    assert!(world.sent["PreVoteRequest"] >= 5 * 4);
+    assert_eq!(world.sent["PreVoteRequest"], world.sent["Refuse"]);
+    assert_eq!((world.leaders(), world.term(4)), (vec![(0, 1)], 1));
+}
+
+/// 9.6: "Once the server receives a heartbeat from the leader itself, it will return to the follower state (in
+/// the same term)."
+#[test]
+fn a_heartbeat_ends_a_candidacy_in_the_same_term() {
+    let mut world = World::led(3);
+    world.step(2, Event::LinkLost { node: NodeId::new(0) });
+    world.timeout(2);
+    assert_eq!((world.standing(2), world.leader_of(2)), (Standing::Candidate, None));
+    world.timeout(0);
+    world.carry_kind(0, 2, "Heartbeat");
+    assert_eq!((world.standing(2), world.leader_of(2)), (Standing::Follower, Some(0)));
+    assert_eq!((world.term(2), world.leaders()), (1, vec![(0, 1)]));
+}
+
 /// 4.2.3: "If a server receives a RequestVote request within the minimum election timeout of hearing from a
 /// current leader, it does not update its term or grant its vote." Even with a certificate of pre-votes
 /// that is good.

@@ -103,6 +103,14 @@ fn the_successor_has_the_whole_log_before_it_campaigns() {
     world.run(Span::millis(500));
     assert_eq!((world.tip(2), world.on_the_way("Handover")), (tip, vec![]), "not on disk yet");
     assert_eq!((world.standing(2), world.leaders()), (Standing::Follower, vec![(0, 1)]));
+    while world.is_writing(2) {
+        assert_eq!(world.on_the_way("Handover"), [], "not all of it");
+        world.write_one(2);
+        while let Some(stored) = world.take(2, 0, Some("Stored")) {
+            world.arrive(2, 0, stored);
+        }
+    }
+    assert_eq!(world.on_the_way("Handover"), [(0, 2)]);
     world.hold_disk(2, false);
     world.settle();
     assert_eq!(world.leaders(), [(2, 2)]);
