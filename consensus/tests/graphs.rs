@@ -9,7 +9,8 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::World;
-use common::net::{Net, Random};
+use common::net::Net;
+use common::random::Random;
 use quorate_consensus::time::Span;
 
 const NODES: u32 = 5;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use common::World;
 use common::forge::LIES;
-use common::net::Random;
+use common::random::{Random, live_many};
 use quorate_consensus::time::Span;
 
 /// How many messages are remembered to be sent again.
@@ -85,21 +85,7 @@ fn happen(world: &mut World, random: &mut Random, liar: Option<u32>) {
     }
 }
 
-fn heal(world: &mut World) {
-    world.heal();
-    for id in world.ids() {
-        if world.core(id).is_none() {
-            world.start(id);
-        }
-        world.hold_disk(id, false);
-        world.hold_apply(id, false);
-        world.hold_signer(id, false);
-        world.hold_store(id, false);
-        world.set_calendar(id, 10_000_000_000);
-    }
-}
-
-fn live(seed: u64) -> u64 {
+fn live(seed: u64) -> [u64; 1] {
     let mut random = Random(seed);
     let nodes = u32::try_from(2 + random.below(4)).unwrap();
     let window = usize::try_from(2 + random.below(12)).unwrap();
@@ -107,46 +93,23 @@ fn live(seed: u64) -> u64 {
     let liar = (random.below(2) == 0).then(|| random.node_of(nodes));
     let mut world = World::with(nodes, window, message);
     world.history = Some(Vec::new());
-    let mut leaders = BTreeMap::new();
+    let mut led = BTreeMap::new();
     for _ in 0..1_500 {
         happen(&mut world, &mut random, liar);
         world.check_whole();
         world.check_same_chain();
-        for (id, term) in world.leaders() {
-            assert_eq!(*leaders.entry(term).or_insert(id), id, "two leaders in term {term}");
-        }
+        world.check_leaders(&mut led);
     }
     world.history = None;
-    heal(&mut world);
+    world.mend();
+    world.ids().into_iter().for_each(|id| world.set_calendar(id, 10_000_000_000));
     world.run(Span::millis(30_000));
-    world.out.clear();
-    world.status();
-    let leader = world.leaders().last().copied();
-    let Some((leader, _)) = leader else { panic!("seed {seed}: no leader\n{}", world.out) };
-    assert!(world.seal(leader), "seed {seed}: the leader has no slot\n{}", world.out);
-    world.run(Span::millis(2_000));
-    world.out.clear();
-    world.status();
-    let applied: Vec<_> = world.ids().into_iter().map(|id| world.applied(id)).collect();
-    assert!(applied.windows(2).all(|two| two[0] == two[1]), "seed {seed}:\n{}", world.out);
-    assert_eq!(applied[0], world.committed(leader), "seed {seed}:\n{}", world.out);
-    world.check_same_chain();
-    applied[0]
+    [world.come_together(seed)]
 }
 
 #[test]
 fn whatever_else_happens_the_chains_agree_and_come_together() {
-    let seeds: u64 = std::env::var("QUORATE_SEEDS").map_or(60, |seeds| seeds.parse().unwrap());
-    let from: u64 = std::env::var("QUORATE_FROM").map_or(0, |from| from.parse().unwrap());
-    let mut blocks = 0;
-    let mut bad = Vec::new();
-    for seed in from..from + seeds {
-        match std::panic::catch_unwind(|| live(seed)) {
-            Ok(applied) => blocks += applied,
-            Err(_) => bad.push(seed),
-        }
-    }
+    let (seeds, [blocks]) = live_many(60, live);
     println!("{seeds} lives, {blocks} blocks");
-    assert!(bad.is_empty(), "QUORATE_FROM={} QUORATE_SEEDS=1 replays the first of {bad:?}", bad[0]);
     assert!(blocks > seeds);
 }

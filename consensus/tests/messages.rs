@@ -8,7 +8,7 @@
 mod common;
 
 use common::World;
-use common::net::Random;
+use common::random::Random;
 use quorate_consensus::message::Message;
 use quorate_consensus::time::Span;
 

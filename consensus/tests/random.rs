@@ -7,34 +7,17 @@ mod common;
 
 use std::collections::BTreeMap;
 
+use common::random::{Random, live_many};
 use common::{World, change};
 use quorate_chain::roster::Change;
-use quorate_consensus::raft::Standing;
 use quorate_consensus::time::Span;
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-
-    fn node(&mut self, world: &World) -> u32 {
-        u32::try_from(self.below(world.ids().len() as u64)).unwrap()
-    }
-}
 
 /// Something happens.
 fn happen(world: &mut World, random: &mut Random) {
     let (a, b) = (random.node(world), random.node(world));
     match random.below(100) {
         0..60 if !world.wire.is_empty() => {
-            // One of the first few messages, so that they overtake each other.
-            let at = random.below(8.min(world.wire.len() as u64));
-            let at = usize::try_from(at).unwrap();
+            let at = random.message(world);
             let (from, to, message) = world.wire[at].clone();
             match random.below(12) {
                 0 => drop(world.wire.remove(at)),
@@ -63,9 +46,7 @@ fn happen(world: &mut World, random: &mut Random) {
 
 /// Somebody, mostly a leader, is asked for another roster.
 fn change_roster(world: &mut World, random: &mut Random) {
-    let leads = |id: &u32| world.core(*id).is_some_and(|it| it.standing() == Standing::Leader);
-    let leader = world.ids().into_iter().find(leads);
-    let asked = leader.unwrap_or_else(|| random.node(world));
+    let asked = world.leader().unwrap_or_else(|| random.node(world));
     if world.core(asked).is_none() {
         return;
     }
@@ -103,31 +84,6 @@ fn change_or_prune(world: &mut World, random: &mut Random) {
     }
 }
 
-/// No two nodes ever lead in one term.
-fn check_leaders(world: &World, leaders: &mut BTreeMap<u64, u32>) {
-    for id in world.ids() {
-        let Some(core) = world.core(id) else { continue };
-        if core.standing() == Standing::Leader {
-            let first = leaders.entry(core.term().get()).or_insert(id);
-            assert_eq!(*first, id, "two leaders in term {}", core.term());
-        }
-    }
-}
-
-fn heal(world: &mut World) {
-    for a in world.ids() {
-        for b in world.ids() {
-            world.cut(a, b, false);
-        }
-        if world.core(a).is_none() {
-            world.start(a);
-        }
-        world.hold_disk(a, false);
-        world.hold_apply(a, false);
-        world.hold_installs(a, false);
-    }
-}
-
 /// Lives one life; how many blocks it made, roster changes and installed snapshots.
 fn live(seed: u64, changes: bool) -> [u64; 3] {
     let mut random = Random(seed);
@@ -136,63 +92,34 @@ fn live(seed: u64, changes: bool) -> [u64; 3] {
     if changes {
         world.certify_every(seed % 4 * 3);
     }
-    let mut leaders = BTreeMap::new();
+    let mut led = BTreeMap::new();
     for _ in 0..1_500 {
         if changes {
             change_or_prune(&mut world, &mut random);
         }
         happen(&mut world, &mut random);
-        check_leaders(&world, &mut leaders);
+        world.check_leaders(&mut led);
         world.check_whole();
         world.check_same_chain();
     }
-    heal(&mut world);
+    world.mend();
     world.run(Span::millis(30_000));
-    let leader = world
-        .ids()
-        .into_iter()
-        .find(|id| world.core(*id).is_some_and(|core| core.standing() == Standing::Leader));
-    world.status();
-    let leader = leader.unwrap_or_else(|| unreachable!("seed {seed}: no leader\n{}", world.out));
-    assert!(world.seal(leader), "seed {seed}: the leader has no slot\n{}", world.out);
-    world.run(Span::millis(2_000));
-    world.out.clear();
-    world.status();
-    world.rosters();
-    let members = world.roster_of(leader).ids().into_iter();
-    let applied: Vec<_> = members.map(|id| world.applied(id.get())).collect();
-    assert!(applied.windows(2).all(|two| two[0] == two[1]), "seed {seed}:\n{}", world.out);
-    world.check_same_chain();
-    [applied[0], world.changed, world.installed]
-}
-
-/// Lives many seeds.
-fn live_many(default: u64, changes: bool) {
-    let seeds: u64 = std::env::var("QUORATE_SEEDS").map_or(default, |it| it.parse().unwrap());
-    let from: u64 = std::env::var("QUORATE_FROM").map_or(0, |from| from.parse().unwrap());
-    let mut all = [0; 3];
-    for seed in from..from + seeds {
-        let life = std::panic::catch_unwind(|| live(seed, changes));
-        let life = life.unwrap_or_else(|why| {
-            eprintln!("QUORATE_FROM={seed} QUORATE_SEEDS=1 replays it");
-            std::panic::resume_unwind(why)
-        });
-        all = std::array::from_fn(|at| all[at] + life[at]);
-    }
-    let [blocks, changed, installed] = all;
-    println!("{seeds} lives: {blocks} blocks, {changed} roster changes, {installed} snapshots");
-    let lived = blocks > seeds && (!changes || changed > seeds / 2 && installed > seeds / 10);
-    assert!(lived || seeds < 60, "too little happens");
+    [world.come_together(seed), world.changed, world.installed]
 }
 
 #[test]
 fn whatever_happens_the_chains_agree_and_come_together() {
-    live_many(60, false);
+    let (seeds, [blocks, _, _]) = live_many(60, |seed| live(seed, false));
+    println!("{seeds} lives: {blocks} blocks");
+    assert!(blocks > seeds || seeds < 60, "too little happens");
 }
 
 #[test]
 fn whatever_happens_while_the_roster_changes_the_chains_agree_and_come_together() {
-    live_many(200, true);
+    let (seeds, [blocks, changed, installed]) = live_many(200, |seed| live(seed, true));
+    println!("{seeds} lives: {blocks} blocks, {changed} roster changes, {installed} snapshots");
+    let lived = blocks > seeds && changed > seeds / 2 && installed > seeds / 10;
+    assert!(lived || seeds < 60, "too little happens");
 }
 
 #[test]

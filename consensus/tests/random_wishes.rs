@@ -11,27 +11,12 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::World;
+use common::random::{Random, live_many};
 use quorate_chain::ids::{BlockRef, Height, NodeId};
 use quorate_chain::roster::Lead;
 use quorate_consensus::event::Event;
-use quorate_consensus::raft::Standing;
 use quorate_consensus::reads::ReadId;
 use quorate_consensus::time::{Moment, Span};
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-
-    fn node(&mut self, world: &World) -> u32 {
-        u32::try_from(self.below(world.ids().len() as u64)).unwrap()
-    }
-}
 
 /// A read that waits.
 struct Waiting {
@@ -52,7 +37,7 @@ struct Watch {
     committed: Height,
     /// What was applied anywhere.
     chain: BTreeMap<Height, BlockRef>,
-    leaders: BTreeMap<u64, u32>,
+    led: BTreeMap<u64, u32>,
 }
 
 impl Watch {
@@ -63,11 +48,8 @@ impl Watch {
             let applied = core.log().applied().block;
             let first = *self.chain.entry(applied.height).or_insert(applied);
             assert_eq!(first, applied, "another block is applied at {id}");
-            if core.standing() == Standing::Leader {
-                let first = self.leaders.entry(core.term().get()).or_insert(id);
-                assert_eq!(*first, id, "two leaders in term {}", core.term());
-            }
         }
+        world.check_leaders(&mut self.led);
         for (id, read, height) in std::mem::take(&mut world.served) {
             let Some(waiting) = self.reads.remove(&read) else {
                 unreachable!("read {} is answered twice", read.0)
@@ -117,8 +99,7 @@ fn lose_disk(world: &mut World, watch: &mut Watch, node: u32) {
 
 /// A leader is cut off and the others notice at once: for a while it believes that it leads.
 fn cut_off(world: &mut World) {
-    let leads = |id: &u32| world.core(*id).is_some_and(|it| it.standing() == Standing::Leader);
-    let Some(leader) = world.ids().into_iter().find(leads) else { return };
+    let Some(leader) = world.leader() else { return };
     for other in world.ids().into_iter().filter(|id| *id != leader) {
         world.cut(leader, other, true);
         world.step(other, Event::LinkLost { node: NodeId::new(leader) });
@@ -149,8 +130,7 @@ fn happen(world: &mut World, watch: &mut Watch, random: &mut Random) {
     let (a, b) = (random.node(world), random.node(world));
     match random.below(110) {
         0..60 if !world.wire.is_empty() => {
-            let at = usize::try_from(random.below(8.min(world.wire.len() as u64))).unwrap();
-            let taken = world.wire.remove(at).unwrap();
+            let taken = world.wire.remove(random.message(world)).unwrap();
             match random.below(14) {
                 0 => {}
                 1 => {
@@ -179,19 +159,6 @@ fn happen(world: &mut World, watch: &mut Watch, random: &mut Random) {
     }
 }
 
-fn heal(world: &mut World) {
-    for a in world.ids() {
-        for b in world.ids() {
-            world.cut(a, b, false);
-        }
-        if world.core(a).is_none() {
-            world.start(a);
-        }
-        world.hold_disk(a, false);
-        world.hold_apply(a, false);
-    }
-}
-
 /// Lives one life; how many reads it served, transfers it was asked for, and disks it lost.
 fn live(seed: u64) -> [u64; 4] {
     let mut random = Random(seed);
@@ -202,7 +169,7 @@ fn live(seed: u64) -> [u64; 4] {
         happen(&mut world, &mut watch, &mut random);
         watch.check(&mut world);
     }
-    heal(&mut world);
+    world.mend();
     // A minute between two terms that a leader begins for one who recovers.
     for _ in 0..150 {
         world.run(Span::millis(1_000));
@@ -214,33 +181,14 @@ fn live(seed: u64) -> [u64; 4] {
     world.status();
     let whole = world.ids().into_iter().all(|id| !world.is_recovering(id));
     assert!(whole, "seed {seed}: somebody still recovers\n{}", world.out);
-    let leads = |id: &u32| world.core(*id).is_some_and(|it| it.standing() == Standing::Leader);
-    let leader = world.ids().into_iter().find(leads);
-    let leader = leader.unwrap_or_else(|| unreachable!("seed {seed}: no leader\n{}", world.out));
-    assert!(world.seal(leader), "seed {seed}: the leader has no slot\n{}", world.out);
-    world.run(Span::millis(2_000));
+    let blocks = world.come_together(seed);
     watch.check(&mut world);
-    world.out.clear();
-    world.status();
-    let applied: Vec<_> = world.ids().into_iter().map(|id| world.applied(id)).collect();
-    assert!(applied.windows(2).all(|two| two[0] == two[1]), "seed {seed}:\n{}", world.out);
-    [applied[0], watch.served, watch.transfers, watch.lost]
+    [blocks, watch.served, watch.transfers, watch.lost]
 }
 
 #[test]
 fn whatever_is_wished_for_reads_are_fresh_and_lost_disks_undo_nothing() {
-    let seeds: u64 = std::env::var("QUORATE_SEEDS").map_or(60, |it| it.parse().unwrap());
-    let from: u64 = std::env::var("QUORATE_FROM").map_or(0, |from| from.parse().unwrap());
-    let mut all = [0; 4];
-    for seed in from..from + seeds {
-        let life = std::panic::catch_unwind(|| live(seed));
-        let life = life.unwrap_or_else(|why| {
-            eprintln!("QUORATE_FROM={seed} QUORATE_SEEDS=1 replays it");
-            std::panic::resume_unwind(why)
-        });
-        all = std::array::from_fn(|at| all[at] + life[at]);
-    }
-    let [blocks, served, transfers, lost] = all;
+    let (seeds, [blocks, served, transfers, lost]) = live_many(60, live);
     println!("{seeds} lives: {blocks} blocks, {served} reads, {transfers} transfers, {lost} disks");
     assert!(seeds < 60 || served > 20 * seeds && transfers > seeds && lost > seeds / 4);
 }

@@ -10,6 +10,7 @@ pub mod net;
 mod node;
 mod paper;
 mod print;
+pub mod random;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -3,30 +3,10 @@
 use std::collections::BTreeMap;
 
 use quorate_consensus::message::Message;
-use quorate_consensus::raft::Standing;
 use quorate_consensus::time::{Moment, Span};
 
 use super::World;
-
-/// A source of arbitrary numbers that a seed determines (SplitMix64).
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-
-    pub fn node(&mut self, world: &World) -> u32 {
-        self.node_of(u32::try_from(world.ids().len()).unwrap())
-    }
-
-    pub fn node_of(&mut self, count: u32) -> u32 {
-        u32::try_from(self.below(u64::from(count))).unwrap()
-    }
-}
+use super::random::Random;
 
 /// A world whose messages take from one to five milliseconds, in order on each link.
 pub struct Net {
@@ -95,13 +75,7 @@ impl Net {
             self.sent += 1;
             self.flying.insert((*newest, self.sent), (from, to, message));
         }
-        for id in self.world.ids() {
-            let Some(core) = self.world.core(id) else { continue };
-            if core.standing() == Standing::Leader {
-                let first = self.leaders.entry(core.term().get()).or_insert(id);
-                assert_eq!(*first, id, "two leaders in term {}", core.term());
-            }
-        }
+        self.world.check_leaders(&mut self.leaders);
     }
 
     /// The highest committed height of all.
