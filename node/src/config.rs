@@ -31,6 +31,15 @@ pub enum Storage {
     Memory,
 }
 
+/// How what a node tells is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// An object of JSON on a line.
+    Json,
+}
+
 /// What a node is set to. The fields are explained in [`KEYS`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the list of keys says what each is for")]
@@ -63,6 +72,7 @@ pub struct Config {
     pub read_threads: usize,
     pub seed: u64,
     pub log: tracing::Level,
+    pub log_format: LogFormat,
 }
 
 impl Default for Config {
@@ -96,6 +106,7 @@ impl Default for Config {
             read_threads: 2,
             seed: 0,
             log: tracing::Level::INFO,
+            log_format: LogFormat::Text,
         }
     }
 }

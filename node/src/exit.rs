@@ -31,10 +31,31 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Success,
+        Self::Bug,
+        Self::Usage,
+        Self::Configuration,
+        Self::NoNode,
+        Self::NotFound,
+        Self::NoQuorum,
+        Self::Rejected,
+        Self::Verification,
+        Self::Storage,
+        Self::Unsafe,
+    ];
+
     /// The number that the shell sees.
     #[must_use]
     pub const fn code(self) -> u8 {
         self as u8
+    }
+
+    /// The one with this number; an unknown one is a bug.
+    #[must_use]
+    pub fn from_code(code: u8) -> Self {
+        Self::ALL.into_iter().find(|exit| exit.code() == code).unwrap_or(Self::Bug)
     }
 
     /// What it means, in a few words.

@@ -142,6 +142,12 @@ impl Layout {
         self.0.join("chain.db")
     }
 
+    /// Where the operator of the running node speaks to it.
+    #[must_use]
+    pub fn admin(&self) -> PathBuf {
+        self.0.join("admin.sock")
+    }
+
     fn lock(&self) -> PathBuf {
         self.0.join("LOCK")
     }

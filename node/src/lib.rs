@@ -1,5 +1,6 @@
 //! The Quorate node: threads, network, storage and interfaces around one validator.
 
+pub mod admin;
 pub mod api;
 pub mod cli;
 mod clock;
@@ -8,6 +9,7 @@ mod embed;
 pub mod exit;
 pub mod home;
 pub mod keys;
+mod meter;
 pub mod net;
 mod papers;
 mod start;

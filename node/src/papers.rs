@@ -163,7 +163,6 @@ impl Papers {
             id: identity.id,
             name: self.name,
             incarnation: identity.incarnation,
-            lead: identity.lead,
             api: identity.api.clone(),
             started_ms,
             election_timeout: config.election_timeout,

@@ -10,8 +10,8 @@
 //! not written.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use quorate_chain::genesis::Genesis;
@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+use crate::admin;
 use crate::api::{self, Ledger, Pace, Readers, Server};
 use crate::clock::Clock;
 use crate::config::{Config, Storage};
@@ -45,6 +46,8 @@ pub struct Node {
     threads: Threads,
     network: JoinHandle<()>,
     ending: Arc<Ending>,
+    /// Where the operator speaks to it.
+    admin: Option<admin::Socket>,
     /// Held as long as the node runs.
     _home: Option<Home>,
 }
@@ -150,6 +153,8 @@ impl Node {
             neighbourhood: traffic.neighbours(),
             pace: Pace::new(applied.get()),
             leaving: AtomicBool::new(false),
+            lead: Mutex::new(lead),
+            meter: gates.meter,
             subscribers: Arc::new(Semaphore::new(config.api_subscribers)),
         });
         let network = traffic.run(identity, threads.view.clone(), Arc::clone(&ending));
@@ -158,7 +163,8 @@ impl Node {
             .map_err(configuration)?;
         let (node, height) = (id.get(), applied.get());
         tracing::info!(node, height, api = %server.address(), ?p2p, chain = %chain_id, "started");
-        Ok(Self { ledger, server, threads, network, ending, _home: home })
+        let admin = home.as_ref().and_then(|home| admin::open(home.layout(), &ledger));
+        Ok(Self { ledger, server, threads, network, ending, admin, _home: home })
     }
 
     /// Where clients are served.
@@ -185,8 +191,9 @@ impl Node {
     /// # Errors
     /// If the node failed before it had stopped.
     pub async fn shutdown(self) -> Result<(), Failure> {
-        let Self { ledger, server, mut threads, network, ending, _home } = self;
+        let Self { ledger, server, mut threads, network, ending, admin, _home } = self;
         tracing::info!("stopping");
+        drop(admin);
         ledger.leaving.store(true, Ordering::Relaxed);
         ledger.hand_over(HANDOVER).await;
         ledger.inbox.complete(Input::Shutdown);
@@ -203,8 +210,9 @@ impl Node {
 
     /// Ends the node as if its process had been killed: nothing is finished or flushed.
     pub async fn kill(self) {
-        let Self { ledger, server, mut threads, network, ending, _home } = self;
+        let Self { ledger, server, mut threads, network, ending, admin, _home } = self;
         ending.begin(End::Killed);
+        drop(admin);
         server.abort();
         drop(ledger);
         drop(network.await);

@@ -4,6 +4,7 @@
 //! of it.
 
 use std::io::IsTerminal as _;
+use std::sync::OnceLock;
 
 use quorate_chain::evidence::Conviction;
 use quorate_consensus::handover::TransferEnd;
@@ -13,19 +14,40 @@ use tracing::{Level, debug, error, info, warn};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, Registry, reload};
+
+use crate::config::LogFormat;
+
+/// What decides how much is told, once it is told anything.
+static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
+/// Libraries below are heard only when something is wrong.
+fn told(level: Level) -> Targets {
+    Targets::new().with_target("quorate_node", level).with_default(Level::WARN)
+}
 
 /// Begins to tell, on standard error, what is as grave as this or graver. Done once in a process; later
 /// calls change nothing.
-pub(crate) fn begin(level: Level) {
-    // Libraries below are heard only when something is wrong.
-    let ours = Targets::new().with_target("quorate_node", level).with_default(Level::WARN);
-    let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .with_target(false);
-    let told = tracing_subscriber::registry().with(ours).with(lines).try_init();
-    // Somebody else in this process tells already.
-    drop(told);
+pub(crate) fn begin(level: Level, format: LogFormat) {
+    let (ours, handle) = reload::Layer::new(told(level));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    if tracing_subscriber::registry().with(ours).with(lines).try_init().is_ok() {
+        // Nobody was faster: there is one subscriber in a process.
+        let _ = LEVEL.set(handle);
+    }
+    // Else somebody else in this process tells already.
+}
+
+/// From now on what is as grave as this or graver is told, if it is us who tell.
+pub(crate) fn set_level(level: Level) {
+    if let Some(handle) = LEVEL.get() {
+        // It fails only when there is no subscriber any more.
+        let _ = handle.reload(told(level));
+    }
 }
 
 /// What the log had to tell when it was opened.

@@ -47,6 +47,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::meter::Meter;
 
 pub(crate) use driver::{Links, View};
 pub(crate) use ending::{End, Ending};
@@ -103,6 +104,8 @@ pub(crate) struct Gates {
     pub(crate) inbox: Arc<Inbox>,
     /// Where messages and transactions are verified.
     pub(crate) pool: Arc<Pool>,
+    /// What is counted.
+    pub(crate) meter: Arc<Meter>,
     /// Where others ask for pieces of snapshots.
     pub(crate) questions: Arc<Questions>,
 }
@@ -112,7 +115,7 @@ impl Gates {
     pub(crate) fn new(plan: &Plan) -> Self {
         let inbox = Arc::new(Inbox::new(plan.orders(), plan.mempool_transactions));
         let pool = Arc::new(Pool::new(plan, Arc::clone(&inbox)));
-        Self { inbox, pool, questions: Arc::default() }
+        Self { inbox, pool, meter: Arc::default(), questions: Arc::default() }
     }
 
     /// How many messages of others were dropped for want of room.
@@ -160,10 +163,10 @@ impl Threads {
             handles.push(ending::worker(name, ending, body)?);
             Ok(())
         };
-        let (box_, end) = (Arc::clone(inbox), Arc::clone(ending));
-        spawn("journal", Box::new(move || journal::run(journal, &orders, &box_, &end)))?;
-        let (box_, end) = (Arc::clone(inbox), Arc::clone(ending));
-        spawn("applier", Box::new(move || applier::run(applier, &jobs, &box_, &end)))?;
+        let (own, end) = (gates.clone(), Arc::clone(ending));
+        spawn("journal", Box::new(move || journal::run(journal, &orders, &own, &end)))?;
+        let (own, end) = (gates.clone(), Arc::clone(ending));
+        spawn("applier", Box::new(move || applier::run(applier, &jobs, &own, &end)))?;
         let fetches = reader::shared(fetches);
         for at in 0..plan.read_threads {
             let (reader, fetches) = (reader.clone(), Arc::clone(&fetches));
@@ -178,7 +181,7 @@ impl Threads {
             spawn(&format!("verify {at}"), Box::new(move || pool.run()))?;
         }
         let queues = driver::Queues { to_journal, to_applier, to_readers };
-        let seat = driver::Seat::new(driver, plan.clock, queues, links, view);
+        let seat = driver::Seat::new(driver, plan.clock, queues, links, view, &gates.meter);
         let (box_, end) = (Arc::clone(inbox), Arc::clone(ending));
         spawn("driver", Box::new(move || seat.run(&box_, &end)))?;
         Ok(Self { gates, view: seen, handles })

@@ -163,6 +163,8 @@ fn three_homes_made_apart_are_one_chain() {
     let said = fails(9, &["start", "--home", shown(&homes[0])]);
     assert!(said.contains(&format!("in use by process {pid}")), "{said}");
 
+    operator_speaks(&homes, &nodes);
+
     // The log of a running node can be looked at, and that of a dead one, damaged, precisely.
     assert!(
         text(&["wal", "inspect", "--home", shown(&homes[1]), "--records"]).contains(" branch ")
@@ -193,6 +195,64 @@ fn three_homes_made_apart_are_one_chain() {
         let value = Client::new(&mended.url).unwrap().body("/v1/state/later?consistency=local");
         value.is_ok()
     });
+}
+
+/// The sockets of running nodes: leadership goes where the operator says, and only the leader gives it.
+fn operator_speaks(homes: &[PathBuf], nodes: &[Process]) {
+    use std::os::unix::fs::PermissionsExt as _;
+    for home in homes {
+        let mode = fs::metadata(home.join("admin.sock")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let all = nodes.iter().map(|node| node.url.clone()).collect::<Vec<_>>().join(",");
+    let leader: usize = text(&["leader", "show", "--node", &all]).trim().parse().unwrap();
+    let next = ((leader + 1) % 3).to_string();
+    let said = fails(6, &["leader", "transfer", "--home", shown(&homes[(leader + 1) % 3])]);
+    assert!(said.contains(&format!("node {leader} does")), "{said}");
+    fails(2, &["leader", "transfer", "--to", "9", "--home", shown(&homes[leader])]);
+    let transfer =
+        ["leader", "transfer", "--to", &next, "--home", shown(&homes[leader]), "--patience", "30s"];
+    assert_eq!(text(&transfer), format!("node {next} leads\n"));
+    eventually("all see it", || {
+        nodes.iter().all(|node| {
+            let told = node.client().status().unwrap().leader;
+            told.is_some_and(|told| told.to_string() == next)
+        })
+    });
+    text(&["leader", "want", "no", "--home", shown(&homes[leader])]);
+    let status: Value =
+        serde_json::from_str(&nodes[leader].client().body("/v1/status").unwrap()).unwrap();
+    assert_eq!(status["lead"], "no");
+    text(&["leader", "want", "yes", "--home", shown(&homes[leader])]);
+    text(&["log", "debug", "--home", shown(&homes[leader])]);
+    fails(2, &["log", "loud", "--home", shown(&homes[leader])]);
+    fails(4, &["log", "debug", "--home", shown(homes[0].parent().unwrap())]);
+    // Whoever opens it and says nonsense, or nothing, does no harm.
+    let mut stream = std::os::unix::net::UnixStream::connect(homes[0].join("admin.sock")).unwrap();
+    std::io::Write::write_all(&mut stream, b"{\"order\":\"explode\"}\n").unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    assert!(answer.contains("unknown variant"), "{answer}");
+}
+
+#[test]
+fn what_is_told_can_be_read_by_programs() {
+    let arguments = ["start", "--dev", "--api-listen", "127.0.0.1:0", "--log-format", "json"];
+    let mut child = command(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut seen = Vec::new();
+    for line in lines.map(Result::unwrap) {
+        let line: Value = serde_json::from_str(&line).unwrap();
+        assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
+        seen.push(line["message"].as_str().unwrap().to_owned());
+        if line["message"] == "a leader is known" {
+            assert_eq!((&line["leader"], line["term"].as_u64() > Some(0)), (&0.into(), true));
+            break;
+        }
+    }
+    assert!(seen.iter().any(|message| message == "started"), "{seen:?}");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

@@ -78,7 +78,7 @@ impl Ledger {
                 public_key: member.key.to_string(),
                 peer_id: peer_id_text(&member.key),
                 voter: member.is_voter(),
-                lead: if own { self.facts.lead } else { member.lead },
+                lead: if own { self.lead() } else { member.lead },
                 state: if own { "alive" } else { state },
                 last_seen_ms: if own { Some(0) } else { seen.map(millis) },
                 last_signed_height: signed.get(&member.id).copied(),

@@ -50,6 +50,7 @@ pub(super) fn router(ledger: Arc<Ledger>) -> Router {
         .route("/v1/mempool", get(mempool))
         .route("/v1/genesis", get(genesis))
         .route("/v1/events", get(events::events))
+        .route("/metrics", get(metrics))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .fallback(nowhere)
@@ -122,6 +123,11 @@ async fn peers(State(ledger): Shared) -> Response {
 
 async fn mempool(State(ledger): Shared) -> Response {
     json(StatusCode::OK, &ledger.mempool())
+}
+
+async fn metrics(State(ledger): Shared) -> Response {
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (kind, ledger.metrics()).into_response()
 }
 
 async fn livez() -> StatusCode {

@@ -7,8 +7,8 @@
 //! **Reading.** Reads of state come from the store as it is here, or, linearizable, as it is once
 //! everything that was acknowledged before has been applied here.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use quorate_chain::transaction::SignedTransaction;
 use quorate_client::answer::{self, Outcome, TxStatus};
 use quorate_client::problem::{Code, Problem};
 use quorate_consensus::config::Incarnation;
-use quorate_replica::io::{Answer, Placed};
+use quorate_replica::io::{Answer, Input, Placed};
 use serde::Deserialize;
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -29,6 +29,7 @@ use super::pace::Pace;
 use super::problem::{dropped, failed, problem, refused, unacceptable};
 use super::reading::{Found, Readers, Reading};
 use crate::exit::{Exit, Failure};
+use crate::meter::Meter;
 use crate::threads::{End, Ending, Inbox, Pool, Request, View, Wish, Word};
 
 /// Most headers between a block and the certificate that covers it.
@@ -54,7 +55,6 @@ pub(crate) struct Facts {
     pub(crate) id: NodeId,
     pub(crate) name: String,
     pub(crate) incarnation: Incarnation,
-    pub(crate) lead: Lead,
     pub(crate) api: Option<String>,
     pub(crate) started_ms: u64,
     pub(crate) election_timeout: Duration,
@@ -102,6 +102,9 @@ pub(crate) struct Ledger {
     pub(crate) neighbourhood: Arc<dyn Neighbourhood>,
     pub(crate) pace: Pace,
     pub(crate) leaving: AtomicBool,
+    /// How much it wants to lead now.
+    pub(crate) lead: Mutex<Lead>,
+    pub(crate) meter: Arc<Meter>,
     /// How many clients more may hear events.
     pub(crate) subscribers: Arc<Semaphore>,
 }
@@ -134,6 +137,17 @@ impl Ledger {
             }
             None => Err(stopping()),
         }
+    }
+
+    /// How much the node wants to lead.
+    pub(crate) fn lead(&self) -> Lead {
+        *self.lead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It wants to lead this much from now on.
+    pub(crate) fn want_to_lead(&self, lead: Lead) {
+        *self.lead.lock().unwrap_or_else(PoisonError::into_inner) = lead;
+        self.inbox.complete(Input::Willing(lead));
     }
 
     /// Whether the node has been asked to stop.

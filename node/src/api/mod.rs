@@ -6,6 +6,7 @@ mod events;
 mod group;
 mod http;
 mod ledger;
+mod metrics;
 mod pace;
 pub mod problem;
 mod reading;

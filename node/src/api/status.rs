@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::answers::{CatchingUp, HeightInfo, Peer, Status};
 use super::ledger::{Answered, Ledger, Liveness, Neighbour, until};
 use super::problem::problem;
+use crate::exit::{Exit, Failure};
 use crate::threads::{Request, View};
 
 /// How soon a read is tried again when nothing has changed.
@@ -96,7 +97,7 @@ impl Ledger {
             live_peers,
             peers: peers.collect(),
             roster_hash: view.roster.hash(),
-            lead: facts.lead,
+            lead: self.lead(),
             catching_up: self.catching_up(&view),
             reason: status
                 .leader
@@ -171,6 +172,49 @@ impl Ledger {
             }
             if !matches!(until(deadline, view.changed()).await, Some(Ok(()))) {
                 return;
+            }
+        }
+    }
+
+    /// Hands leadership over, to this node if one is named, and waits until another one leads.
+    pub(crate) async fn transfer(
+        &self,
+        to: Option<NodeId>,
+        patience: Duration,
+    ) -> Result<(), Failure> {
+        let refused = |why: String| Err(Failure::new(Exit::NoQuorum, why));
+        let (own, deadline) = (self.facts.id, Instant::now() + patience);
+        let mut view = self.view.clone();
+        {
+            let view = view.borrow_and_update();
+            match view.status.leader {
+                Some(leader) if leader != own => {
+                    return refused(format!("node {own} does not lead: node {leader} does"));
+                }
+                None => return refused(format!("node {own} does not lead, and nobody else")),
+                Some(_) => {}
+            }
+            match to {
+                Some(to) if to == own => return Ok(()),
+                Some(to) if !view.roster.is_voter(to) => {
+                    return Err(Failure::new(Exit::Usage, format!("there is no voter {to}")));
+                }
+                _ if view.roster.current().voters().count() == 1 => {
+                    return refused("there is no other voter".to_owned());
+                }
+                Some(_) | None => {}
+            }
+        }
+        self.inbox.complete(Input::Transfer { to });
+        loop {
+            let leader = view.borrow_and_update().status.leader;
+            match leader.filter(|leader| *leader != own) {
+                Some(leader) if to.is_none_or(|to| to == leader) => return Ok(()),
+                Some(leader) => return refused(format!("node {leader} leads now")),
+                None => {}
+            }
+            if !matches!(until(deadline, view.changed()).await, Some(Ok(()))) {
+                return refused(format!("node {own} has not handed leadership over"));
             }
         }
     }

@@ -7,6 +7,7 @@ mod config;
 mod genesis;
 mod init;
 mod key;
+mod leader;
 mod list;
 mod operations;
 mod output;
@@ -80,6 +81,8 @@ enum Command {
     Tx(tx::Tx),
     /// Show how a node fares.
     Status(read::Status),
+    Leader(leader::Leader),
+    Log(leader::Log),
     Key(key::Key),
     Config(config::Configuration),
     Wal(wal::Wal),
@@ -110,6 +113,8 @@ impl Command {
             Self::Block(block) => block.run(output),
             Self::Tx(tx) => tx.run(output),
             Self::Status(status) => status.run(output),
+            Self::Leader(leader) => leader.run(output),
+            Self::Log(log) => log.run(output),
             Self::Config(config) => config.run(output),
             Self::Wal(wal) => wal.run(output),
             Self::Key(key) => key.run(output),

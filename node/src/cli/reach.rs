@@ -160,7 +160,8 @@ fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+/// Reads a time that is not nothing.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let time = values::duration(text).filter(|time| !time.is_zero());
     time.ok_or_else(|| "a time has a unit, such as 500ms or 5s".to_owned())
 }

@@ -70,7 +70,7 @@ impl Start {
             None => return Err(Failure::new(Exit::Usage, "which home? Say --home, or --dev")),
         };
         let config = self.config(home.as_ref())?;
-        telemetry::begin(config.log);
+        telemetry::begin(config.log, config.log_format);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()

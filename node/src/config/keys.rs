@@ -7,7 +7,7 @@ use quorate_chain::ids::NodeId;
 use quorate_chain::roster::Lead;
 
 use super::values::{bytes, duration, show_bytes, show_duration};
-use super::{Config, Storage};
+use super::{Config, LogFormat, Storage};
 
 /// A setting.
 #[derive(Clone, Copy)]
@@ -362,5 +362,23 @@ pub const KEYS: &[Key] = &[
         example: "debug",
         read: |config, text| parsed(&mut config.log, text),
         show: |config| config.log.to_string().to_lowercase(),
+    },
+    Key {
+        name: "log_format",
+        unit: "text or json",
+        meaning: "how it is told: a line for people, or an object on a line for programs",
+        example: "json",
+        read: |config, text| {
+            config.log_format = match text {
+                "text" => LogFormat::Text,
+                "json" => LogFormat::Json,
+                _ => return None,
+            };
+            Some(())
+        },
+        show: |config| match config.log_format {
+            LogFormat::Text => "text".to_owned(),
+            LogFormat::Json => "json".to_owned(),
+        },
     },
 ];

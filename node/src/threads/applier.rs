@@ -1,6 +1,7 @@
 //! The applier's thread: one transaction of the store for all that waits.
 
 use std::sync::mpsc::Receiver;
+use std::time::Instant;
 
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
@@ -9,7 +10,7 @@ use quorate_replica::apply::{Applier, ApplyError};
 use quorate_replica::io::{ApplyJob, Input, InstallJob, StageJob};
 use quorate_replica::store::Store;
 
-use super::{Ending, Inbox};
+use super::{Ending, Gates};
 use crate::exit::{Exit, Failure};
 
 /// Most jobs in one transaction of the store: what was committed shall soon be seen.
@@ -37,7 +38,7 @@ fn failed<E: std::error::Error>(error: &ApplyError<E>) -> Failure {
 pub(super) fn run<S: Store>(
     mut applier: Applier<S>,
     tasks: &Receiver<Task>,
-    inbox: &Inbox,
+    gates: &Gates,
     ending: &Ending,
 ) -> Result<(), Failure> {
     while let Ok(first) = tasks.recv() {
@@ -63,7 +64,10 @@ pub(super) fn run<S: Store>(
                             }
                         }
                     }
-                    applier.apply(jobs).map(|applied| Some(Input::Applied(applied)))
+                    let begun = Instant::now();
+                    let applied = applier.apply(jobs);
+                    gates.meter.applies.took(begun.elapsed());
+                    applied.map(|applied| Some(Input::Applied(applied)))
                 }
                 Task::Keep(certificate) => applier.keep(certificate).map(|()| None),
                 Task::Convict(conviction) => applier.convict(&conviction).map(|()| None),
@@ -73,7 +77,7 @@ pub(super) fn run<S: Store>(
                 }
             };
             if let Some(input) = done.map_err(|error| failed(&error))? {
-                inbox.complete(input);
+                gates.inbox.complete(input);
             }
         }
     }

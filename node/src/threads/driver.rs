@@ -26,6 +26,7 @@ use super::journal::Order;
 use super::{End, Ending, Inbox};
 use crate::clock::Clock;
 use crate::exit::{Exit, Failure};
+use crate::meter::Meter;
 use crate::telemetry;
 
 /// The way to other nodes, as the driver needs it. Nothing here waits; what cannot be sent is lost.
@@ -81,6 +82,7 @@ pub(super) struct Seat<S: Store> {
     queues: Queues,
     links: Box<dyn Links>,
     view: watch::Sender<View>,
+    meter: Arc<Meter>,
     waiters: BTreeMap<Submission, Waiter>,
     reads: BTreeMap<ReadId, oneshot::Sender<Result<Height, Unread>>>,
     changes: BTreeMap<ChangeId, oneshot::Sender<Result<Height, ChangeRefusal>>>,
@@ -115,10 +117,23 @@ impl<S: Store> Seat<S> {
         queues: Queues,
         links: Box<dyn Links>,
         view: watch::Sender<View>,
+        meter: &Arc<Meter>,
     ) -> Self {
         let (waiters, reads, changes) = Default::default();
-        let outputs = Vec::new();
-        Self { driver, clock, queues, links, view, waiters, reads, changes, next: 0, outputs }
+        let (meter, outputs) = (Arc::clone(meter), Vec::new());
+        Self {
+            driver,
+            clock,
+            queues,
+            links,
+            view,
+            meter,
+            waiters,
+            reads,
+            changes,
+            next: 0,
+            outputs,
+        }
     }
 
     /// Works until the inbox is closed.
@@ -139,6 +154,7 @@ impl<S: Store> Seat<S> {
             let view = View::of(&self.driver);
             self.view.send_if_modified(|before| {
                 let changes = *before != view;
+                self.meter.standing(before.status.standing, view.status.standing);
                 *before = view;
                 changes
             });
@@ -197,6 +213,7 @@ impl<S: Store> Seat<S> {
 
     fn handle(&mut self, input: Input) -> Result<(), Halted> {
         telemetry::input(&input);
+        self.meter.input(&input);
         let now = self.clock.now();
         let mut outputs = std::mem::take(&mut self.outputs);
         self.driver.handle(now, input, &mut outputs);
@@ -241,7 +258,10 @@ impl<S: Store> Seat<S> {
                 telemetry::conviction(&conviction);
                 order(&self.queues.to_applier, Task::Convict(conviction), "applier")?;
             }
-            Output::Notice(notice) => telemetry::notice(&notice),
+            Output::Notice(notice) => {
+                telemetry::notice(&notice);
+                self.meter.notice(&notice);
+            }
             Output::Stop(stop) => return Err(Halted::Stop(stop)),
         }
         Ok(())

@@ -1,14 +1,14 @@
 //! The journal's thread: one sync for all that waits.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quorate_chain::ids::Height;
 use quorate_replica::io::{Input, JournalJob};
 use quorate_replica::journal::Journal;
 use quorate_wal::Disk;
 
-use super::{Ending, Inbox};
+use super::{Ending, Gates};
 use crate::exit::{Exit, Failure};
 
 /// After so long without an order the log does what is better done while nothing waits.
@@ -36,7 +36,7 @@ fn failed(error: &quorate_wal::Error) -> Failure {
 pub(super) fn run<D: Disk>(
     mut journal: Journal<D>,
     orders: &Receiver<Order>,
-    inbox: &Inbox,
+    gates: &Gates,
     ending: &Ending,
 ) -> Result<(), Failure> {
     let (mut idle, mut busy) = (false, 0);
@@ -72,11 +72,13 @@ pub(super) fn run<D: Disk>(
         });
         let jobs: Vec<_> = jobs.collect();
         if !jobs.is_empty() || journal.is_waiting() {
+            let begun = Instant::now();
             let written = journal.write(jobs).map_err(|error| failed(&error))?;
+            gates.meter.log_writes.took(begun.elapsed());
             if ending.drops_all() {
                 return Ok(());
             }
-            inbox.complete(Input::Written(written));
+            gates.inbox.complete(Input::Written(written));
         }
         if let Some(below) = below {
             journal.prune(below).map_err(|error| failed(&error))?;

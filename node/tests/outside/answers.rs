@@ -78,6 +78,40 @@ fn every_answer_has_its_fields() {
 }
 
 #[test]
+fn elections_slow_disks_and_lagging_peers_show_in_numbers() {
+    let group = group();
+    group.account(12).put("answers/metrics", "v").unwrap();
+    let (leader, others) = group.leader();
+    let page = get(group.url(leader), "/metrics");
+    assert!((page.status, page.kind.starts_with("text/plain; version=0.0.4")) == (200, true));
+    let page = String::from_utf8(page.body).unwrap();
+    let value = |name: &str| -> f64 {
+        let line = page.lines().find(|line| line.split(' ').next() == Some(name));
+        line.unwrap_or_else(|| panic!("no {name}")).split(' ').nth(1).unwrap().parse().unwrap()
+    };
+    assert_eq!((value("quorate_is_leader"), value("quorate_leader")), (1.0, leader as f64));
+    assert!(value("quorate_term") >= 1.0 && value("quorate_leader_changes_total") >= 1.0);
+    assert!(value("quorate_height{kind=\"committed\"}") >= 1.0);
+    assert!(value("quorate_transactions_total{outcome=\"applied\"}") >= 1.0);
+    assert!(value("quorate_log_write_seconds_count") >= 1.0);
+    let (all, most) = ("quorate_apply_seconds_count", "quorate_apply_seconds_bucket{le=\"+Inf\"}");
+    assert!((value(all) - value(most)).abs() < 0.5);
+    for other in others {
+        assert_eq!(value(&format!("quorate_peer_alive{{peer=\"{other}\"}}")), 1.0);
+        assert!(value(&format!("quorate_peer_height{{peer=\"{other}\"}}")) >= 0.0);
+    }
+    // Every line is a comment or a sample, and every sample is explained before.
+    let mut explained = String::new();
+    for line in page.lines() {
+        match line.strip_prefix("# TYPE ") {
+            Some(kind) => explained = kind.split(' ').next().unwrap().to_owned(),
+            None if line.starts_with("# HELP ") => {}
+            None => assert!(line.starts_with(&explained), "{line} after {explained}"),
+        }
+    }
+}
+
+#[test]
 fn everybody_sees_the_same_roster_and_who_is_there() {
     let group = group();
     group.account(11).put("answers/roster", "v").unwrap();

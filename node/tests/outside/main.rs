@@ -10,6 +10,7 @@ mod answers;
 mod commands;
 mod events;
 mod group;
+mod hostile;
 mod http;
 mod reads;
 mod writes;

@@ -1,0 +1,312 @@
+//! What clients send that no client should: the node answers or hangs up, and goes on.
+
+use std::io::{BufReader, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use quorate_chain::crypto::SecretKey;
+use quorate_chain::ids::{ChainId, Nonce};
+use quorate_chain::transaction::{Operation, SignedTransaction, Transaction};
+use quorate_node::config::Config;
+use serde_json::Value;
+
+use crate::common;
+use crate::group::{Group, PATIENCE, eventually, group, patient};
+use crate::http::{ask, connect, get, head, json, post, read};
+
+fn signed(chain_id: ChainId, seed: u8, nonce: u64, key: &str) -> SignedTransaction {
+    let secret = SecretKey::from_seed(&[seed; 32]);
+    let transaction = Transaction {
+        chain_id,
+        sender: secret.account_key(),
+        nonce: Nonce::new(nonce),
+        expires: None,
+        approvers: Vec::new(),
+        operations: vec![Operation::Update {
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            value: Bytes::from_static(b"v"),
+        }],
+    };
+    transaction.sign(&secret).unwrap()
+}
+
+fn batch<'a>(items: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut body = u32::try_from(items.len()).unwrap().to_le_bytes().to_vec();
+    for item in items {
+        body.extend_from_slice(&u32::try_from(item.len()).unwrap().to_le_bytes());
+        body.extend_from_slice(item);
+    }
+    body
+}
+
+/// Sends bytes as they are and reads what comes, if anything does.
+fn raw(url: &str, bytes: &[u8]) -> Option<u16> {
+    let mut stream = connect(url);
+    // The node may have hung up before all was sent.
+    let _ = stream.write_all(bytes);
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    read(stream).map(|reply| reply.status)
+}
+
+#[test]
+fn what_is_too_large_is_refused_before_it_is_read() {
+    let url = group().url(0);
+    for (path, length) in
+        [("/v1/txs", (1 << 20) + 1), ("/v1/txs/batch", (4 << 20) + 1), ("/v1/txs", 1 << 62)]
+    {
+        let mut stream = connect(url);
+        write!(stream, "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n")
+            .unwrap();
+        // Nothing of the body was sent, and still there is an answer.
+        read(stream).unwrap().problem(413, "too_large");
+    }
+    // The same without a length.
+    let mut stream = connect(url);
+    write!(stream, "POST /v1/txs HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        .unwrap();
+    for _ in 0..20 {
+        let _ = write!(stream, "10000\r\n{}\r\n", "x".repeat(0x10000));
+    }
+    let _ = write!(stream, "0\r\n\r\n");
+    if let Some(reply) = read(stream) {
+        reply.problem(413, "too_large");
+    }
+    let long = format!("GET /v1/state/{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(1 << 20));
+    assert!(matches!(raw(url, long.as_bytes()), None | Some(414 | 431)));
+    let many = format!("GET /livez HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(10_000));
+    assert!(matches!(raw(url, many.as_bytes()), None | Some(431)));
+    assert_eq!(get(url, "/livez").status, 200);
+}
+
+#[test]
+fn what_is_no_http_or_no_text_is_refused() {
+    let url = group().url(1);
+    for bytes in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
+        b"GET\r\n\r\n",
+        b"GET /v1/status HTTP/9.9\r\n\r\n",
+        b"\0\0\0\0\0\0\0\0",
+        b"POST /v1/txs HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
+        b"POST /v1/txs HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n12345",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n garbage that is no frame at all, and more of it",
+    ] {
+        assert!(matches!(raw(url, bytes), None | Some(400 | 405 | 505)), "{bytes:?}");
+    }
+    // A body that is cut off is no transaction.
+    let cut = raw(url, b"POST /v1/txs HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nhalf");
+    assert!(matches!(cut, None | Some(400 | 413 | 422)), "{cut:?}");
+    for path in ["/v1/state/%FF", "/v1/state/%C3%28/history", "/v1/blocks/%80"] {
+        assert_eq!(get(url, path).status, 400, "{path}");
+    }
+    // Keys that look like paths are keys.
+    get(url, "/v1/state/..%2F..%2Fetc%2Fpasswd").problem(404, "key_not_found");
+    get(url, "/v1/state/%00").problem(404, "key_not_found");
+    assert_eq!(get(url, "/livez").status, 200);
+}
+
+#[test]
+fn json_that_is_deep_or_strange_is_malformed() {
+    let url = group().url(2);
+    let deep = "[".repeat(500_000);
+    let nested = format!("{{\"tx\":{}1{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    for body in [
+        deep.as_bytes(),
+        nested.as_bytes(),
+        b"{\"tx\":\"AAAA\",\"tx\":\"AAAA\"}",
+        b"{\"tx\":1}",
+        b"{\"tx\":\"\xff\"}",
+        b"{\"tx\":\"AAAA\",\"more\":1}",
+        b"{\"tx\":\"AAA\"}",
+        b"null",
+        b"{}",
+        b"",
+    ] {
+        let reply = ask(url, "POST", "/v1/txs", &["content-type: application/json"], body);
+        reply.problem(422, "malformed");
+    }
+    for body in [
+        &b"\xff\xff\xff\xff"[..],
+        b"\x01\0\0\0\xff\xff\xff\xff",
+        b"\x02\0\0\0\0\0\0\0",
+        b"\0\0\0\0more",
+        b"\x01",
+    ] {
+        let reply = post(url, "/v1/txs/batch", body);
+        assert_eq!(reply.status, 422, "{body:?}");
+    }
+}
+
+#[test]
+fn who_sends_slowly_does_not_keep_others_out() {
+    let config = Config {
+        api_connections: 8,
+        api_header_timeout: Duration::from_millis(500),
+        ..common::config()
+    };
+    let group = Group::start("slow", 1, &config);
+    let url = group.url(0);
+    let mut slow: Vec<_> = (0..16).map(|_| connect(url)).collect();
+    let begun = Instant::now();
+    let asked = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| get(url, "/v1/height").status);
+        // One byte after the other, as long as anybody listens.
+        while !asked.is_finished() && begun.elapsed() < PATIENCE {
+            for stream in &mut slow {
+                let _ = stream.write_all(b"G");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        asked.join().unwrap()
+    });
+    assert_eq!(asked, 200);
+}
+
+#[test]
+fn a_thousand_idle_connections_are_no_harm() {
+    let group = group();
+    let idle: Vec<TcpStream> = (0..1_000).map(|_| connect(group.url(0))).collect();
+    assert_eq!(get(group.url(0), "/livez").status, 200);
+    group.account(120).put("hostile/idle", "v").unwrap();
+    drop(idle);
+}
+
+#[test]
+fn a_flood_is_pushed_back_with_a_reason() {
+    let config = Config {
+        mempool_transactions: 64,
+        mempool_sender: 32,
+        // So that what comes faster than a block waits.
+        block_interval: Duration::from_millis(200),
+        ..common::config()
+    };
+    let group = Group::start("flood", 1, &config);
+    let (url, chain) = (group.url(0), group.node(0).chain_id().unwrap());
+    let txs: Vec<_> = (0..2_000)
+        .map(|at| signed(chain, 121 + (at % 4) as u8, (at / 4) as u64, &format!("hostile/{at}")))
+        .collect();
+    let mut refused = 0;
+    for part in txs.chunks(500) {
+        let body = batch(part.iter().map(|tx| tx.bytes().as_ref()));
+        let reply = post(url, "/v1/txs/batch?wait=accepted", &body);
+        for outcome in reply.json()["outcomes"].as_array().unwrap() {
+            match outcome["code"].as_str() {
+                None => assert_eq!(outcome["status"], "pending"),
+                Some(code) => {
+                    assert!(["mempool_full", "rate_limited"].contains(&code), "{outcome}");
+                    let said = (&outcome["outcome"], &outcome["retry"], &outcome["status"]);
+                    assert_eq!(
+                        said,
+                        (&"nothing_happened".into(), &"same_bytes".into(), &429.into())
+                    );
+                    refused += 1;
+                }
+            }
+        }
+        let mempool = json(url, "/v1/mempool");
+        assert!(mempool["transactions"].as_u64() <= Some(64), "{mempool}");
+    }
+    assert!(refused > 1_000, "{refused}");
+    let account = patient(&group.node(0), 129);
+    account.put("hostile/after", "v").unwrap();
+    eventually("all is ordered", || json(url, "/v1/mempool")["transactions"] == 0);
+}
+
+#[test]
+fn forged_signatures_are_all_refused() {
+    let group = group();
+    let chain = group.node(0).chain_id().unwrap();
+    let forged: Vec<_> = (0..3_000)
+        .map(|nonce| {
+            let mut bytes = signed(chain, 130, nonce, "hostile/forged").bytes().to_vec();
+            let last = bytes.len() - 1;
+            bytes[last - 40] ^= 1;
+            bytes
+        })
+        .collect();
+    let body = batch(forged.iter().map(Vec::as_slice));
+    let outcomes = post(group.url(1), "/v1/txs/batch", &body).json();
+    let outcomes = outcomes["outcomes"].as_array().unwrap();
+    assert_eq!(outcomes.len(), 3_000);
+    assert!(outcomes.iter().all(|outcome| outcome["code"] == "bad_signature"));
+    assert!(group.node(0).get("hostile/forged").unwrap().is_none());
+}
+
+#[test]
+fn of_transactions_with_one_nonce_one_is_taken() {
+    let group = group();
+    let chain = group.node(0).chain_id().unwrap();
+    let outcomes: Vec<(usize, Value)> = std::thread::scope(|scope| {
+        let sent: Vec<_> = (0..12)
+            .map(|at| {
+                scope.spawn(move || {
+                    let tx = signed(chain, 131, 7, &format!("hostile/nonce/{at}"));
+                    (at, post(group.url(at % 3), "/v1/txs?timeout=60s", tx.bytes()).json())
+                })
+            })
+            .collect();
+        sent.into_iter().map(|sent| sent.join().unwrap()).collect()
+    });
+    let applied: Vec<_> =
+        outcomes.iter().filter(|(_, outcome)| outcome["status"] == "applied").collect();
+    assert_eq!(applied.len(), 1, "{outcomes:?}");
+    for (at, outcome) in &outcomes {
+        let entry = group.node(0).get(format!("hostile/nonce/{at}")).unwrap();
+        assert_eq!(entry.is_some(), outcome["status"] == "applied", "{outcome}");
+        if entry.is_none() {
+            // Another one has the nonce, or is about to.
+            let known =
+                ["nonce_used", "outcome_unknown"].contains(&outcome["code"].as_str().unwrap());
+            assert!(known, "{outcome}");
+        }
+    }
+}
+
+#[test]
+fn a_thousand_subscribers_are_served_or_refused() {
+    let group = group();
+    let lines: Vec<_> = (0..600)
+        .map(|_| {
+            let mut stream = connect(group.url(2));
+            write!(stream, "GET /v1/events?topics=block HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    let mut served = 0;
+    for stream in &lines {
+        match head(&mut BufReader::new(stream.try_clone().unwrap())).unwrap().0 {
+            200 => served += 1,
+            status => assert_eq!(status, 429),
+        }
+    }
+    assert!((200..=256).contains(&served), "{served}");
+    group.account(132).put("hostile/subscribers", "v").unwrap();
+}
+
+#[test]
+fn fuzz_http_request() {
+    let url = group().url(0).to_owned();
+    let paths =
+        ["/v1/txs", "/v1/txs/batch", "/v1/state", "/v1/events", "/v1/blocks", "/v1/headers"];
+    bolero::check!().with_type::<(u8, bool, Vec<u8>, Vec<u8>)>().for_each(|(at, is_json, query, body)| {
+        let path = paths[usize::from(*at) % paths.len()];
+        let method = if path.starts_with("/v1/txs") { "POST" } else { "GET" };
+        let (kind, length) = (if *is_json { "json" } else { "octet-stream" }, body.len());
+        let head = format!(
+            " HTTP/1.1\r\nhost: x\r\ncontent-type: application/{kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        );
+        let query: Vec<u8> = query.iter().filter(|byte| byte.is_ascii_graphic()).copied().collect();
+        let mut request = format!("{method} {path}?").into_bytes();
+        for part in [&query, head.as_bytes(), body] {
+            request.extend_from_slice(part);
+        }
+        let mut stream = connect(&url);
+        let _ = stream.write_all(&request);
+        let (status, _) = head_of(stream);
+        assert!(status < 500, "{status}: {request:?}");
+    });
+}
+
+fn head_of(stream: TcpStream) -> (u16, Vec<(String, String)>) {
+    head(&mut BufReader::new(stream)).expect("every request is answered")
+}
