@@ -2,7 +2,10 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::validators::{Group, blocking, equal, one_leader};
+use quorate_client::answer::Status;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_dies_the_others_go_on_and_it_catches_up() {
@@ -37,4 +40,26 @@ async fn a_leader_dies_the_others_go_on_and_it_catches_up() {
     for node in group.nodes.iter_mut().filter_map(Option::take) {
         node.shutdown().await.expect("it stops in order");
     }
+}
+
+/// The third would not help to elect another leader before its own timeout, which is longer than any test,
+/// unless its network tells it that the line to the leader is closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_link_to_the_leader_is_as_good_as_a_timeout() {
+    let mut group = Group::start(3, common::config()).await;
+    group.wait("one leader", one_leader).await;
+    group.nodes[2].take().expect("it runs").kill().await;
+    group.revive_patient(2, Duration::from_secs(3_600)).await;
+    let told = group.wait("one leader that is not the third", |told| {
+        one_leader(told) && told[0].leader.is_some_and(|leader| leader.get() != 2)
+    });
+    let leader = told.await[0].leader.expect("there is one");
+    let all = |told: &[Status]| told.iter().all(|one| one.live_peers.len() == 2);
+    group.wait("all hear each other", all).await;
+    group.put("before").await;
+
+    group.nodes[leader.get() as usize].take().expect("it runs").kill().await;
+    let other = |told: &[Status]| one_leader(told) && told[0].leader != Some(leader);
+    group.wait("another leader", other).await;
+    group.put("after").await;
 }

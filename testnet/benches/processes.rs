@@ -1,5 +1,6 @@
 //! What a group of processes costs and how long it is without a leader:
-//! `cargo bench -p quorate-testnet --bench processes [latency|outage|idle]`.
+//! `cargo bench -p quorate-testnet --bench processes
+//! [latency|outage|idle|hint|startup]`.
 //!
 //! Each figure stands beside the bare cost of what it is made of, on the same machine at the same time.
 
@@ -27,7 +28,14 @@ fn main() {
         std::process::exit(exit.code().into());
     }
     let wanted: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    for (name, run) in [("latency", latency as fn()), ("outage", outage), ("idle", idle)] {
+    let all = [
+        ("latency", latency as fn()),
+        ("outage", outage),
+        ("idle", idle),
+        ("hint", hint),
+        ("startup", startup),
+    ];
+    for (name, run) in all {
         if wanted.is_empty() || wanted.iter().any(|word| word == name) {
             run();
         }
@@ -133,6 +141,70 @@ fn outage() {
         "from kill -9 of the leader to the next certified outcome, five nodes, {TRIALS} trials:"
     );
     show("without writes", &gaps);
+}
+
+/// How soon it is known that a process has been killed, and that it is back.
+fn hint() {
+    const TRIALS: usize = 20;
+    let place = place(3);
+    let (mut lost, mut dead, mut back) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..TRIALS {
+        place.ok(&["wait", "--leader", "--equal"]);
+        let nodes = place.testnet().nodes;
+        let client = place.node(0);
+        let leader = client.status().unwrap().leader.unwrap().get();
+        let victim = if leader == 1 { 2 } else { 1 };
+        let state = || {
+            let peers = client.status().unwrap().peers;
+            peers.into_iter().find(|peer| peer.node_id.get() == victim).unwrap().state
+        };
+        let until = |begin: Instant, wanted: &dyn Fn(&str) -> bool| {
+            while !wanted(&state()) {
+                thread::sleep(Duration::from_micros(200));
+            }
+            begin.elapsed()
+        };
+        let pid = Pid::from_raw(nodes[victim as usize].pid.unwrap().try_into().unwrap()).unwrap();
+        let begin = Instant::now();
+        kill_process(pid, Signal::KILL).unwrap();
+        lost.push(until(begin, &|state| state != "alive"));
+        dead.push(until(begin, &|state| state == "dead"));
+        place.ok(&["revive", &victim.to_string()]);
+        // Its port was open before its clients could ask.
+        back.push(until(Instant::now(), &|state| state == "alive"));
+    }
+    println!("kill -9 of a follower, as another node's /v1/status tells of it, {TRIALS} trials:");
+    for (what, mut times) in [
+        ("from the kill: not alive", lost),
+        ("from the kill: dead", dead),
+        ("from its /livez: alive", back),
+    ] {
+        times.sort();
+        show(what, &times);
+    }
+}
+
+/// How long a node takes from its start to its first answer, by how long its chain is.
+fn startup() {
+    const TRIALS: usize = 10;
+    let place = place(1);
+    let alice = place.alice();
+    println!("one validator, kill -9, from `revive` to /livez, {TRIALS} trials:");
+    let mut at = 0;
+    for blocks in [100_u64, 1_000, 10_000, 30_000] {
+        while place.client().height().unwrap().height.get() < blocks {
+            for _ in 0..50 {
+                at += 1;
+                alice.update(format!("key{}", at % 100), [7; 256]).unwrap();
+            }
+        }
+        let mut times = times(TRIALS, || {
+            place.ok(&["kill", "0"]);
+            place.ok(&["revive", "0"]);
+        });
+        times.sort();
+        show(&format!("kill and revive, {blocks} blocks"), &times);
+    }
 }
 
 /// What five validators cost that have nothing to do.

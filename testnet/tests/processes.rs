@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::Place;
+use quorate_chain::crypto::SecretKey;
 use quorate_chain::ids::{Height, TxId};
 use quorate_client::Error;
 use quorate_client::answer::{Outcome, TxStatus};
@@ -58,6 +59,34 @@ fn five_processes_go_on_without_their_leader_and_take_it_back() {
     for key in ["before/9", "without/0", "without/9"] {
         assert!(place.node(old).get(key).unwrap().is_some(), "{key}");
     }
+}
+
+#[test]
+fn a_leader_that_is_stopped_and_not_killed_is_found_out_by_its_silence() {
+    let place = place();
+    place.up(3, &[]);
+    let alice = place.alice();
+    alice.put("before", "v").unwrap();
+    let old = leader(&place);
+    place.ok(&["pause", &old.to_string()]);
+    place.ok(&["wait", "--new-leader", &old.to_string()]);
+    let others: Vec<_> = (0..3).filter(|node| *node != old).collect();
+    let client = place.node(others[0]).account(SecretKey::from_seed(&[7; 32]));
+    client.waiting(common::patient()).put("without", "v").unwrap();
+    let limit = Instant::now() + Duration::from_secs(60);
+    for node in &others {
+        let is_dead = || {
+            let status = place.node(*node).status().unwrap();
+            status.peers.iter().any(|it| it.node_id.get() as usize == old && it.state == "dead")
+        };
+        while !is_dead() {
+            assert!(Instant::now() < limit, "node {node} takes it for alive");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    place.ok(&["resume", &old.to_string()]);
+    place.ok(&["wait", "--equal", "--leader"]);
+    assert!(place.node(old).get("without").unwrap().is_some());
 }
 
 #[test]

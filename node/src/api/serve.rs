@@ -72,7 +72,8 @@ async fn accept(
 ) {
     let permits = Arc::new(Semaphore::new(connections));
     let graceful = GracefulShutdown::new();
-    let mut builder = Builder::new(TokioExecutor::new());
+    // Telling HTTP/1 from HTTP/2 would wait for the first bytes as long as a client likes.
+    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
     // When this task is aborted its connections are, too.
     let mut open = tokio::task::JoinSet::new();

@@ -265,3 +265,160 @@ impl Pool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::{Duration, Instant};
+
+    use quorate_chain::crypto::{Ed25519, SecretKey};
+    use quorate_chain::ids::Nonce;
+    use quorate_chain::transaction::{Operation, Transaction};
+
+    use super::super::inbox::Turn;
+    use super::*;
+    use crate::clock::Clock;
+
+    fn pool(window_blocks: usize, window_bytes: usize, submitted: usize) -> Pool {
+        let plan = Plan {
+            chain_id: ChainId::ZERO,
+            verifier: Arc::new(Ed25519),
+            clock: Clock::start(),
+            window_blocks,
+            window_bytes,
+            mempool_transactions: submitted,
+            verify_threads: 2,
+            read_threads: 1,
+        };
+        Pool::new(&plan, Arc::new(Inbox::new(plan.orders(), submitted)))
+    }
+
+    fn line(node: u32) -> Line {
+        Line { node: NodeId::new(node), stream: 0 }
+    }
+
+    fn told(number: u32) -> Option<Box<Input>> {
+        Some(Box::new(Input::LinkLost { node: NodeId::new(number) }))
+    }
+
+    /// Takes what has reached the driver until there are so many.
+    fn wait(pool: &Pool, count: usize) -> Vec<u32> {
+        let mut turn = Turn::default();
+        while turn.inputs.len() < count {
+            pool.inbox.take(Instant::now() + Duration::from_millis(50), &mut turn);
+        }
+        let number = |input: &Input| {
+            let Input::LinkLost { node } = input else { panic!("{input:?}") };
+            node.get()
+        };
+        turn.inputs.iter().map(number).collect()
+    }
+
+    #[test]
+    fn messages_of_a_line_keep_their_order_and_wait_for_no_other_line() {
+        let pool = pool(8, 1 << 20, 8);
+        let (release, released) = mpsc::channel();
+        // The first takes until it is released; the second is not acceptable.
+        let first: Check = Box::new(move |_, _| released.recv().ok().and_then(|()| told(1)));
+        assert!(pool.message(line(1), 10, first));
+        assert!(pool.message(line(1), 10, Box::new(|_, _| None)));
+        assert!(pool.message(line(1), 10, Box::new(|_, _| told(3))));
+        // What is small may not overtake either.
+        assert!(pool.small(line(1), 10, Box::new(|_, _| told(4))));
+        assert!(pool.message(line(2), 10, Box::new(|_, _| told(9))));
+        assert!(
+            pool.small(line(3), 10, Box::new(|_, _| told(8))),
+            "with nothing before it, at once"
+        );
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| pool.run().unwrap());
+            }
+            assert_eq!(wait(&pool, 2), [8, 9]);
+            release.send(()).unwrap();
+            assert_eq!(wait(&pool, 3), [1, 3, 4]);
+            pool.close();
+        });
+    }
+
+    #[test]
+    fn a_line_without_room_drops_and_counts_and_the_others_have_theirs() {
+        let pool = pool(1, 50, 8);
+        let check = || -> Check { Box::new(|_, _| None) };
+        // The first one is taken whatever it measures; then a line has room for twice the window.
+        assert!(pool.message(line(1), 1_000, check()));
+        assert!(!pool.message(line(1), 1, check()));
+        for _ in 0..2 {
+            assert!(pool.message(line(2), 50, check()));
+        }
+        assert!(!pool.message(line(2), 1, check()));
+        assert_eq!(pool.dropped(), 2);
+    }
+
+    fn transaction(nonce: u64) -> (Transaction, SecretKey) {
+        let key = SecretKey::from_seed(&[7; 32]);
+        let transaction = Transaction {
+            chain_id: ChainId::ZERO,
+            sender: key.account_key(),
+            nonce: Nonce::new(nonce),
+            expires: None,
+            approvers: Vec::new(),
+            operations: vec![Operation::Remove { key: "k".into() }],
+        };
+        (transaction, key)
+    }
+
+    #[test]
+    fn of_a_batch_the_bad_ones_are_told_so_and_the_others_go_on() {
+        let pool = pool(8, 1 << 20, 16);
+        let words: Vec<_> = (0..9)
+            .map(|nonce| {
+                let (transaction, key) = transaction(nonce);
+                let forged = key.sign(b"something else");
+                let signed = if nonce % 3 == 0 {
+                    transaction.assemble(forged, &[]).unwrap()
+                } else {
+                    transaction.sign(&key).unwrap()
+                };
+                pool.submit(signed, Wish::Accepted)
+            })
+            .collect();
+        std::thread::scope(|scope| {
+            scope.spawn(|| pool.run().unwrap());
+            let mut turn = Turn::default();
+            while turn.requests.len() < 6 {
+                pool.inbox.take(Instant::now() + Duration::from_millis(50), &mut turn);
+            }
+            let nonce = |request: &Request| {
+                let Request::Submit { transaction, .. } = request else { panic!("{request:?}") };
+                transaction.get().content().nonce.get()
+            };
+            let taken: Vec<_> = turn.requests.iter().map(nonce).collect();
+            assert_eq!(taken, [1, 2, 4, 5, 7, 8]);
+            pool.close();
+        });
+        for (nonce, mut word) in words.into_iter().enumerate() {
+            let bad = matches!(word.try_recv(), Ok(Word::Bad(_)));
+            assert_eq!(bad, nonce % 3 == 0, "transaction {nonce}");
+        }
+    }
+
+    #[test]
+    fn clients_beyond_the_room_are_told_to_come_back_and_all_that_it_is_over() {
+        let pool = pool(8, 1 << 20, 2);
+        let submit = |nonce| {
+            let (transaction, key) = transaction(nonce);
+            pool.submit(transaction.sign(&key).unwrap(), Wish::Settled)
+        };
+        let [mut first, mut second, mut third] = [1, 2, 3].map(submit);
+        assert!(matches!(third.try_recv(), Ok(Word::Busy)));
+        pool.close();
+        let mut late = submit(4);
+        for word in [&mut first, &mut second, &mut late] {
+            let word = word.try_recv();
+            let stopping = Answer::Refused(Refusal::Stopping);
+            assert!(matches!(&word, Ok(Word::Answer(answer)) if *answer == stopping), "{word:?}");
+        }
+        assert!(!pool.message(line(1), 1, Box::new(|_, _| None)), "nor is a message taken");
+    }
+}

@@ -162,3 +162,70 @@ impl Speaker {
         bytes.into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use quorate_chain::crypto::{Ed25519, SecretKey};
+
+    use super::*;
+
+    const CHAIN: ChainId = ChainId::new([3; 32]);
+
+    fn key() -> SecretKey {
+        SecretKey::from_seed(&[1; 32])
+    }
+
+    fn beat() -> Beat {
+        let genesis = CHAIN.genesis_ref();
+        Beat {
+            node: NodeId::new(4),
+            incarnation: Incarnation(77),
+            boot: 2,
+            number: 9,
+            term: Term::new(5),
+            leader: Some(NodeId::new(1)),
+            tip: BlockRef { height: Height::new(8), ..genesis },
+            committed: BlockRef { height: Height::new(7), ..genesis },
+            applied: Height::new(6),
+            lead: Lead::Prefer,
+            alive: vec![NodeId::new(0), NodeId::new(1)],
+            api: "http://127.0.0.1:7604".to_owned(),
+        }
+    }
+
+    fn signed(beat: &Beat, by: &SecretKey) -> Vec<u8> {
+        let mut bytes = message(CHAIN, beat);
+        by.sign(&bytes).encode(&mut bytes);
+        bytes
+    }
+
+    fn read(bytes: Vec<u8>, chain: ChainId) -> Result<Beat, BadBeat> {
+        let of = |node: NodeId| (node.get() == 4).then(|| key().validator_key());
+        Beat::read(&bytes.into(), chain, &Ed25519, of)
+    }
+
+    #[test]
+    fn a_beat_is_read_as_it_was_said_by_who_has_signed_it() {
+        assert_eq!(read(signed(&beat(), &key()), CHAIN).unwrap(), beat());
+        let other = SecretKey::from_seed(&[2; 32]);
+        let forged = read(signed(&beat(), &other), CHAIN);
+        assert!(matches!(forged, Err(BadBeat::Signature(_))), "{forged:?}");
+        let stranger = read(signed(&Beat { node: NodeId::new(5), ..beat() }, &key()), CHAIN);
+        assert!(matches!(stranger, Err(BadBeat::Unknown(_))), "{stranger:?}");
+        let elsewhere = read(signed(&beat(), &key()), ChainId::new([4; 32]));
+        assert!(matches!(elsewhere, Err(BadBeat::OtherChain)), "{elsewhere:?}");
+    }
+
+    #[test]
+    fn no_changed_byte_and_no_part_of_a_beat_is_one() {
+        let whole = signed(&beat(), &key());
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            assert!(read(changed, CHAIN).is_err(), "with byte {at} changed");
+            assert!(read(whole[..at].to_vec(), CHAIN).is_err(), "the first {at} bytes");
+        }
+        let longer = [whole, vec![0]].concat();
+        assert!(read(longer, CHAIN).is_err(), "with a byte more");
+    }
+}

@@ -67,6 +67,14 @@ impl Group {
         format!("http://{}", node.api_address())
     }
 
+    /// Starts one that is dead with an election timeout of its own.
+    pub(crate) async fn revive_patient(&mut self, at: usize, election_timeout: Duration) {
+        let ours = self.config.clone();
+        self.config.election_timeout = election_timeout;
+        self.revive(at).await;
+        self.config = ours;
+    }
+
     pub(crate) fn client(&self, at: usize) -> Client {
         Client::new(&self.url(at)).expect("it has an address")
     }

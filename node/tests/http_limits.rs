@@ -1,0 +1,127 @@
+//! Clients that are slow, large or many on purpose.
+
+mod common;
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use quorate_node::Node;
+use quorate_node::config::Config;
+use quorate_node::home::Home;
+
+/// Long enough for any machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A node with these limits, and where it serves.
+fn serve(
+    runtime: &tokio::runtime::Runtime,
+    config: Config,
+) -> (tempfile::TempDir, Node, SocketAddr) {
+    let directory = tempfile::tempdir().expect("there is room for files");
+    common::home(directory.path(), 0, &common::genesis(1), &common::config());
+    let home = Home::open(directory.path()).expect("the home is free");
+    let node = runtime.block_on(Node::start(home, config)).expect("the node starts");
+    let address = node.api_address();
+    (directory, node, address)
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("the port is open");
+    stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
+    stream
+}
+
+/// All that comes until the other end closes.
+fn rest(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut bytes) {
+        // A reset is an end, too.
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "it is still open");
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// One answer to a small request, with the connection left open.
+fn livez(stream: &mut TcpStream) -> String {
+    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: node\r\n\r\n").expect("it is open");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("an answer comes");
+        head.push(byte[0]);
+    }
+    String::from_utf8_lossy(&head).into_owned()
+}
+
+#[test]
+fn who_does_not_finish_the_head_of_a_request_is_cut_off() {
+    let runtime = tokio::runtime::Runtime::new().expect("there are threads");
+    let limit = Config { api_header_timeout: Duration::from_millis(200), ..common::config() };
+    let (_directory, _node, address) = serve(&runtime, limit);
+    let mut silent = connect(address);
+    let mut slow = connect(address);
+    slow.write_all(b"GET /livez HTTP/1.1\r\nHost: no").expect("it is open");
+    // It is over although a byte comes again and again.
+    let mut trickle = slow.try_clone().expect("it is a socket");
+    let trickling = std::thread::spawn(move || {
+        while trickle.write_all(b"o").is_ok() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    assert!(!rest(&mut slow).contains("200 OK"));
+    trickling.join().expect("writing has failed in the end");
+    assert_eq!(rest(&mut silent), "", "who says nothing at all is told nothing");
+    let mut idle = connect(address);
+    assert!(livez(&mut idle).starts_with("HTTP/1.1 200 "));
+    assert_eq!(rest(&mut idle), "", "nor may who was served stay for ever");
+}
+
+#[test]
+fn a_request_that_is_too_large_is_refused_before_it_is_read() {
+    let runtime = tokio::runtime::Runtime::new().expect("there are threads");
+    let (_directory, _node, address) = serve(&runtime, common::config());
+    let mut announced = connect(address);
+    let head = format!(
+        "POST /v1/txs HTTP/1.1\r\nHost: node\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        (1 << 20) + 1
+    );
+    announced.write_all(head.as_bytes()).expect("it is open");
+    let answer = rest(&mut announced);
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("too_large"), "{answer}");
+
+    // Without a length it is cut off at the limit, whatever is still to come.
+    let mut endless = connect(address);
+    let head = b"POST /v1/txs HTTP/1.1\r\nHost: node\r\nTransfer-Encoding: chunked\r\n\r\n";
+    endless.write_all(head).expect("it is open");
+    let chunk = [b"10000\r\n".as_slice(), &[0; 0x10000], b"\r\n"].concat();
+    let mut written = 0_u64;
+    while endless.write_all(&chunk).is_ok() {
+        written += 0x10000;
+        assert!(written < 1 << 30, "a gigabyte was taken");
+    }
+}
+
+#[test]
+fn connections_beyond_the_limit_wait_until_one_is_closed() {
+    let runtime = tokio::runtime::Runtime::new().expect("there are threads");
+    let two = Config { api_connections: 2, ..common::config() };
+    let (_directory, node, address) = serve(&runtime, two);
+    let [mut first, mut second] = [connect(address), connect(address)];
+    for held in [&mut first, &mut second] {
+        assert!(livez(held).starts_with("HTTP/1.1 200 "));
+    }
+    // The third one is taken by the operating system, and by nobody else.
+    let mut third = connect(address);
+    third.write_all(b"GET /livez HTTP/1.1\r\nHost: node\r\n\r\n").expect("it is open");
+    third.set_read_timeout(Some(Duration::from_millis(300))).expect("it is a socket");
+    assert!(third.read(&mut [0]).is_err(), "nobody has read it");
+    assert!(livez(&mut first).starts_with("HTTP/1.1 200 "), "who is in is served");
+    drop(second);
+    third.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
+    let mut byte = [0];
+    third.read_exact(&mut byte).expect("there is room for it now");
+    assert_eq!(&byte, b"H");
+    drop((first, third));
+    runtime.block_on(node.shutdown()).expect("it stops in order");
+}
