@@ -129,7 +129,7 @@ impl Core {
             return false;
         }
         let extends = self.log.tip().block == parent.block;
-        if extends && self.has_enough_to_apply() {
+        if extends && self.has_enough_to_do() {
             return false;
         }
         let outranks = extends || last.term == self.ballot.term;
@@ -146,12 +146,14 @@ impl Core {
         cut.any(|entry| entry.anchor.block.term == self.ballot.term)
     }
 
-    /// Whether two windows are held and some of it waits to be applied: then nothing more is taken on top,
-    /// certified or not, until the store has caught up. Otherwise a slow store would fill the memory.
-    /// What is not committed does not count: perhaps only the block that is refused would commit it.
-    fn has_enough_to_apply(&self) -> bool {
-        let waits = self.log.committed().height > self.log.applied().block.height;
-        waits && self.log.len() >= 2 * self.config.window_blocks
+    /// Whether two windows are held and some of it waits to be written or to be applied: then nothing more is
+    /// taken on top, certified or not, until disk and store have caught up. Otherwise a slow one would fill
+    /// the memory. What is durable and not committed does not count: perhaps only the block that is refused
+    /// would commit it.
+    fn has_enough_to_do(&self) -> bool {
+        let applies = self.log.committed().height > self.log.applied().block.height;
+        let writes = self.disk.tip() != self.log.tip().block;
+        (applies || writes) && self.log.len() >= 2 * self.config.window_blocks
     }
 
     /// Whether the leader of the own term would have filled more than two windows above the applied tip.
@@ -198,7 +200,7 @@ impl Core {
             new.truncate(at);
         }
         let Some(last) = new.last().map(|entry| entry.anchor.block) else { return };
-        if parent.block == self.log.tip().block && self.has_enough_to_apply() {
+        if parent.block == self.log.tip().block && self.has_enough_to_do() {
             return;
         }
         let higher = last.rank() > self.log.tip().block.rank();

@@ -182,8 +182,8 @@ impl Core {
         let Some(peer) = leader.others.get_mut(&id) else { return };
         let from = peer.next;
         // What a peer has not applied fills its window as it fills ours, wherever we read it from.
-        let ahead = from.get().saturating_sub(peer.applied.get() + 1);
-        if peer.introduced && ahead >= 2 * self.config.window_blocks as u64 {
+        let ahead = peer.floor().map(|floor| from.get().saturating_sub(floor.get() + 1));
+        if ahead.is_some_and(|ahead| ahead >= 2 * self.config.window_blocks as u64) {
             if !peer.is_stuck(moment, patience) {
                 return;
             }

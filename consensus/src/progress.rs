@@ -83,6 +83,14 @@ impl Progress {
         }
     }
 
+    /// The height that its window begins at: what it has applied, or what it had committed when it rejected
+    /// an append because it cannot judge who leads. Nothing is known of who has not answered in this term.
+    #[must_use]
+    pub fn floor(&self) -> Option<Height> {
+        let rejected = self.lap > Lap(0);
+        self.introduced.then_some(self.applied).or(rejected.then_some(self.matched.height))
+    }
+
     /// Whether it has all that it was sent, and has not moved for so long. If its window is full then, what
     /// it holds may lack a certificate that was lost, and only one for a block above can commit it: it is
     /// sent more, once in so long. If its store is slow, it leaves that.
