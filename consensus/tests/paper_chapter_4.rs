@@ -69,7 +69,8 @@ fn a_change_is_answered_by_the_height_at_which_it_enters() {
 }
 
 /// 4.1: "A server accepts AppendEntries requests from a leader that is not part of the server's latest
-/// configuration. Otherwise, a new server could never be added to the cluster."
+/// configuration. Otherwise, a new server could never be added to the cluster." Here blocks that come with a
+/// certificate are taken from anyone, and so from a leader whose election cannot be judged yet.
 #[test]
 fn blocks_are_taken_from_a_leader_of_another_roster() {
     let mut world = with_a_learner();
