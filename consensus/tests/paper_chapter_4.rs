@@ -176,7 +176,7 @@ fn a_change_to_a_group_that_could_not_go_on_is_refused() {
 #[test]
 fn one_reject_tells_that_a_new_log_is_empty() {
     let mut world = World::led(3);
-    for _ in 0..200 {
+    for _ in 0..100 {
         world.seal(0);
         world.settle();
     }
