@@ -115,7 +115,19 @@ impl<S: Store> Applier<S> {
         Ok(Applied { blocks: applied, checkpointed: self.checkpointed })
     }
 
+    /// Freezes the state, unless the newest frozen one is still to be named by a header. A store keeps two: one
+    /// that can be offered must not go for one that cannot yet, or, where a quorum applies slowly, there would
+    /// never be one, and blocks that others lack have been pruned because there was.
     fn freeze(&mut self) -> Result<(), ApplyError<S::Error>> {
+        let applied = self.standing.applied.block.height;
+        let frozen = self.reader.frozen().map_err(ApplyError::Store)?;
+        let named = self.reader.block(applied).map_err(ApplyError::Store)?;
+        let named = named.map(|block| block.header().executed);
+        if let [newest, _, ..] = &frozen[..]
+            && named < Some(newest.applied.block.height)
+        {
+            return Ok(());
+        }
         self.store.freeze().map_err(ApplyError::Store)?;
         if self.keep_blocks > 0
             && snapshot::newest(&self.reader).map_err(ApplyError::Store)?.is_some()

@@ -156,6 +156,25 @@ fn old_blocks_are_forgotten_once_a_state_above_them_can_be_offered() {
 }
 
 #[test]
+fn a_state_that_can_be_offered_does_not_go_for_one_that_cannot_yet() {
+    let mut group = away(Limits { keep_blocks: 1, ..often() });
+    for nonce in 3..30 {
+        group.submit(0, update(group.chain_id, 0, nonce));
+        group.settle();
+    }
+    // From now on the leader alone applies, so headers go on to name what the other has applied.
+    let leader = group.leader().unwrap();
+    group.node_mut(1 - leader).hold_apply = true;
+    for nonce in 30..60 {
+        group.submit(leader, update(group.chain_id, 0, nonce));
+        group.settle();
+    }
+    group.start(2).unwrap();
+    group.run(Span::millis(5_000));
+    assert_eq!(group.installs, [(2, true)]);
+}
+
+#[test]
 fn a_power_cut_while_a_snapshot_is_installed_is_no_damage() {
     let all = {
         let mut group = behind();
