@@ -13,10 +13,10 @@
 //! - A disk that loses only what was not synced, fails, fills up or is slow costs nothing either:
 //!   it says so, or had not promised.
 //! - A disk that changes or loses what it had promised to keep ([`Fault::spends_a_disk`]) costs one disk, and
-//!   no more than a minority of the roster is ever spent. A node that finds the damage may refuse to run;
-//!   one that cannot know of it is taken out of service by the world, until the replica finds that out
-//!   by itself (amnesia). Both stay down, and progress is asked of the others.
-//! - The operator changes the roster only so that spent and lying members together stay a minority of it.
+//!   no more than a minority of any roster that may be in force is ever spent. A node that finds the damage may
+//!   refuse to run, and stays down. One that runs must repair or recover: what it has signed before counts for
+//!   ever, whatever its disk says. Progress is asked of all who run.
+//! - Once a disk is spent, the operator removes nobody whose disk is whole.
 //! - One of the first validators may lie ([`Fault::Liar`]), in one seed in six, and then no disk is spent beside
 //!   it. A plain majority with a liar in it can be forked; then evidence must name the liar, and the world ends
 //!   (`lies`, `forks`).
@@ -99,6 +99,16 @@ faults! {
     Zeroed = "zeroed",
     /// A write lands elsewhere.
     Misdirected = "misdirected",
+    /// A write that is reported done is not.
+    LostWrite = "lost-write",
+    /// The sync of a directory that is reported done is not: after a power cut a file has its old name, or none.
+    LostName = "lost-name",
+    /// A read returns what stood there before the last sync.
+    StaleRead = "stale-read",
+    /// A log, a store or both are gone: the disk was replaced.
+    Blank = "blank",
+    /// A log, a store or both are as they were some time ago: somebody restored a copy.
+    OldCopy = "old-copy",
     /// A client submits again, there and elsewhere.
     Retry = "retry",
     /// A client uses its nonces out of order.
@@ -119,7 +129,17 @@ impl Fault {
     /// Whether it makes a disk break a promise.
     #[must_use]
     pub const fn spends_a_disk(self) -> bool {
-        matches!(self, Self::Rot | Self::Zeroed | Self::Misdirected)
+        matches!(
+            self,
+            Self::Rot
+                | Self::Zeroed
+                | Self::Misdirected
+                | Self::LostWrite
+                | Self::LostName
+                | Self::StaleRead
+                | Self::Blank
+                | Self::OldCopy
+        )
     }
 }
 
@@ -201,6 +221,8 @@ impl Dials {
         }
         let mut dice = Dice::new(choice.seed, 1);
         let strengths = Fault::ALL.iter().map(|fault| {
+            // Dice of its own for each, so that a new fault leaves the others as they were.
+            let mut dice = Dice::new(choice.seed, 16 + *fault as u64);
             let on = if *fault == Fault::Liar { dice.below(6) == 0 } else { dice.flip() };
             let drawn = if on { dice.between(1, 3) } else { 0 };
             if choice.without.contains(fault) { 0 } else { drawn }

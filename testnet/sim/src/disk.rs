@@ -19,6 +19,8 @@ struct Plan {
     fail_next: Option<ErrorKind>,
     /// The next write lands this far away.
     misdirect_next: Option<u64>,
+    /// The next operation of this kind is only claimed to have happened, or a read is an old one.
+    lie_next: Option<Operation>,
     /// What has gone wrong of it.
     done: bool,
 }
@@ -42,6 +44,11 @@ impl Plan {
         {
             self.done = true;
             return Verdict::Misdirect(step.offset.saturating_sub(away));
+        }
+        if self.lie_next == Some(step.operation) {
+            (self.lie_next, self.done) = (None, true);
+            let stale = step.operation == Operation::Read;
+            return if stale { Verdict::Stale } else { Verdict::Lose };
         }
         Verdict::Proceed
     }
@@ -92,6 +99,23 @@ impl SeatDisk {
     /// The next write lands so many bytes before where it should.
     pub fn misdirect_next(&self, away: u64) {
         self.change_plan(|plan| plan.misdirect_next = Some(away));
+    }
+
+    /// The next operation of this kind is only claimed to have happened; a read returns what was there before
+    /// the last sync.
+    pub fn lie_next(&self, operation: Operation) {
+        self.change_plan(|plan| plan.lie_next = Some(operation));
+    }
+
+    /// Everything that is on it now, cache and platter.
+    #[must_use]
+    pub fn copy(&self) -> Memory {
+        locked(&self.memory).clone()
+    }
+
+    /// Another disk is put in its place.
+    pub fn replace(&self, by: Memory) {
+        *locked(&self.memory) = by;
     }
 
     /// Nothing more goes wrong by plan. Returns whether something did.

@@ -157,7 +157,7 @@ impl World {
                 Some(replica) => {
                     let status = replica.driver.status();
                     format!(
-                        "\n  node {node}: {:?} of term {} under {:?}, tip {}, committed {}, applied {}, {} wait; {} records, {} being written, {} applies; deadline {} of {}",
+                        "\n  node {node}: {:?} of term {} under {:?}, tip {}, committed {}, applied {}, {} wait; {} records, {} being written, {} applies; deadline {} of {}{}{}",
                         status.standing,
                         status.term,
                         status.leader,
@@ -170,6 +170,8 @@ impl World {
                         seat.applies.len(),
                         replica.driver.deadline().as_micros(),
                         seat.clock.now(self.now).moment.as_micros(),
+                        if status.recovering { ", recovering" } else { "" },
+                        if seat.damaged { ", its disk is spent" } else { "" },
                     )
                 }
                 None => format!("\n  node {node}: down, {:?}", seat.retired),

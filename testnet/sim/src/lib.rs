@@ -17,8 +17,8 @@
 //! First anything may happen, then everything heals: there must be a leader soon, all must become equal, and
 //! a fresh transaction must go through. The checks run after every event and cost what has changed.
 //!
-//! Left out, as long as the replica leaves them out: disks that lose all they had, snapshots, repair of a
-//! damaged log, and two processes with one key.
+//! Left out: two processes with one key at the same time. Whoever has such a key signs twice, like any liar; that
+//! a copy stops, or says nothing, is what the greeting of the core is for, and its scripts show.
 
 pub mod cli;
 pub mod clients;

@@ -25,6 +25,8 @@ impl World {
         let learners = part.members.iter().filter(|member| !member.is_voter());
         let learner = learners.map(|member| member.id).next();
         let any = part.members[self.dice.index(part.members.len())].clone();
+        let damaged = |id: NodeId| self.seats.get(id.get() as usize).is_some_and(|it| it.damaged);
+        let spare = damaged(any.id) || !self.seats.iter().any(|seat| seat.damaged);
         let step = match self.dice.below(5) {
             0 | 1 if part.next_id.get() < SEATS => {
                 let (id, promote) = (part.next_id, self.dice.flip());
@@ -39,7 +41,9 @@ impl World {
                 })
             }
             2 if let Some(id) = learner => Change::Promote { id },
-            3 if voters > VOTERS || any.role != Role::Voter => Change::Remove { id: any.id },
+            3 if spare && (voters > VOTERS || any.role != Role::Voter) => {
+                Change::Remove { id: any.id }
+            }
             _ => Change::Update {
                 id: any.id,
                 name: any.name,

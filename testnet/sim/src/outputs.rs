@@ -9,7 +9,7 @@ use quorate_replica::io::{ApplyJob, FetchJob, Input, JournalJob, Output, Stop};
 use quorate_replica::store::Store;
 
 use crate::lives::Death;
-use crate::seat::StoreJob;
+use crate::seat::{Retired, StoreJob};
 use crate::tell;
 use crate::violation::{Check, Violation, hold};
 use crate::world::{Cargo, Happening, World};
@@ -118,6 +118,12 @@ impl World {
             return self.die(at, Death::Killed);
         }
         match stop {
+            Stop::Halt(Halt::OldCopy { .. } | Halt::Twin { .. }) if self.seats[at].damaged => {
+                self.die(at, Death::Killed)?;
+                self.seats[at].retired = Some(Retired::Refuses);
+                self.tally.refusals += 1;
+                Ok(())
+            }
             Stop::Halt(Halt::Contradiction { ours, theirs }) if self.liar.is_some() => {
                 self.judge_fork(ours, theirs)
             }

@@ -8,6 +8,7 @@ use quorate_replica::io::{ApplyJob, InstallJob, JournalJob, StageJob};
 use quorate_replica::setup::Birth;
 use quorate_replica::store::MemoryStore;
 use quorate_replica::{Replica, Setup};
+use quorate_wal::Memory;
 
 use crate::clock::Clock;
 use crate::disk::{SeatDisk, Shared};
@@ -19,8 +20,6 @@ use crate::world::Happening;
 pub enum Retired {
     /// Its disk was damaged and it refuses to run.
     Refuses,
-    /// Its disk was damaged in a way that it cannot see.
-    Forgot,
     /// It has lied.
     Lied,
 }
@@ -58,6 +57,8 @@ pub struct Seat {
     pub disk: SeatDisk,
     /// Its store.
     pub store: MemoryStore,
+    /// A copy of both that somebody made.
+    pub copy: Option<(Memory, MemoryStore)>,
     /// Its clock.
     pub clock: Clock,
     /// The process, if one runs.
@@ -110,6 +111,7 @@ impl Seat {
             setup,
             disk: SeatDisk::new(seed ^ u64::from(node.get()) << 32),
             store: MemoryStore::new(),
+            copy: None,
             clock: Clock::new(1_000_000 * u64::from(node.get())),
             replica: None,
             life: 0,

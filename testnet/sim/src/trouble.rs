@@ -4,15 +4,18 @@
     reason = "each function knows the faults that are its own; `mean_pause` lists all"
 )]
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
 use quorate_chain::ids::NodeId;
 use quorate_chain::roster::QuorumKind;
 use quorate_replica::io::Input;
+use quorate_replica::store::MemoryStore;
+use quorate_wal::{Memory, Operation};
 
 use crate::dials::Fault;
 use crate::lives::Death;
-use crate::violation::Check;
+use crate::violation::{Check, Violation};
 use crate::world::{Cargo, Happening, World};
 
 /// How often a fault strikes at strength 1: the mean time between two, in milliseconds. Faults that are not
@@ -32,6 +35,8 @@ const fn mean_pause(fault: Fault) -> Option<u64> {
         Fault::ClockFreeze | Fault::DiskFull => 25_000,
         Fault::DiskError => 15_000,
         Fault::Rot | Fault::Zeroed | Fault::Misdirected => 30_000,
+        Fault::LostWrite | Fault::LostName | Fault::StaleRead => 20_000,
+        Fault::Blank | Fault::OldCopy => 20_000,
         Fault::Transfer => 5_000,
         Fault::Roster => 8_000,
         Fault::Loss
@@ -79,7 +84,7 @@ impl World {
     }
 
     /// Returns whether it hit anything.
-    fn strikes(&mut self, fault: Fault, at: usize) -> Result<bool, crate::violation::Violation> {
+    fn strikes(&mut self, fault: Fault, at: usize) -> Result<bool, Violation> {
         let runs = self.seats[at].is_running();
         match fault {
             Fault::Replay => {
@@ -109,7 +114,8 @@ impl World {
                 let kinds = [ErrorKind::Other, ErrorKind::TimedOut, ErrorKind::PermissionDenied];
                 self.seats[at].disk.fail_next(kinds[self.dice.index(kinds.len())]);
             }
-            Fault::Rot | Fault::Zeroed | Fault::Misdirected => return Ok(self.damage(fault, at)),
+            Fault::Blank | Fault::OldCopy => return self.swap(fault, at),
+            _ if fault.spends_a_disk() => return Ok(self.damage(fault, at)),
             Fault::Crash | Fault::Power | Fault::DiskError => return Ok(false),
             _ => self.begin_trouble(fault, at),
         }
@@ -207,6 +213,14 @@ impl World {
                 seat.disk.misdirect_next(512 * dice.between(1, 40));
                 true
             }
+            Fault::LostWrite | Fault::LostName | Fault::StaleRead => {
+                seat.disk.lie_next(match fault {
+                    Fault::LostWrite => [Operation::Write, Operation::Sync][dice.index(2)],
+                    Fault::LostName => Operation::SyncDirectory,
+                    _ => Operation::Read,
+                });
+                true
+            }
             Fault::Zeroed => seat.disk.damage(dice, true),
             _ => seat.disk.damage(dice, false),
         };
@@ -220,17 +234,52 @@ impl World {
         hit
     }
 
+    /// A log, a store or both are gone, or as they were some time ago.
+    fn swap(&mut self, fault: Fault, at: usize) -> Result<bool, Violation> {
+        let seat = &mut self.seats[at];
+        if fault == Fault::OldCopy && (seat.copy.is_none() || self.dice.chance(300_000)) {
+            seat.copy = Some((seat.disk.copy(), seat.store.copy()));
+            return Ok(false);
+        }
+        if !self.may_spend(at) {
+            return Ok(false);
+        }
+        self.die(at, Death::Killed)?;
+        let seat = &mut self.seats[at];
+        let (log, store) = match (fault, seat.copy.clone()) {
+            (Fault::OldCopy, Some((log, store))) => (log, store.copy()),
+            _ => (Memory::new(self.dice.draw()), MemoryStore::new()),
+        };
+        let which = self.dice.below(4);
+        if which != 0 {
+            seat.disk.replace(log);
+        }
+        if which != 1 {
+            seat.store = store;
+        }
+        seat.damaged = true;
+        Ok(true)
+    }
+
     /// Whether one more disk may be spent: in every roster that may be in force, the others are a quorum.
     pub(super) fn may_spend(&self, at: usize) -> bool {
         if self.seats[at].damaged {
             return true;
         }
-        if self.dials.has(Fault::Liar) || self.dials.has(Fault::Roster) {
+        if self.liar.is_some() {
             return false;
         }
         let spent = |seat: &crate::seat::Seat| seat.damaged || seat.node == self.seats[at].node;
-        let left = self.seats.iter().filter(|seat| !spent(seat)).map(|seat| seat.node).collect();
-        let roster = self.founding.genesis.roster();
-        roster.is_ok_and(|roster| roster.has_quorum(QuorumKind::Election, &left))
+        let left: BTreeSet<_> =
+            self.seats.iter().filter(|seat| !spent(seat)).map(|seat| seat.node).collect();
+        // Whoever has joined may come to vote.
+        let among_all = 2 * left.len() > self.seats.len();
+        let running = self.seats.iter().filter_map(|seat| seat.replica.as_ref());
+        let known = running.clone().next().is_some();
+        let mut rosters = running.flat_map(|replica| {
+            let log = replica.driver.core().log();
+            log.rosters().chain([&log.applied().roster])
+        });
+        known && among_all && rosters.all(|roster| roster.has_quorum(QuorumKind::Election, &left))
     }
 }
