@@ -17,7 +17,8 @@
 //! and the log in the home goes by another name or there is none, then the node must recover before it
 //! signs again.
 //!
-//! Left out: passwords. A validator that starts by itself would need the password beside the file.
+//! Left out: passphrases, which keys of accounts may have. A validator that starts by itself would need
+//! it beside the file.
 
 use std::fs::File;
 use std::io::{self, Read as _};

@@ -223,6 +223,19 @@ fn keys_are_made_once_and_shown_without_their_secret() {
     let made = place.json(&["key", "new", path]).json();
     assert_eq!(place.run(&["key", "show", path]).text().trim(), made["public_key"]);
     assert!(place.run(&["key", "new", path]).sentence(3).contains("dave.key"));
+    let sealed = place.root.join("erin.key");
+    let sealed = sealed.to_str().unwrap();
+    assert!(
+        place.run(&["key", "new", sealed, "--passphrase"]).sentence(2).contains("which passphrase")
+    );
+    let with = |arguments: &[&str], words: &str| -> Ended {
+        place.command(arguments).env("QUORATE_PASSPHRASE", words).output().unwrap().into()
+    };
+    let made = with(&["key", "new", sealed, "--passphrase"], "open sesame");
+    assert_eq!(place.run(&["key", "show", sealed]).text(), made.text());
+    assert!(place.run(&["put", "sealed", "v", "--key", sealed]).sentence(3).contains("passphrase"));
+    with(&["put", "sealed", "v", "--key", sealed], "close sesame").sentence(3);
+    with(&["put", "sealed", "v", "--key", sealed], "open sesame").text();
     let validator = place.root.join("home/keys/validator.key");
     let shown = place.json(&["key", "show", validator.to_str().unwrap()]).json();
     assert_eq!(shown["kind"], "validator");

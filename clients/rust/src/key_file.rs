@@ -8,12 +8,20 @@
 //! development = "yes"            of a key made for a testnet only
 //! ```
 //!
+//! Under a passphrase there is no `secret` but two other lines:
+//!
+//! ```text
+//! sealed = "<64 hex digits>"     the secret, xor scrypt(passphrase, salt, N = 2^15, r = 8, p = 1)
+//! salt = "<32 hex digits>"       by chance, for this file alone
+//! ```
+//!
+//! So the passphrase is right if what comes out has the public key of the file.
+//!
 //! The secret is the seed of RFC 8032. A file that others may use is refused, because then others
 //! may have the key. The key of a validator has more lines, and is refused here: what it signs is
 //! for its node to decide.
 //!
-//! Left out: passphrases. A key that must not lie on a disk in the clear belongs on another machine,
-//! where transactions are signed offline.
+//! Left out: passphrases for the keys of validators, which start without anybody there.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -23,6 +31,8 @@ use data_encoding::HEXLOWER;
 use quorate_chain::crypto::SecretKey;
 use quorate_chain::ids::AccountKey;
 use zeroize::Zeroizing;
+
+use crate::passphrase::Passphrase;
 
 /// The version that this program reads and writes.
 const VERSION: &str = "1";
@@ -66,6 +76,19 @@ pub enum KeyFileError {
         /// What is wrong.
         what: &'static str,
     },
+    /// It is under a passphrase, and none was given.
+    #[error("{}: it is under a passphrase; say it in QUORATE_PASSPHRASE, or its file in \
+        QUORATE_PASSPHRASE_FILE", path.display())]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is under another passphrase.
+    #[error("{}: the passphrase does not fit", path.display())]
+    Passphrase {
+        /// The file.
+        path: PathBuf,
+    },
     /// The operating system gives no random numbers.
     #[error("no random numbers for a new key: {0}")]
     Random(getrandom::Error),
@@ -77,14 +100,70 @@ impl KeyFile {
     /// # Errors
     /// If it cannot be read, others may read it, or it holds no key of an account.
     pub fn read(path: &Path) -> Result<Self, KeyFileError> {
-        let io = |error| KeyFileError::Io { path: path.to_owned(), error };
-        let file = File::open(path).map_err(io)?;
-        check_mode(path, &file.metadata().map_err(io)?)?;
-        let mut text = Zeroizing::new(String::with_capacity(LONGEST as usize));
-        file.take(LONGEST).read_to_string(&mut text).map_err(io)?;
-        let (secret, development) =
-            parse(&text).map_err(|what| KeyFileError::Malformed { path: path.to_owned(), what })?;
+        Self::read_with(path, None)
+    }
+
+    /// Reads a file that may be under a passphrase.
+    ///
+    /// # Errors
+    /// As for [`KeyFile::read`], or if it is under another passphrase.
+    pub fn read_with(path: &Path, passphrase: Option<&Passphrase>) -> Result<Self, KeyFileError> {
+        let text = read_text(path)?;
+        let malformed = |what| KeyFileError::Malformed { path: path.to_owned(), what };
+        let lines = parse(&text).map_err(malformed)?;
+        let development = lines.development;
+        let seed = match (lines.secret, lines.sealed, lines.salt) {
+            (Some(secret), None, None) => bytes(secret).ok_or("its secret is not 64 hex digits"),
+            (None, Some(sealed), Some(salt)) => {
+                let given = passphrase;
+                let given = given.ok_or_else(|| KeyFileError::Sealed { path: path.to_owned() })?;
+                let sealed = bytes(sealed).ok_or("what is sealed is not 64 hex digits");
+                let salt = bytes(salt).ok_or("its salt is not 32 hex digits");
+                sealed.and_then(|sealed| Ok(given.hide(&sealed, &*salt?)))
+            }
+            (None, None, None) => Err("it has no secret"),
+            _ => Err("a secret is in the clear, or sealed with a salt"),
+        };
+        let secret = SecretKey::from_seed(&*seed.map_err(malformed)?);
+        if lines.public != Some(secret.account_key().to_string().as_str()) {
+            return Err(match lines.sealed {
+                Some(_) => KeyFileError::Passphrase { path: path.to_owned() },
+                None => malformed("its public key is not that of its secret"),
+            });
+        }
         Ok(Self { path: path.to_owned(), secret, development })
+    }
+
+    /// The public key of a file, under a passphrase or not.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is no key file of an account.
+    pub fn public_of(path: &Path) -> Result<AccountKey, KeyFileError> {
+        let text = read_text(path)?;
+        let malformed = |what| KeyFileError::Malformed { path: path.to_owned(), what };
+        let public = parse(&text).map_err(malformed)?.public;
+        let public = public.and_then(|text| text.parse().ok());
+        public.ok_or_else(|| malformed("it has no public key"))
+    }
+
+    /// Makes a key by chance and a file for it under a passphrase. The file must not exist.
+    ///
+    /// # Errors
+    /// If the file exists or cannot be written.
+    pub fn generate_under(path: &Path, passphrase: &Passphrase) -> Result<Self, KeyFileError> {
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut seed[..]).map_err(KeyFileError::Random)?;
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt).map_err(KeyFileError::Random)?;
+        let (sealed, salt_hex) = (passphrase.hide(&seed, &salt), HEXLOWER.encode(&salt));
+        let secret = SecretKey::from_seed(&seed);
+        let lines = [("sealed", HEXLOWER.encode(&*sealed)), ("salt", salt_hex)];
+        let mut text = head(secret.account_key());
+        for (name, value) in lines {
+            text.extend_from_slice(format!("{name} = \"{value}\"\n").as_bytes());
+        }
+        write_new(path, &text)?;
+        Ok(Self { path: path.to_owned(), secret, development: false })
     }
 
     /// Makes a key by chance and a file for it, which must not exist.
@@ -114,25 +193,16 @@ impl KeyFile {
     }
 
     fn write_as(path: &Path, secret: SecretKey, development: bool) -> Result<Self, KeyFileError> {
-        let io = |error| KeyFileError::Io { path: path.to_owned(), error };
         let mut hex = Zeroizing::new([0; 64]);
         HEXLOWER.encode_mut(&secret.seed()[..], &mut hex[..]);
-        let public = secret.account_key();
-        // Room from the beginning: a buffer that grows leaves copies of the secret behind.
-        let mut text = Zeroizing::new(Vec::with_capacity(LONGEST as usize));
-        text.extend_from_slice(b"# Whoever can read this file can sign in its owner's name.\n");
-        text.extend_from_slice(format!("quorate-key = \"{VERSION}\"\n").as_bytes());
-        text.extend_from_slice(format!("public = \"{public}\"\nsecret = \"").as_bytes());
-        text.extend_from_slice(&hex[..]);
-        text.extend_from_slice(b"\"\n");
+        let mut text = head(secret.account_key());
+        for part in [b"secret = \"", &hex[..], b"\"\n"] {
+            text.extend_from_slice(part);
+        }
         if development {
             text.extend_from_slice(b"development = \"yes\"\n");
         }
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(io)?;
-        }
-        let mut file = create(path).map_err(io)?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(io)?;
+        write_new(path, &text)?;
         Ok(Self { path: path.to_owned(), secret, development })
     }
 
@@ -161,8 +231,55 @@ impl KeyFile {
     }
 }
 
-fn parse(text: &str) -> Result<(SecretKey, bool), &'static str> {
-    let (mut version, mut public, mut secret, mut development) = (None, None, None, None);
+/// The text of a file that nobody else may use.
+fn read_text(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
+    let io = |error| KeyFileError::Io { path: path.to_owned(), error };
+    let file = File::open(path).map_err(io)?;
+    check_mode(path, &file.metadata().map_err(io)?)?;
+    // Room from the beginning: a buffer that grows leaves copies of the secret behind.
+    let mut text = Zeroizing::new(String::with_capacity(LONGEST as usize));
+    file.take(LONGEST).read_to_string(&mut text).map_err(io)?;
+    Ok(text)
+}
+
+/// What every key file begins with. There is room for the rest.
+fn head(public: AccountKey) -> Zeroizing<Vec<u8>> {
+    let mut text = Zeroizing::new(Vec::with_capacity(LONGEST as usize));
+    text.extend_from_slice(b"# Whoever can read this file can sign in its owner's name.\n");
+    text.extend_from_slice(format!("quorate-key = \"{VERSION}\"\n").as_bytes());
+    text.extend_from_slice(format!("public = \"{public}\"\n").as_bytes());
+    text
+}
+
+fn write_new(path: &Path, text: &[u8]) -> Result<(), KeyFileError> {
+    let io = |error| KeyFileError::Io { path: path.to_owned(), error };
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(io)?;
+    }
+    let mut file = create(path).map_err(io)?;
+    file.write_all(text).and_then(|()| file.sync_all()).map_err(io)
+}
+
+/// Bytes of a known length in hex.
+fn bytes<const LENGTH: usize>(hex: &str) -> Option<Zeroizing<[u8; LENGTH]>> {
+    let mut bytes = Zeroizing::new([0; LENGTH]);
+    let fits = HEXLOWER.decode_len(hex.len()) == Ok(LENGTH);
+    let decoded = fits && HEXLOWER.decode_mut(hex.as_bytes(), &mut bytes[..]).is_ok();
+    decoded.then_some(bytes)
+}
+
+/// The lines of a file.
+#[derive(Default)]
+struct Lines<'a> {
+    public: Option<&'a str>,
+    secret: Option<&'a str>,
+    sealed: Option<&'a str>,
+    salt: Option<&'a str>,
+    development: bool,
+}
+
+fn parse(text: &str) -> Result<Lines<'_>, &'static str> {
+    let (mut lines, mut version, mut development) = (Lines::default(), None, None);
     for line in text.lines().map(str::trim) {
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -172,8 +289,10 @@ fn parse(text: &str) -> Result<(SecretKey, bool), &'static str> {
         let value = value.ok_or("a line is not `name = \"value\"`")?;
         let field = match name.trim() {
             "quorate-key" => &mut version,
-            "public" => &mut public,
-            "secret" => &mut secret,
+            "public" => &mut lines.public,
+            "secret" => &mut lines.secret,
+            "sealed" => &mut lines.sealed,
+            "salt" => &mut lines.salt,
             "development" if value == "yes" => &mut development,
             "log" | "signed" => {
                 return Err("it is the key of a validator, which only its node uses");
@@ -189,17 +308,7 @@ fn parse(text: &str) -> Result<(SecretKey, bool), &'static str> {
         Some(_) => return Err("it is of another version"),
         None => return Err("it is no key file: it has no line `quorate-key`"),
     }
-    let secret = secret.ok_or("it has no secret")?;
-    let mut seed = Zeroizing::new([0; 32]);
-    let length = HEXLOWER.decode_len(secret.len());
-    if length != Ok(32) || HEXLOWER.decode_mut(secret.as_bytes(), &mut seed[..]).is_err() {
-        return Err("its secret is not 64 hex digits");
-    }
-    let key = SecretKey::from_seed(&seed);
-    match public {
-        Some(public) if public == key.account_key().to_string() => Ok((key, development.is_some())),
-        _ => Err("its public key is not that of its secret"),
-    }
+    Ok(Lines { development: development.is_some(), ..lines })
 }
 
 #[cfg(unix)]

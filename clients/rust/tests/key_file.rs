@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use quorate_client::{KeyFile, KeyFileError};
+use quorate_client::{KeyFile, KeyFileError, Passphrase};
 
 #[test]
 fn a_key_reads_back_and_is_not_overwritten() {
@@ -14,6 +14,37 @@ fn a_key_reads_back_and_is_not_overwritten() {
     assert_eq!(read.into_secret().account_key(), made.public());
     assert!(matches!(KeyFile::generate(&path), Err(KeyFileError::Io { .. })));
     assert_eq!(KeyFile::read(&path).unwrap().public(), made.public());
+}
+
+#[test]
+fn a_key_under_a_passphrase_needs_it_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("alice.key");
+    let right = Passphrase::new("correct horse");
+    let made = KeyFile::generate_under(&path, &right).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(!text.contains("secret = "), "{text}");
+    assert_eq!(KeyFile::public_of(&path).unwrap(), made.public());
+    assert!(matches!(KeyFile::read(&path), Err(KeyFileError::Sealed { .. })));
+    let wrong = KeyFile::read_with(&path, Some(&Passphrase::new("correct house")));
+    assert!(matches!(wrong, Err(KeyFileError::Passphrase { .. })));
+    let read = KeyFile::read_with(&path, Some(&right)).unwrap();
+    assert_eq!(read.into_secret().account_key(), made.public());
+    // A passphrase that is not needed is no harm.
+    let plain = dir.path().join("bob.key");
+    KeyFile::generate(&plain).unwrap();
+    KeyFile::read_with(&plain, Some(&right)).unwrap();
+    // Other bytes in the file open nothing.
+    let digit = text.find("sealed = \"").unwrap() + 10;
+    let flipped = if text.as_bytes()[digit] == b'0' { "1" } else { "0" };
+    let mut other = text.clone();
+    other.replace_range(digit..=digit, flipped);
+    fs::write(&path, other).unwrap();
+    let refused = KeyFile::read_with(&path, Some(&right));
+    assert!(matches!(refused, Err(KeyFileError::Passphrase { .. })));
+    fs::write(&path, text.replace("salt", "salz")).unwrap();
+    let refused = KeyFile::read_with(&path, Some(&right));
+    assert!(matches!(refused, Err(KeyFileError::Malformed { .. })));
 }
 
 #[cfg(unix)]

@@ -7,7 +7,7 @@ use quorate_client::KeyFile as AccountFile;
 use serde::Serialize;
 
 use super::output::{self, Done, Output};
-use super::reach::{home, key_path};
+use super::reach::{home, key_path, passphrase};
 use crate::exit::{Exit, Failure};
 use crate::keys::KeyFile;
 
@@ -28,6 +28,10 @@ enum What {
         /// The home [default: $QUORATE_HOME].
         #[arg(long, value_name = "DIRECTORY")]
         home: Option<PathBuf>,
+        /// Put it under the passphrase that QUORATE_PASSPHRASE says, or the first line of the file that
+        /// QUORATE_PASSPHRASE_FILE names.
+        #[arg(long)]
+        passphrase: bool,
     },
     /// Print the public half of a key, an account's or a validator's.
     Show {
@@ -51,16 +55,29 @@ impl Key {
         let configuration =
             |error: &dyn std::fmt::Display| Failure::new(Exit::Configuration, error);
         let shown = match self.what {
-            What::New { key, home } => {
+            What::New { key, home, passphrase: sealed } => {
                 let path = new_path(&key, home)?;
-                let made = AccountFile::generate(&path).map_err(|error| configuration(&error))?;
+                let made = match passphrase()?.filter(|_| sealed) {
+                    Some(passphrase) => AccountFile::generate_under(&path, &passphrase),
+                    None if sealed => {
+                        let why =
+                            "which passphrase? Set QUORATE_PASSPHRASE or QUORATE_PASSPHRASE_FILE";
+                        return Err(Failure::new(Exit::Usage, why).into());
+                    }
+                    None => AccountFile::generate(&path),
+                };
+                let made = made.map_err(|error| configuration(&error))?;
                 Shown { public_key: made.public(), kind: "account", file: path }
             }
             What::Show { key } => {
                 let file = key_path(&key)?;
-                let read = KeyFile::read(&file).map_err(|error| configuration(&error))?;
-                let kind = if read.log.is_some() { "validator" } else { "account" };
-                Shown { public_key: read.key.account_key(), kind, file }
+                // That of a validator is no account's, and the other way round.
+                if let Ok(public_key) = AccountFile::public_of(&file) {
+                    Shown { public_key, kind: "account", file }
+                } else {
+                    let read = KeyFile::read(&file).map_err(|error| configuration(&error))?;
+                    Shown { public_key: read.key.account_key(), kind: "validator", file }
+                }
             }
         };
         match output {

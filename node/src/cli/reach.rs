@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quorate_chain::genesis::Genesis;
-use quorate_client::{Account, Client, KeyFile, Level, Testnet, Wait};
+use quorate_client::{Account, Client, KeyFile, Level, Passphrase, Testnet, Wait};
 
 use super::output::Ended;
 use crate::config::values;
@@ -96,7 +96,9 @@ impl Key {
             return Err(Failure::new(Exit::Configuration, sentence));
         };
         let path = key_path(&named)?;
-        KeyFile::read(&path).map_err(|error| Failure::new(Exit::Configuration, error))
+        let passphrase = passphrase()?;
+        KeyFile::read_with(&path, passphrase.as_ref())
+            .map_err(|error| Failure::new(Exit::Configuration, error))
     }
 }
 
@@ -149,6 +151,12 @@ pub(super) fn key_path(named: &str) -> Result<PathBuf, Failure> {
             Err(Failure::new(Exit::Configuration, sentence))
         }
     }
+}
+
+/// The passphrase that the environment says, if it says one.
+pub(super) fn passphrase() -> Result<Option<Passphrase>, Failure> {
+    Passphrase::from_environment()
+        .map_err(|error| Failure::new(Exit::Configuration, format!("the passphrase: {error}")))
 }
 
 /// The home that commands mean if none is named.
