@@ -1,8 +1,12 @@
 //! A node inside another program: what clients do over HTTP, as calls.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_core::Stream;
 use quorate_chain::block::Block;
 use quorate_chain::ids::Height;
 use quorate_chain::roster::SignedRosterChange;
@@ -65,22 +69,40 @@ impl Node {
     /// The committed blocks from a height on, those to come included.
     #[must_use]
     pub fn blocks(&self, from: Height) -> Blocks {
-        Blocks { ledger: Arc::clone(self.ledger()), next: Some(from.max(Height::new(1))) }
+        let next = Some(from.max(Height::new(1)));
+        Blocks { ledger: Arc::clone(self.ledger()), next, coming: None }
     }
 }
 
-/// Committed blocks in order, as they are applied.
+/// Committed blocks in order, as they are applied: a stream, which ends when the node stops or a block
+/// was pruned.
 pub struct Blocks {
     ledger: Arc<Ledger>,
     next: Option<Height>,
+    coming: Option<Coming>,
 }
+
+/// A block that is waited for.
+type Coming = Pin<Box<dyn Future<Output = Option<Block>> + Send>>;
 
 impl Blocks {
     /// The next block, once there is one; `None` when the node stops or the block was pruned.
     pub async fn next(&mut self) -> Option<Block> {
-        let height = self.next?;
-        let block = self.ledger.block_when_applied(height).await?;
-        self.next = height.next();
-        Some(block)
+        poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
+    }
+}
+
+impl Stream for Blocks {
+    type Item = Block;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Block>> {
+        let Some(height) = self.next else { return Poll::Ready(None) };
+        let ledger = Arc::clone(&self.ledger);
+        let wait =
+            || -> Coming { Box::pin(async move { ledger.block_when_applied(height).await }) };
+        let block = ready!(self.coming.get_or_insert_with(wait).as_mut().poll(context));
+        self.coming = None;
+        self.next = height.next().filter(|_| block.is_some());
+        Poll::Ready(block)
     }
 }
