@@ -155,6 +155,7 @@ impl Node {
             leaving: AtomicBool::new(false),
             lead: Mutex::new(lead),
             meter: gates.meter,
+            expired: api::Expired::default(),
             subscribers: Arc::new(Semaphore::new(config.api_subscribers)),
         });
         let network = traffic.run(identity, threads.view.clone(), Arc::clone(&ending));

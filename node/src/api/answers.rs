@@ -11,6 +11,7 @@ use quorate_chain::outcome::{Outcome, Status as TxOutcome};
 use quorate_chain::roster::{Lead, QuorumKind, Roster};
 use quorate_chain::transaction::{Operation, SignedTransaction};
 use quorate_client::answer;
+use quorate_client::problem::Code;
 use serde::Serialize;
 
 use super::problem::{failure_code, void_code};
@@ -323,6 +324,13 @@ pub(crate) fn unplaced(id: TxId, status: answer::TxStatus) -> answer::Outcome {
         error: None,
         duplicate: false,
     }
+}
+
+/// A transaction whose last height went by without it.
+pub(crate) fn expired(id: TxId) -> answer::Outcome {
+    let code = Code::Expired;
+    let error = answer::OutcomeError { code, detail: code.title().to_owned() };
+    answer::Outcome { error: Some(error), ..unplaced(id, answer::TxStatus::Expired) }
 }
 
 fn shown(key: &Bytes) -> String {

@@ -25,6 +25,7 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::answers::{self, BlockInfo, HeaderInfo};
+use super::expired::Expired;
 use super::pace::Pace;
 use super::problem::{dropped, failed, problem, refused, unacceptable};
 use super::reading::{Found, Readers, Reading};
@@ -34,6 +35,9 @@ use crate::threads::{End, Ending, Inbox, Pool, Request, View, Wish, Word};
 
 /// Most headers between a block and the certificate that covers it.
 const PATH: u64 = quorate_chain::limits::PATH as u64;
+
+/// How long what is not here is waited for, in case others have it.
+const SOON: Duration = Duration::from_secs(1);
 
 /// How far a caller waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -105,6 +109,7 @@ pub(crate) struct Ledger {
     /// How much it wants to lead now.
     pub(crate) lead: Mutex<Lead>,
     pub(crate) meter: Arc<Meter>,
+    pub(crate) expired: Expired,
     /// How many clients more may hear events.
     pub(crate) subscribers: Arc<Semaphore>,
 }
@@ -177,8 +182,10 @@ impl Ledger {
                 problem.tx = Some(id);
                 Err(problem)
             }
-            Some(Ok(Word::Answer(Answer::Refused(refusal)))) => Err(refused(id, refusal)),
-            Some(Ok(Word::Answer(Answer::Dropped(why)))) => Err(dropped(id, why)),
+            Some(Ok(Word::Answer(Answer::Refused(refusal)))) => {
+                Err(self.heard(refused(id, refusal)))
+            }
+            Some(Ok(Word::Answer(Answer::Dropped(why)))) => Err(self.heard(dropped(id, why))),
             Some(Ok(Word::Answer(Answer::Unknown))) => {
                 Err(self.unknown(id, "the node stops before it knows"))
             }
@@ -247,9 +254,30 @@ impl Ledger {
         if waits {
             return Ok(answers::unplaced(id, TxStatus::Pending));
         }
-        // It may have been applied between the two questions.
-        let placed = self.placed(id).await?;
-        Ok(placed.unwrap_or_else(|| answers::unplaced(id, TxStatus::Unknown)))
+        // Others may have acknowledged it, and it is not applied here yet.
+        self.come_close().await;
+        if let Some(placed) = self.placed(id).await? {
+            return Ok(placed);
+        }
+        if self.expired.knows(id) {
+            return Ok(answers::expired(id));
+        }
+        Ok(answers::unplaced(id, TxStatus::Unknown))
+    }
+
+    /// Applies what others have, as far as that is to be had soon: what was acknowledged anywhere is
+    /// then known here, unless there is no quorum to ask.
+    async fn come_close(&self) {
+        // Without one the answer is what this node has.
+        let _ = self.fresh(SOON).await;
+    }
+
+    /// Remembers a transaction that has expired.
+    fn heard(&self, problem: Box<Problem>) -> Box<Problem> {
+        if let (Code::Expired, Some(tx)) = (problem.code, problem.tx) {
+            self.expired.remember(tx);
+        }
+        problem
     }
 
     async fn placed(&self, id: TxId) -> Answered<Option<Outcome>> {
@@ -326,6 +354,9 @@ impl Ledger {
     }
 
     pub(super) async fn block_at(&self, height: Height) -> Answered<Block> {
+        if height > self.latest() {
+            self.come_close().await;
+        }
         let found = self.read(move |store| Ok((store.block(height)?, store.oldest()?)));
         match found.await? {
             (Some(block), _) => Ok(block),
@@ -412,6 +443,7 @@ impl Ledger {
 
     /// What a sender needs to know of itself.
     pub(crate) async fn account(&self, sender: AccountKey) -> Answered<answers::AccountInfo> {
+        self.come_close().await;
         let (nonces, grants) = self.read(move |store| store.account(sender)).await?;
         let view = self.view.borrow();
         // What is no text is shown with signs in place of what cannot be.

@@ -3,6 +3,7 @@
 
 mod answers;
 mod events;
+mod expired;
 mod group;
 mod http;
 mod ledger;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
+pub(crate) use expired::Expired;
 pub(crate) use ledger::{Facts, Ledger, Level, Liveness, Neighbour, Neighbourhood};
 pub(crate) use pace::Pace;
 pub(crate) use reading::Readers;

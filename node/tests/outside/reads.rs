@@ -37,6 +37,21 @@ fn what_was_acknowledged_is_seen_at_once_on_every_node() {
 }
 
 #[test]
+fn transactions_blocks_and_accounts_are_known_everywhere_once_acknowledged() {
+    let (group, account) = (group(), group().account(27));
+    for round in 0..20_u64 {
+        let outcome = account.update("reads/known", round.to_string()).unwrap();
+        let at = round as usize % 3;
+        let told = json(group.url(at), &format!("/v1/txs/{}", outcome.id));
+        assert_eq!(told["status"], "applied", "round {round}");
+        let height = outcome.height.unwrap();
+        assert_eq!(get(group.url((at + 1) % 3), &format!("/v1/blocks/{height}")).status, 200);
+        let told = json(group.url((at + 2) % 3), &format!("/v1/accounts/{}", account.key()));
+        assert_eq!(told["next_nonce"], round + 1);
+    }
+}
+
+#[test]
 fn a_value_comes_raw_if_that_is_asked_for() {
     let (group, account) = (group(), group().account(21));
     account.put("reads/raw", [0, 255, 10]).unwrap();
