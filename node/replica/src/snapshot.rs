@@ -182,22 +182,23 @@ fn head<R: StoreReader>(
     frozen: &Standing,
 ) -> Result<Option<(Head, Arc<Roster>)>, <R as StateRead>::Error> {
     let anchor = &frozen.applied;
-    let Some(signed) = reader.block(anchor.block.height)? else { return Ok(None) };
+    let Some(signed) = reader.header(anchor.block.height)? else { return Ok(None) };
     let (mut headers, mut named) = (Vec::new(), false);
     let mut next = anchor.block.height.next();
     while let Some(height) = next.filter(|_| headers.len() < limits::PATH) {
-        let Some(block) = reader.block(height)? else { return Ok(None) };
-        named |= block.header().executed == anchor.block.height;
-        headers.push(block.header().clone());
+        let Some(SignedHeader { header, .. }) = reader.header(height)? else { return Ok(None) };
+        named |= header.executed == anchor.block.height;
+        let block = header.block_ref();
+        headers.push(header);
         let certificate = reader.certificate(height)?;
-        let certificate = certificate.filter(|it| named && it.block() == block.block_ref());
+        let certificate = certificate.filter(|it| named && it.block() == block);
         if let Some(certificate) = certificate
             && let Some((_, roster)) = reader.roster(height)?
             && roster.hash() == certificate.roster_hash()
         {
             let path = CertificatePath { headers, certificate };
             let head = Head {
-                anchor: signed.signed_header().clone(),
+                anchor: signed,
                 roster: (*anchor.roster).clone(),
                 roster_since: anchor.roster_since,
                 outcomes: frozen.outcomes,

@@ -21,6 +21,7 @@ use quorate_replica::store::{MemoryStore, Store, StoreReader, suite};
 use quorate_replica::{Replica, Setup, open};
 use quorate_store::{SqliteStore, StoreError};
 use quorate_wal::{Memory, Options};
+use rusqlite::{Connection, OpenFlags};
 
 struct Random(u64);
 
@@ -248,6 +249,34 @@ fn both_stores_answer_every_question_alike() {
         }
     }
     assert!(memory.replica.driver.status().applied.height.get() > 50);
+    people_can_read(&file, &sqlite.replica.applier.store().reader());
+}
+
+/// What `docs/store.md` says of the views, with the file open in another program.
+fn people_can_read<R: StoreReader>(file: &std::path::Path, reader: &R)
+where
+    <R as StateRead>::Error: std::fmt::Debug,
+{
+    let db = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let number =
+        |question: &str| db.query_row(question, [], |row| row.get::<_, i64>(0)).expect(question);
+    let top = reader.standing().unwrap().unwrap().applied.block;
+    assert_eq!(number("SELECT count(*) FROM blocks"), top.height.get().cast_signed());
+    let newest = "SELECT hash FROM blocks ORDER BY height DESC LIMIT 1";
+    let newest: String = db.query_row(newest, [], |row| row.get(0)).unwrap();
+    assert_eq!(newest, top.hash.to_string());
+    let waiting = "SELECT sum(transactions) FROM blocks";
+    assert_eq!(number("SELECT count(*) FROM transactions"), number(waiting));
+    assert!(number("SELECT count(*) FROM transactions WHERE status = 'failed'") > 0);
+    let keys = reader.scan(b"", None, 100).unwrap();
+    assert_eq!(number("SELECT count(*) FROM state"), keys.len() as i64);
+    let value: Vec<u8> =
+        db.query_row("SELECT value FROM state WHERE key = 'a/1'", [], |row| row.get(0)).unwrap();
+    let expected = reader.value(&Bytes::from_static(b"a/1")).unwrap().unwrap();
+    assert_eq!(value, expected.bytes);
+    let history = reader.history(b"a", None, 1_000).unwrap().len() as i64;
+    assert_eq!(number("SELECT count(*) FROM history WHERE key = 'a'"), history);
+    assert_eq!(number("SELECT count(*) FROM evidence"), 0);
 }
 
 #[test]
