@@ -52,9 +52,7 @@ fn a_later_term_is_worth_more_than_a_longer_log() {
     world.kill(1);
     world.heal();
     // Node 0 has more blocks, node 2 one of a later term.
-    while world.standing(0) != Standing::Candidate {
-        world.timeout(0);
-    }
+    world.until_candidate(0);
     world.carry_kind(0, 2, "PreVoteRequest");
     assert_eq!(world.on_the_way("Refuse"), [(2, 0)]);
     world.run(Span::millis(6_000));

@@ -100,6 +100,17 @@ impl World {
         self.step(id, Event::Transfer { to: to.map(NodeId::new) });
     }
 
+    /// Lets a node's time run out until it campaigns.
+    pub fn until_candidate(&mut self, id: u32) {
+        for _ in 0..20 {
+            if self.standing(id) == Standing::Candidate {
+                return;
+            }
+            self.timeout(id);
+        }
+        panic!("{id} does not campaign");
+    }
+
     /// Whether a node has this block, applied or not.
     pub fn chain_has(&self, id: u32, block: BlockRef) -> bool {
         let applied = &self.nodes[id as usize].chain;
