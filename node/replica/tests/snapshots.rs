@@ -129,7 +129,13 @@ fn pieces_that_are_lost_are_asked_for_again() {
 
 #[test]
 fn old_blocks_are_forgotten_once_a_state_above_them_can_be_offered() {
-    let mut group = away(Limits { keep_blocks: 12, ..often() });
+    // Fewer than lie between two states, and more.
+    forgets(2);
+    forgets(12);
+}
+
+fn forgets(keep_blocks: u64) {
+    let mut group = away(Limits { keep_blocks, ..often() });
     for nonce in 3..60 {
         group.submit(0, update(group.chain_id, 0, nonce));
         group.settle();
@@ -140,14 +146,14 @@ fn old_blocks_are_forgotten_once_a_state_above_them_can_be_offered() {
                 let frozen = reader.frozen().unwrap();
                 let anchor = frozen.last().unwrap().applied.block.height;
                 assert!(oldest <= anchor, "what leads to the older state is there");
-                assert!(top.get() - oldest.get() >= 12, "as many are kept as shall be");
+                assert!(top.get() - oldest.get() >= keep_blocks, "as many are kept as shall be");
             }
         }
     }
     group.run(Span::millis(500));
     for id in 0..2 {
         let oldest = group.node(id).store.reader().oldest().unwrap().unwrap();
-        assert!(group.applied(id).get() - oldest.get() < 12 + 2 * 5, "and not many more");
+        assert!(group.applied(id).get() - oldest.get() < keep_blocks + 3 * 5, "and not many more");
     }
     // Whoever was away gets a state, and the blocks above it.
     group.start(2).unwrap();

@@ -9,7 +9,8 @@ use crate::tree::{FILES, File, Offence, assert_none};
 const FOLDER: &str = "testnet/mutants/";
 
 /// The packages that a mutant may name as those whose tests have to look.
-const PACKAGES: &[&str] = &["chain", "consensus", "wal", "replica", "node", "sim", "testnet"];
+const PACKAGES: &[&str] =
+    &["chain", "consensus", "wal", "replica", "store", "node", "sim", "testnet"];
 
 /// One hunk: where it begins in the patch, the file, and the lines before the change.
 struct Hunk {
