@@ -53,6 +53,8 @@ pub struct Applier<S: Store> {
     /// How many blocks are kept whole at least; all if 0.
     keep_blocks: u64,
     /// Below this height no block is needed by whoever gets a state from here.
+    offered: Height,
+    /// The same, as far as the frozen states that it rests on survive a power cut.
     prunable: Height,
 }
 
@@ -78,6 +80,7 @@ impl<S: Store> Applier<S> {
             checkpoint_every: limits.checkpoint_every,
             snapshot_every: limits.snapshot_every,
             keep_blocks: limits.keep_blocks,
+            offered: Height::ZERO,
             prunable: Height::ZERO,
         }
     }
@@ -135,7 +138,7 @@ impl<S: Store> Applier<S> {
             // Who is in the middle of getting the older one shall get it whole.
             let frozen = self.reader.frozen().map_err(ApplyError::Store)?;
             let oldest = frozen.last().map(|standing| standing.applied.block.height);
-            self.prunable = oldest.unwrap_or(self.prunable);
+            self.offered = oldest.unwrap_or(self.offered);
         }
         Ok(())
     }
@@ -259,6 +262,7 @@ impl<S: Store> Applier<S> {
     pub fn checkpoint(&mut self) -> Result<Height, ApplyError<S::Error>> {
         self.store.checkpoint().map_err(ApplyError::Store)?;
         self.checkpointed = self.standing.applied.block.height;
+        self.prunable = self.offered;
         Ok(self.checkpointed)
     }
 

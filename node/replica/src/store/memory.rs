@@ -23,7 +23,7 @@ use quorate_chain::state_root::{Leaf, Leaves, PathRange};
 use super::{
     Batch, Convicted, Entries, Install, Place, Range, Standing, Store, StoreReader, Version,
 };
-use snapshots::Snapshots;
+use snapshots::{Frozen, Snapshots};
 
 /// A store in memory never fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +58,8 @@ enum Undo {
     },
     /// A snapshot.
     Install(Box<Contents>),
+    /// The states that were frozen before one more was.
+    Freeze(Frozen),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -135,6 +137,7 @@ impl Contents {
     fn undo(&mut self, undo: Undo) {
         let (standing, entries, certified) = match undo {
             Undo::Batch { standing, entries, certified } => (standing, entries, certified),
+            Undo::Freeze(before) => return self.snapshots.restore(before),
             Undo::Install(before) => {
                 let undos = std::mem::take(&mut self.undos);
                 let convicted = std::mem::take(&mut self.convicted);

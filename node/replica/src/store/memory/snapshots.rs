@@ -13,21 +13,28 @@ use super::{Contents, Undo};
 use crate::store::{Entries, Install, Standing};
 
 /// Entries by path.
-type ByPath = BTreeMap<Hash, (StateKey, StateEntry)>;
+pub(super) type ByPath = BTreeMap<Hash, (StateKey, StateEntry)>;
+
+/// States that were frozen, oldest first.
+pub(super) type Frozen = Vec<(Standing, Arc<ByPath>)>;
 
 /// How many frozen states are kept: who is in the middle of getting one should get it whole.
 const KEPT: usize = 2;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshots {
-    /// Oldest first.
-    frozen: Vec<(Standing, Arc<ByPath>)>,
+    frozen: Frozen,
     staged: ByPath,
 }
 
 impl Snapshots {
     pub(super) fn frozen(&self) -> Vec<Standing> {
         self.frozen.iter().rev().map(|(standing, _)| standing.clone()).collect()
+    }
+
+    /// Keeps these in place of those that are frozen now.
+    pub(super) fn restore(&mut self, frozen: Frozen) {
+        self.frozen = frozen;
     }
 
     /// Forgets what was frozen above a height.
@@ -83,6 +90,7 @@ impl Contents {
             |(key, entry): (&StateKey, &StateEntry)| (key.path(), (key.clone(), entry.clone()));
         let entries: ByPath = self.entries.iter().map(by_path).collect();
         let frozen = &mut self.snapshots.frozen;
+        self.undos.push(Undo::Freeze(frozen.clone()));
         frozen.push((standing, Arc::new(entries)));
         if frozen.len() > KEPT {
             frozen.remove(0);
