@@ -5,6 +5,7 @@
 //! 2. within a minute all who run have applied the same, and have answered all who asked them,
 //! 3. a fresh transaction is applied everywhere.
 
+use crate::checks::few_messages;
 use crate::clock::TRUE_RATE;
 use crate::genesis::ELECTION_TIMEOUT;
 use crate::lives::Death;
@@ -46,6 +47,8 @@ impl World {
     /// The faults end, or somebody looks whether all are well.
     pub(super) fn heal(&mut self) -> Check {
         let Some(healing) = self.healing else {
+            let (nodes, seconds) = (self.seats.len() as u64, self.now / 1_000_000);
+            few_messages(self.tally.messages, nodes, self.tally.blocks, seconds)?;
             self.end_faults()?;
             self.healing = Some(Healing { stage: Stage::Leader, since: self.now });
             self.schedule.at(self.now + LOOK, Happening::Heal);

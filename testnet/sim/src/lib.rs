@@ -5,6 +5,7 @@
 //!   dials      what this seed's world is like, which faults it has, and why each check is fair
 //!   world      virtual time: one event after the other; lives, outputs, visits, trouble, operator,
 //!              healing are parts of it
+//!   checks     what must be true of one process
 //!   network    when a message comes, if at all       garble     what a damaged frame still means
 //!   disk       what a disk does to what was written
 //!   clock      how fast time goes at one node        seat       one machine and the process on it
@@ -20,6 +21,7 @@
 //! Left out: two processes with one key at the same time. Whoever has such a key signs twice, like any liar; that
 //! a copy stops, or says nothing, is what the greeting of the core is for, and its scripts show.
 
+pub mod checks;
 pub mod cli;
 pub mod clients;
 pub mod clock;

@@ -4,16 +4,16 @@
 //! end of that time; so does what the applier applies. A death in between leaves a write half done, at any
 //! operation of the disk.
 
-use quorate_consensus::raft::Standing;
 use quorate_replica::apply::ApplyError;
 use quorate_replica::io::Input;
 use quorate_replica::store::{MemoryError, MemoryStore};
 use quorate_replica::{OpenError, Replica, open};
 use quorate_wal::Error as LogError;
 
+use crate::checks::keeps_prefix;
 use crate::dials::Fault;
 use crate::disk::Shared;
-use crate::seat::{Retired, Said, Seat, StoreJob};
+use crate::seat::{Retired, StoreJob};
 use crate::violation::{Check, Violation, hold};
 use crate::world::{Happening, World};
 
@@ -25,14 +25,6 @@ pub(super) enum Death {
     /// The machine loses power.
     PowerCut,
 }
-
-/// Most records that wait for a journal, for each block of a window: cuts and ballots are records too.
-const RECORDS: usize = 8;
-
-/// Most blocks in one message of the size that worlds have. A node holds two windows above its applied tip,
-/// two messages more (while the first one is on its way to the disk), and what it came with: after a power
-/// cut the store may be as far behind the log as between two checkpoints.
-const MESSAGE_BLOCKS: usize = 16 + 2 * (1 << 16) / 280;
 
 impl World {
     /// The journal writes all that waits, unless it is writing.
@@ -208,6 +200,10 @@ impl World {
         for block in seat.promises.chain() {
             self.ledger.durable(seat.node, block)?;
         }
+        replica.driver.core().check_whole();
+        let log = replica.driver.core().log();
+        let holds = log.contains(seat.reached) || log.applied().block.height >= seat.reached.height;
+        keeps_prefix(seat.node, seat.reached, holds || seat.damaged)?;
         seat.born();
         seat.life += 1;
         seat.came_with = replica.driver.core().log().len();
@@ -286,69 +282,5 @@ impl World {
             self.apply(at)?;
         }
         Ok(())
-    }
-
-    /// What a process says of itself must be possible, and must not go back.
-    pub(super) fn check_seat(&mut self, at: usize) -> Check {
-        let every = self.dice.below(64) == 0;
-        let seat = &mut self.seats[at];
-        let Some(replica) = &seat.replica else { return Ok(()) };
-        let (node, core) = (seat.node, replica.driver.core());
-        let log = core.log();
-        let (tip, committed, applied) =
-            (log.tip().block.height, log.committed().height, log.applied().block.height);
-        let leads = (core.standing() == Standing::Leader).then(|| core.term());
-        let said = Said { term: core.term(), committed, applied, leads };
-        let last = std::mem::replace(&mut seat.said, said);
-        let forward = last.term <= said.term && last.committed <= committed;
-        hold(
-            forward && last.applied <= applied,
-            "term, committed and applied never go back",
-            || format!("node {node}: {last:?}, then {said:?}"),
-        )?;
-        hold(applied <= committed && committed <= tip, "applied ≤ committed ≤ tip", || {
-            format!("node {node}: {said:?}, tip {tip}")
-        })?;
-        let window = seat.setup.limits.window_blocks;
-        let bounded = seat.jobs.len() + seat.writing.len() <= RECORDS * (window + 16)
-            && seat.applies.len() <= 2 * window + MESSAGE_BLOCKS + seat.came_with;
-        hold(bounded, "queues are bounded", || {
-            let (jobs, writing) = (seat.jobs.len(), seat.writing.len());
-            format!("node {node}: {jobs} + {writing} records, {} applies", seat.applies.len())
-        })?;
-        if every {
-            replica.driver.check();
-            let small = log.len() <= 2 * window + MESSAGE_BLOCKS + seat.came_with;
-            hold(small, "memory is bounded", || {
-                let (len, came_with) = (log.len(), seat.came_with);
-                format!("node {node}: {len} blocks, window {window}, it came with {came_with}")
-            })?;
-        }
-        if said.leads != last.leads
-            && let Some(term) = said.leads
-        {
-            self.tally.elections += 1;
-            if self.liar.is_some() {
-                return Ok(());
-            }
-            self.ledger.leads(node, term)?;
-            self.ledger.is_complete(node, term, applied, |block| log.contains(block))?;
-        }
-        Ok(())
-    }
-
-    /// Whoever leads a later term has what was committed just now.
-    pub(super) fn check_leaders(&self) -> Check {
-        if self.liar.is_some() {
-            return Ok(());
-        }
-        self.seats.iter().try_for_each(|seat: &Seat| {
-            let (Some(replica), Some(term)) = (&seat.replica, seat.said.leads) else {
-                return Ok(());
-            };
-            let log = replica.driver.core().log();
-            let applied = log.applied().block.height;
-            self.ledger.is_complete(seat.node, term, applied, |block| log.contains(block))
-        })
     }
 }

@@ -161,6 +161,12 @@ impl Shadow {
         self.chain.last().copied()
     }
 
+    /// The height up to which the log is known to be durable.
+    #[must_use]
+    pub fn height(&self) -> Height {
+        Height::new(self.chain.len() as u64)
+    }
+
     /// Whether a block is durable.
     #[must_use]
     pub fn has(&self, block: BlockRef) -> bool {

@@ -95,6 +95,8 @@ pub struct Seat {
     pub retired: Option<Retired>,
     /// The height of the newest snapshot that it took: what became of transactions below it is not known here.
     pub base: Height,
+    /// The highest block that any of its processes knew to be committed.
+    pub reached: BlockRef,
     /// What it has promised in all lives.
     pub promises: Promises,
     /// What the process has said last.
@@ -130,6 +132,7 @@ impl Seat {
             damaged: false,
             retired: None,
             base: Height::ZERO,
+            reached: genesis,
             promises: Promises::new(node, genesis),
             said: Said::default(),
         }

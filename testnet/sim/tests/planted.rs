@@ -1,14 +1,25 @@
 //! Each check is fed a false history and must see it.
 
-use quorate_chain::ids::{BlockHash, BlockRef, Height, NodeId, Term};
+use std::sync::Arc;
+
+use quorate_chain::block::{Block, BlockKind, Body, Draft};
+use quorate_chain::certificate::{Certificate, Signed};
+use quorate_chain::checked::Checked;
+use quorate_chain::ids::{BlockHash, BlockRef, Height, NodeId, Signature, StateRoot, Term, TimeUs};
 use quorate_chain::statement::Statement;
 use quorate_consensus::ballot::{Ballot, Choice as Vote};
 use quorate_consensus::effect::{Record, Ticket};
-use quorate_replica::io::{JournalJob, Written};
+use quorate_consensus::log::Anchor;
+use quorate_replica::io::{Answer, JournalJob, Placed, Refusal, Written};
+use quorate_sim::checks::{Heights, few_messages, goes_forward, keeps_prefix, kept_in_order};
+use quorate_sim::clients::Clients;
 use quorate_sim::dials::Dials;
-use quorate_sim::genesis::found;
+use quorate_sim::genesis::{found, node_key};
 use quorate_sim::ledger::Ledger;
 use quorate_sim::promises::Promises;
+use quorate_sim::report::Tally;
+use quorate_sim::seat::Said;
+use quorate_sim::signatures::Signatures;
 use quorate_sim::violation::Check;
 use quorate_wal::Space;
 
@@ -90,4 +101,193 @@ fn a_log_that_comes_back_shorter_is_seen() {
     assert_eq!(promises.clone().comes_back(new, Vote::Open, genesis), None);
     let wrong = promises.comes_back(Term::new(1), Vote::Open, genesis).unwrap();
     assert_eq!(wrong.rule, "a log comes back with what was durable");
+}
+
+fn branch(above: BlockRef, blocks: Vec<Checked<Block>>) -> Record {
+    Record::Branch { above, blocks }
+}
+
+fn ack(block: &Block) -> Statement {
+    Statement::Ack { block: block.block_ref() }
+}
+
+#[test]
+fn acks_of_another_term_below_a_vote_or_for_two_blocks_are_seen() {
+    let (mut said, first) = (promises(), block(0, 0, 0));
+    let (one, other) = (sealed(first, 1, 0), sealed(first, 1, 1));
+    persist(&mut said, 1, ballot(1, vote_for(1)));
+    said.says(&vote(1, 1)).unwrap();
+    persist(&mut said, 2, branch(first, vec![one.clone()]));
+    said.says(&ack(&one)).unwrap();
+    let mut twice = said.clone();
+    persist(&mut twice, 3, branch(first, vec![other.clone()]));
+    seen(twice.says(&ack(&other)), "no two acks for one slot");
+    let mut later = said.clone();
+    persist(&mut later, 3, ballot(3, vote_for(1)));
+    seen(later.says(&ack(&one)), "acks are for blocks of the own term");
+    // Even if the disk were as it was before the vote.
+    later.says(&vote(3, 1)).unwrap();
+    let mut old = later.clone();
+    old.forgets(Term::new(1), Vote::Open, one.block_ref());
+    seen(old.says(&ack(&one)), "no ack below a vote");
+}
+
+fn ledger() -> Ledger {
+    let founding = found(&Dials::calm(3));
+    Ledger::new(&founding.genesis, founding.chain_id, false)
+}
+
+fn genesis_ref() -> BlockRef {
+    found(&Dials::calm(3)).chain_id.genesis_ref()
+}
+
+/// A block of node 0; two that differ in `name` differ in their time.
+fn sealed(parent: BlockRef, term: u64, name: u64) -> Checked<Block> {
+    let founding = found(&Dials::calm(3));
+    let draft = Draft {
+        chain_id: founding.chain_id,
+        roster_hash: founding.genesis.roster().unwrap().hash(),
+        kind: BlockKind::Transactions,
+        parent,
+        term: Term::new(term),
+        proposer: NodeId::new(0),
+        time: TimeUs::new(name),
+        executed: Height::ZERO,
+        state_root: StateRoot::ZERO,
+        body: Body { item: None, transactions: Vec::new() },
+    };
+    Block::seal(draft, &*Signatures::StandIn.signer(node_key(NodeId::new(0)))).unwrap()
+}
+
+fn certificate(block: &Block, signers: &[u32]) -> Certificate {
+    let hash = block.header().roster_hash;
+    let signature = Signature::new([0; 64]);
+    let signed = signers.iter().map(|id| Signed { signer: NodeId::new(*id), signature });
+    Certificate::assemble(ack(block), hash, signed.collect())
+}
+
+fn anchor(block: &Block) -> Anchor {
+    let roster = Arc::new(found(&Dials::calm(3)).genesis.roster().unwrap());
+    let (time, since) = (block.header().time, Height::ZERO);
+    let kind = Some(block.header().kind);
+    Anchor { block: block.block_ref(), kind, time, leader: None, roster, roster_since: since }
+}
+
+/// A node learns that blocks are committed, by these.
+fn commits(ledger: &mut Ledger, blocks: &[&Checked<Block>], signers: &[u32]) -> Check {
+    let last = certificate(blocks.last().unwrap(), signers);
+    let blocks: Vec<_> = blocks.iter().map(|it| ((*it).clone(), anchor(it))).collect();
+    ledger.committed(NodeId::new(0), &blocks, &last)
+}
+
+/// Seen, and on the disks of these.
+fn store(ledger: &mut Ledger, block: &Block, nodes: &[u32]) {
+    ledger.seen(block).unwrap();
+    nodes.iter().for_each(|id| ledger.durable(NodeId::new(*id), block.block_ref()).unwrap());
+}
+
+#[test]
+fn blocks_without_a_parent_twice_in_a_slot_or_from_nowhere_are_seen() {
+    let mut ledger = ledger();
+    let one = sealed(genesis_ref(), 1, 0);
+    ledger.seen(&one).unwrap();
+    let stray = sealed(block(1, 5, 7), 1, 0);
+    seen(ledger.seen(&stray), "the chain of hashes is whole and ranks rise");
+    seen(
+        ledger.seen(&sealed(one.block_ref(), 0, 0)),
+        "the chain of hashes is whole and ranks rise",
+    );
+    seen(ledger.seen(&sealed(genesis_ref(), 1, 1)), "no correct node fills a slot twice");
+    seen(ledger.durable(NodeId::new(0), block(1, 1, 7)), "what is durable was sealed");
+}
+
+#[test]
+fn commits_without_disks_quorum_or_in_another_chain_are_seen() {
+    let (one, other) = (sealed(genesis_ref(), 1, 0), sealed(genesis_ref(), 2, 1));
+    let fresh = || {
+        let mut ledger = ledger();
+        store(&mut ledger, &one, &[0, 1]);
+        store(&mut ledger, &other, &[0, 1, 2]);
+        ledger
+    };
+    commits(&mut fresh(), &[&one], &[0, 1]).unwrap();
+    seen(commits(&mut fresh(), &[&one], &[0, 2]), "commits are by durable logs");
+    seen(commits(&mut fresh(), &[&one], &[0]), "commits are by a quorum");
+    let mut ledger = fresh();
+    commits(&mut ledger, &[&one], &[0, 1]).unwrap();
+    seen(commits(&mut ledger, &[&other], &[0, 1]), "committed blocks are the same everywhere");
+    let above = sealed(other.block_ref(), 2, 2);
+    store(&mut ledger, &above, &[0, 1]);
+    seen(commits(&mut ledger, &[&above], &[0, 1]), "what is committed is one chain");
+    let without = ledger.is_complete(NodeId::new(1), Term::new(5), Height::ZERO, |_| false);
+    seen(without, "a leader has all that is committed");
+}
+
+#[test]
+fn states_that_differ_or_come_before_the_commit_are_seen() {
+    let (mut ledger, one) = (ledger(), sealed(genesis_ref(), 1, 0));
+    let (here, node) = (one.block_ref(), NodeId::new(0));
+    store(&mut ledger, &one, &[0, 1]);
+    let early = ledger.applied(node, here, StateRoot::ZERO, &[]);
+    seen(early, "only what is committed is applied");
+    commits(&mut ledger, &[&one], &[0, 1]).unwrap();
+    ledger.applied(node, here, StateRoot::ZERO, &[]).unwrap();
+    let differs = ledger.applied(NodeId::new(1), here, StateRoot::new([1; 32]), &[]);
+    seen(differs, "one height, one state");
+}
+
+#[test]
+fn answers_and_reads_that_are_not_true_are_seen() {
+    let dials = Dials::calm(3);
+    let (ledger, mut tally) = (ledger(), Tally::default());
+    let fresh = || Clients::new(1, &dials, found(&dials).chain_id);
+    let told = Placed {
+        block: block(1, 1, 1),
+        index: 0,
+        status: quorate_chain::outcome::Status::Applied,
+        duplicate: false,
+    };
+    let mut answer = |clients: &mut Clients, submission, answer: &Answer| {
+        clients.answered(submission, answer, Height::ZERO, &ledger, &mut tally)
+    };
+    let mut clients = fresh();
+    let transaction = clients.next(0, &dials, &mut Tally::default());
+    let submission = clients.submit(0, &transaction, 0, 1);
+    seen(answer(&mut clients, submission, &Answer::Placed(told)), "what was told stands there");
+    seen(answer(&mut clients, submission, &Answer::Unknown), "each submission is answered once");
+    let submission = clients.submit(0, &transaction, 0, 1);
+    let used = Answer::Refused(Refusal::NonceUsed);
+    seen(answer(&mut clients, submission, &used), "nobody else uses a client's number");
+    clients.submit(0, &transaction, 0, 1);
+    assert_eq!(clients.unanswered(|_, _| true).unwrap().rule, "every submission is answered");
+    let read = clients.read((0, 1));
+    let elsewhere = clients.served((1, 1), read, Height::ZERO, true);
+    seen(elsewhere, "a read is answered once, by who was asked");
+}
+
+#[test]
+fn heights_out_of_order_and_more_messages_than_a_few_are_seen() {
+    let (node, at) = (NodeId::new(0), Height::new);
+    let good = Heights { applied: at(1), committed: at(2), durable: at(3), tip: at(4) };
+    good.check(node).unwrap();
+    for bad in [
+        Heights { applied: at(3), ..good },
+        Heights { committed: at(4), ..good },
+        Heights { tip: at(1), ..good },
+    ] {
+        seen(bad.check(node), "applied ≤ committed ≤ durable and tip");
+    }
+    let said = Said { term: Term::new(2), committed: at(2), ..Said::default() };
+    goes_forward(node, said, said).unwrap();
+    for less in [Said { term: Term::new(1), ..said }, Said { committed: at(1), ..said }] {
+        seen(goes_forward(node, said, less), "term, committed and applied never go back");
+    }
+    keeps_prefix(node, block(1, 1, 1), true).unwrap();
+    let lost = keeps_prefix(node, block(1, 1, 1), false);
+    seen(lost, "recovery never shortens the committed prefix");
+    kept_in_order(node, Some(at(5)), &[at(10), at(5)], at(12)).unwrap();
+    seen(kept_in_order(node, Some(at(11)), &[at(10)], at(12)), "pruned ≤ snapshot ≤ applied");
+    seen(kept_in_order(node, Some(at(1)), &[at(13)], at(12)), "pruned ≤ snapshot ≤ applied");
+    few_messages(5 * 6 * 1_000, 5, 1_000, 60).unwrap();
+    seen(few_messages(1_000_000, 5, 1_000, 60), "messages are bounded");
 }

@@ -1,0 +1,177 @@
+//! What must be true of one process, whatever happens to it.
+
+use quorate_chain::ids::{BlockRef, Height, NodeId};
+use quorate_consensus::raft::Standing;
+use quorate_replica::store::{Store, StoreReader};
+
+use crate::seat::{Said, Seat};
+use crate::violation::{Check, hold};
+use crate::world::World;
+
+/// Most records that wait for a journal, for each block of a window: cuts and ballots are records too.
+const RECORDS: usize = 8;
+
+/// Most blocks in one message of the size that worlds have. A node holds two windows above its applied tip,
+/// two messages more (while the first one is on its way to the disk), and what it came with: after a power
+/// cut the store may be as far behind the log as between two checkpoints.
+const MESSAGE_BLOCKS: usize = 16 + 2 * (1 << 16) / 280;
+
+/// Most messages for each node and block: an append, an answer, and as much again for what is lost.
+const MESSAGES_BLOCK: u64 = 6;
+/// Most messages between two nodes in a second, one way, whatever their clocks do: heartbeats and answers, at
+/// twice the rate, campaigns and questions.
+const MESSAGES_SECOND: u64 = 60;
+
+impl World {
+    /// What a process says of itself must be possible, and must not go back.
+    pub(super) fn check_seat(&mut self, at: usize) -> Check {
+        let every = self.dice.below(64) == 0;
+        let seat = &mut self.seats[at];
+        let Some(replica) = &seat.replica else { return Ok(()) };
+        let (node, core) = (seat.node, replica.driver.core());
+        let log = core.log();
+        let (tip, committed, applied) =
+            (log.tip().block.height, log.committed().height, log.applied().block.height);
+        let leads = (core.standing() == Standing::Leader).then(|| core.term());
+        let said = Said { term: core.term(), committed, applied, leads };
+        let last = std::mem::replace(&mut seat.said, said);
+        goes_forward(node, last, said)?;
+        if committed > seat.reached.height {
+            seat.reached = log.committed();
+        }
+        let durable = seat.promises.shadow.height().max(seat.base);
+        Heights { applied, committed, durable, tip }.check(node)?;
+        let window = seat.setup.limits.window_blocks;
+        let bounded = seat.jobs.len() + seat.writing.len() <= RECORDS * (window + 16)
+            && seat.applies.len() <= 2 * window + MESSAGE_BLOCKS + seat.came_with;
+        hold(bounded, "queues are bounded", || {
+            let (jobs, writing) = (seat.jobs.len(), seat.writing.len());
+            format!("node {node}: {jobs} + {writing} records, {} applies", seat.applies.len())
+        })?;
+        if every {
+            replica.driver.check();
+            let (frozen, oldest) = kept(&seat.store);
+            // With a snapshot came no blocks.
+            let oldest = oldest.filter(|oldest| oldest.get() > seat.base.get() + 1);
+            kept_in_order(node, oldest, &frozen, applied)?;
+            let small = log.len() <= 2 * window + MESSAGE_BLOCKS + seat.came_with;
+            hold(small, "memory is bounded", || {
+                let (len, came_with) = (log.len(), seat.came_with);
+                format!("node {node}: {len} blocks, window {window}, it came with {came_with}")
+            })?;
+        }
+        if said.leads != last.leads
+            && let Some(term) = said.leads
+        {
+            self.tally.elections += 1;
+            if self.liar.is_some() {
+                return Ok(());
+            }
+            self.ledger.leads(node, term)?;
+            self.ledger.is_complete(node, term, applied, |block| log.contains(block))?;
+        }
+        Ok(())
+    }
+
+    /// Whoever leads a later term has what was committed just now.
+    pub(super) fn check_leaders(&self) -> Check {
+        if self.liar.is_some() {
+            return Ok(());
+        }
+        self.seats.iter().try_for_each(|seat: &Seat| {
+            let (Some(replica), Some(term)) = (&seat.replica, seat.said.leads) else {
+                return Ok(());
+            };
+            let log = replica.driver.core().log();
+            let applied = log.applied().block.height;
+            self.ledger.is_complete(seat.node, term, applied, |block| log.contains(block))
+        })
+    }
+}
+
+/// The heights of one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heights {
+    /// Up to which the state has been computed.
+    pub applied: Height,
+    /// Up to which blocks are known to be committed.
+    pub committed: Height,
+    /// Up to which blocks are known to be on the disk.
+    pub durable: Height,
+    /// Up to which blocks are held.
+    pub tip: Height,
+}
+
+impl Heights {
+    /// They stand in order.
+    ///
+    /// # Errors
+    /// If they do not.
+    pub fn check(&self, node: NodeId) -> Check {
+        let Self { applied, committed, durable, tip } = *self;
+        let order = applied <= committed && committed <= durable;
+        hold(order && committed <= tip, "applied ≤ committed ≤ durable and tip", || {
+            format!("node {node}: {self:?}")
+        })
+    }
+}
+
+/// Nothing that a process says of itself is less than before.
+///
+/// # Errors
+/// If it is.
+pub fn goes_forward(node: NodeId, last: Said, said: Said) -> Check {
+    let forward =
+        last.term <= said.term && last.committed <= said.committed && last.applied <= said.applied;
+    hold(forward, "term, committed and applied never go back", || {
+        format!("node {node}: {last:?}, then {said:?}")
+    })
+}
+
+/// What was committed when a process died is there when it comes back.
+///
+/// # Errors
+/// If it is not.
+pub fn keeps_prefix(node: NodeId, reached: BlockRef, holds: bool) -> Check {
+    hold(holds, "recovery never shortens the committed prefix", || {
+        format!("node {node} had committed {reached}")
+    })
+}
+
+/// What a store has pruned is below its frozen states, and those are not above what is applied.
+///
+/// # Errors
+/// If they are.
+pub fn kept_in_order(
+    node: NodeId,
+    oldest: Option<Height>,
+    frozen: &[Height],
+    applied: Height,
+) -> Check {
+    let applied_first = frozen.iter().all(|height| *height <= applied);
+    let kept = oldest.is_none_or(|oldest| {
+        oldest <= applied && (oldest.get() <= 1 || frozen.iter().any(|height| oldest <= *height))
+    });
+    hold(applied_first && kept, "pruned ≤ snapshot ≤ applied", || {
+        format!("node {node}: blocks from {oldest:?}, frozen {frozen:?}, applied {applied}")
+    })
+}
+
+/// A world sends no more messages than a few for each follower and block, and those that time asks for.
+///
+/// # Errors
+/// If it does.
+pub fn few_messages(messages: u64, nodes: u64, blocks: u64, seconds: u64) -> Check {
+    let most = nodes * (MESSAGES_BLOCK * blocks + MESSAGES_SECOND * (seconds + 1) * nodes);
+    hold(messages <= most, "messages are bounded", || {
+        format!("{messages} messages for {blocks} blocks at {nodes} nodes in {seconds} s")
+    })
+}
+
+/// The heights of the states that are frozen, newest first, and of the oldest whole block.
+fn kept(store: &quorate_replica::store::MemoryStore) -> (Vec<Height>, Option<Height>) {
+    let reader = store.reader();
+    let frozen = reader.frozen().unwrap_or_default();
+    let heights = frozen.iter().map(|standing| standing.applied.block.height).collect();
+    (heights, reader.oldest().unwrap_or_default())
+}
