@@ -26,6 +26,7 @@ use crate::violation::{Check, hold};
 struct Known {
     block: BlockRef,
     parent: BlockHash,
+    proposer: NodeId,
     /// Who has had it on disk, a bit for each node.
     durable: u64,
 }
@@ -168,12 +169,15 @@ impl Ledger {
             self.known.resize(at(here.height) + 1, Vec::new());
         }
         let slot = &mut self.known[at(here.height)];
-        let other = slot.iter().find(|known| known.block.term == here.term);
+        let mut same = slot.iter().filter(|known| known.block.term == here.term);
+        // A liar votes twice: then a term has two leaders, and each has one block for a slot.
+        let other = same.find(|it| it.proposer == header.proposer || self.excused == 0);
         let excused = self.excused & bit(header.proposer) != 0;
         hold(other.is_none() || excused, "no correct node fills a slot twice", || {
             format!("{here} and {other:?}")
         })?;
-        slot.push(Known { block: here, parent: header.parent, durable: 0 });
+        let (parent, proposer) = (header.parent, header.proposer);
+        slot.push(Known { block: here, parent, proposer, durable: 0 });
         Ok(())
     }
 
