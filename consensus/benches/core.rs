@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use keys::{CHAIN, Key, StandIn, key, roster, seal_with, signed, state_root};
 use quorate_chain::crypto::SecretKey;
-use quorate_chain::ids::{Height, NodeId, Nonce, TimeUs};
+use quorate_chain::ids::{Height, NodeId, Nonce, Term, TimeUs};
 use quorate_chain::transaction::{Operation, SignedTransaction, Transaction};
 use quorate_consensus::ballot::Ballot;
 use quorate_consensus::config::{Boot, Config, Incarnation};
@@ -88,6 +88,7 @@ impl Group {
                 certificate: None,
                 logged: Vec::new(),
                 blocks: Vec::new(),
+                replaced: (Term::ZERO, Height::ZERO),
             };
             let core = Core::new(config, Arc::new(StandIn), restored, Now::default()).unwrap();
             Node { core, slot: None, applied: 0 }

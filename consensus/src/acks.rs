@@ -37,6 +37,17 @@ impl Acks {
         }
     }
 
+    /// Those up to a height are not wanted, nor those up to another in the own term, if blocks of it were
+    /// replaced.
+    pub(crate) fn restored(asked: Height, replaced: Option<(Term, Height)>) -> Self {
+        let mut acks = Self::new(asked);
+        if let Some((term, last)) = replaced {
+            acks.replace(asked, term, last);
+            acks.again_above(asked);
+        }
+        acks
+    }
+
     /// The log begins anew. Nothing up to a height is to be acked, and what was given is of no use.
     pub(crate) fn begin(&mut self, floor: Height) {
         *self = Self { signing: self.signing, ..Self::new(floor) };

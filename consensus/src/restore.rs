@@ -52,6 +52,9 @@ pub struct Restored {
     pub logged: Vec<Checked<Certificate>>,
     /// The blocks above the applied tip, as the disk has them.
     pub blocks: Vec<Checked<Block>>,
+    /// In which term the log has had two blocks at one height, one in the place of the other, and the highest
+    /// block of that term which was there before: it, and all below, may have been acked.
+    pub replaced: (Term, Height),
 }
 
 /// Why what was kept is not the chain of a validator.
@@ -105,6 +108,7 @@ impl Core {
             return Err(RestoreError::BallotBehind { ballot, log: newest });
         }
         let certified = restored.certificate.as_ref().map(|it| it.block().height);
+        let replaced = Some(restored.replaced).filter(|(term, _)| *term == ballot);
         let covered = restored.logged.iter().map(|it| it.block().height).max();
         let member = log.tip().roster.member(config.id).map(|member| member.lead);
         let lead = config.lead.or(member).unwrap_or(Lead::Yes);
@@ -127,7 +131,7 @@ impl Core {
             states: States::new(applied, restored.state_root, window)
                 .with_earlier(restored.earlier),
             floor: restored.executed,
-            acks: Acks::new(certified.unwrap_or(applied).max(applied)),
+            acks: Acks::restored(certified.unwrap_or(applied).max(applied), replaced),
             named: Height::ZERO,
             install: Install::default(),
             log,

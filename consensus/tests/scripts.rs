@@ -60,7 +60,8 @@
 //! Lies
 //! forge A B KIND T H [by I..]   A lies to B, of term T and about height H (or: max), with its
 //!                               own signature or with those of others
-//! twin A B                      A sends B another block for the place of the last one
+//! twin A B [by I..]             A sends B another block for the place of the last one; in a range, with a
+//!                               certificate by I..
 //! ```
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -330,7 +331,12 @@ fn lies(world: &mut World, words: &[&str]) -> bool {
     }
     let (liar, victim) = (number(words.get(1)), number(words.get(2)));
     let lie = if words[0] == "twin" {
-        world.twin(liar, victim).unwrap_or_else(|| panic!("{words:?}: no block was sent"))
+        let signers: Vec<_> = (4..words.len()).map(|at| number(words.get(at))).collect();
+        let twin = match words.get(3) {
+            Some(&"by") => world.certified_twin(liar, victim, &signers),
+            _ => world.twin(liar, victim),
+        };
+        twin.unwrap_or_else(|| panic!("{words:?}: no block was sent"))
     } else {
         let term = if words[4] == "max" { u64::MAX } else { u64::from(number(words.get(4))) };
         let height = if words[5] == "max" { u64::MAX } else { u64::from(number(words.get(5))) };

@@ -232,4 +232,13 @@ impl World {
         append.blocks.push(Block::seal(draft, &Key(key(from))).unwrap());
         Some(Message::Append(append))
     }
+
+    /// That other block as part of a range, with a certificate by these signers.
+    pub fn certified_twin(&self, from: u32, to: u32, signers: &[u32]) -> Option<Message> {
+        let Some(Message::Append(append)) = self.twin(from, to) else { return None };
+        let Append { parent, blocks, .. } = *append;
+        let block = blocks.last()?.block_ref();
+        let certificate = certificate(Statement::Ack { block }, &self.first_roster(), signers);
+        Some(Message::Pulled { parent, blocks, certificate: Some(certificate) })
+    }
 }

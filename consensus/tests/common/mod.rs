@@ -183,6 +183,7 @@ impl World {
             executed: node.executed(),
             certificate: node.certificate.clone(),
             logged: node.disk.certificates.clone(),
+            replaced: node.disk.replaced,
             blocks: node.disk.blocks[usize::try_from(node.applied.get()).unwrap()..].to_vec(),
         };
         node.core = Some(Core::new(config, Arc::new(StandIn), restored, now).unwrap());

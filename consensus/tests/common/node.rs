@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use quorate_chain::block::Block;
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
-use quorate_chain::ids::{Height, RosterHash, StateRoot};
+use quorate_chain::ids::{Height, RosterHash, StateRoot, Term};
 use quorate_chain::roster::Lead;
 use quorate_chain::statement::Statement;
 use quorate_consensus::ballot::Ballot;
@@ -27,6 +27,8 @@ pub struct Disk {
     pub blocks: Vec<Checked<Block>>,
     /// Certificates for some of them.
     pub certificates: Vec<Checked<Certificate>>,
+    /// In which term a block took the place of another, and the highest one that was there before.
+    pub replaced: (Term, Height),
 }
 
 impl Disk {
@@ -35,8 +37,20 @@ impl Disk {
             Record::Ballot(ballot) => self.ballot = ballot,
             Record::Certificate(certificate) => self.certificates.push(certificate),
             Record::Branch { above, blocks } => {
+                self.note_replaced(above.height, &blocks);
                 self.blocks.truncate(usize::try_from(above.height.get()).unwrap());
                 self.blocks.extend(blocks);
+            }
+        }
+    }
+
+    fn note_replaced(&mut self, above: Height, blocks: &[Checked<Block>]) {
+        let cut = self.blocks.iter().skip(usize::try_from(above.get()).unwrap());
+        let cut: Vec<_> = cut.map(|block| block.block_ref()).collect();
+        for (old, new) in cut.iter().zip(blocks) {
+            if old.term == new.block_ref().term && *old != new.block_ref() {
+                let last = cut.iter().rfind(|block| block.term == old.term);
+                self.replaced = self.replaced.max((old.term, last.unwrap().height));
             }
         }
     }
@@ -139,6 +153,7 @@ impl Node {
             ballot: self.disk.ballot.clone(),
             blocks: self.disk.blocks.clone(),
             certificates: self.disk.certificates.clone(),
+            replaced: self.disk.replaced,
             ..Disk::default()
         };
         Self {

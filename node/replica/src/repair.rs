@@ -65,6 +65,9 @@ where
     let life = preamble.and_then(|bytes| Life::from_bytes(&bytes.into()).ok());
     let whole = life.is_some() && report.as_ref().is_none_or(|report| replay.is_whole(report));
     let mut above = replay.salvaged();
+    // The new log would not tell which acks of this term must not be given again.
+    let twice = |life: &Life| above.replaced.0 == life.ballot.term && life.ballot.term > Term::ZERO;
+    let whole = whole && !life.as_ref().is_some_and(twice);
     let life = match life {
         Some(life) if whole => life,
         life => {

@@ -10,7 +10,7 @@ use quorate_chain::block::Block;
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
 use quorate_chain::codec::{Decode, DecodeError};
-use quorate_chain::ids::{BlockRef, Height};
+use quorate_chain::ids::{BlockRef, Height, Term};
 use quorate_wal::{Entry, Lsn, Record, Report};
 
 use crate::record::{BRANCH, CERTIFICATE, Part, START};
@@ -51,6 +51,9 @@ pub(crate) struct Above {
     pub(crate) blocks: Vec<Checked<Block>>,
     /// Certificates for them, and perhaps for some that were lost, by height.
     pub(crate) certificates: Vec<Checked<Certificate>>,
+    /// In which term a block took the place of another at its height, and the highest one of that term that
+    /// was there before.
+    pub(crate) replaced: (Term, Height),
 }
 
 /// Reads the records of a log, one after the other.
@@ -61,6 +64,8 @@ pub(crate) struct Replay {
     chain: BTreeMap<Height, Block>,
     /// The commit certificates for blocks above it.
     certificates: BTreeMap<Height, Certificate>,
+    /// In which term a block took the place of another, and the highest one that was there before.
+    replaced: (Term, Height),
     /// The parts of a branch whose last part has not come yet.
     parts: Vec<Part>,
     wrong: Option<ReplayError>,
@@ -78,6 +83,7 @@ impl Replay {
             applied,
             chain: BTreeMap::new(),
             certificates: BTreeMap::new(),
+            replaced: (Term::ZERO, Height::ZERO),
             parts: Vec::new(),
             wrong: None,
             started: None,
@@ -143,13 +149,22 @@ impl Replay {
 
     fn branch(&mut self, lsn: Lsn, above: BlockRef, blocks: impl Iterator<Item = Block>) {
         let applied = self.applied;
-        self.chain.retain(|height, _| *height <= above.height);
+        let cut = match above.height.next() {
+            Some(first) => self.chain.split_off(&first),
+            None => BTreeMap::new(),
+        };
         let below = self.chain.get(&above.height).map(Block::block_ref);
         let mut joins = above == applied || below == Some(above);
         for block in blocks {
             let at = block.block_ref();
             // A branch from below that goes through the applied block.
             joins |= at == applied;
+            let before = cut.get(&at.height).map(Block::block_ref);
+            if before.is_some_and(|before| before.term == at.term && before != at) {
+                let heights = cut.values().map(Block::block_ref).filter(|it| it.term == at.term);
+                let last = heights.map(|it| it.height).max().unwrap_or_default();
+                self.replaced = self.replaced.max((at.term, last));
+            }
             if at.height > applied.height {
                 self.chain.insert(at.height, block);
             }
@@ -198,7 +213,7 @@ impl Replay {
         // Bodies and certificates were checked before they were written, and the core judges the rest again.
         let blocks = self.chain.into_values().take(linked).map(Checked::vouch).collect();
         let certificates = self.certificates.into_values().map(Checked::vouch).collect();
-        Above { blocks, certificates }
+        Above { blocks, certificates, replaced: self.replaced }
     }
 
     /// Whether what is left of a damaged log says as much as the whole log did: after the last record
@@ -213,5 +228,52 @@ impl Replay {
         known
             && all_linked
             && (last_lost == Lsn::ZERO || last_lost < self.preamble.min(self.joined))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_chain::block::{BlockKind, Body, Draft};
+    use quorate_chain::crypto::SecretKey;
+    use quorate_chain::ids::{BlockHash, ChainId, NodeId, RosterHash, StateRoot, TimeUs};
+
+    use super::*;
+
+    const GENESIS: BlockRef =
+        BlockRef { term: Term::ZERO, height: Height::ZERO, hash: BlockHash::ZERO };
+
+    fn block(parent: BlockRef, term: u64, time: u64) -> Block {
+        let draft = Draft {
+            chain_id: ChainId::ZERO,
+            roster_hash: RosterHash::ZERO,
+            kind: BlockKind::Transactions,
+            parent,
+            term: Term::new(term),
+            proposer: NodeId::new(0),
+            time: TimeUs::new(time),
+            executed: Height::ZERO,
+            state_root: StateRoot::ZERO,
+            body: Body { item: None, transactions: Vec::new() },
+        };
+        let sealed = Block::seal(draft, &SecretKey::from_seed(&[1; 32]));
+        sealed.expect("a block without transactions is small").into_inner()
+    }
+
+    #[test]
+    fn blocks_that_took_the_place_of_others_of_their_term_are_found() {
+        let mut replay = Replay::new(GENESIS);
+        let first = block(GENESIS, 2, 0);
+        let second = block(first.block_ref(), 2, 0);
+        let third = block(second.block_ref(), 2, 0);
+        let chain = || [&first, &second, &third].into_iter().cloned();
+        replay.branch(Lsn::ZERO, GENESIS, chain());
+        // The same blocks once more, and others of a later term, replace nothing that could be acked again.
+        replay.branch(Lsn::ZERO, GENESIS, chain());
+        replay.branch(Lsn::ZERO, first.block_ref(), [block(first.block_ref(), 3, 0)].into_iter());
+        assert_eq!(replay.replaced, (Term::ZERO, Height::ZERO));
+        replay.branch(Lsn::ZERO, GENESIS, chain());
+        let twin = block(first.block_ref(), 2, 1);
+        replay.branch(Lsn::ZERO, first.block_ref(), [twin].into_iter());
+        assert_eq!(replay.salvaged().replaced, (Term::new(2), Height::new(3)));
     }
 }

@@ -160,6 +160,7 @@ pub fn open<D: Disk, S: Store>(
         left: left_rosters(&store, &standing.applied)?,
         logged: above.certificates,
         blocks: above.blocks,
+        replaced: above.replaced,
     };
     let core = Core::new(config, Arc::clone(&setup.verifier), restored, now)?;
     let (limits, writers) = (&setup.limits, setup.genesis.writers);
