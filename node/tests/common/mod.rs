@@ -4,6 +4,7 @@
 pub(crate) mod validators;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use quorate_chain::crypto::SecretKey;
@@ -24,12 +25,22 @@ pub(crate) fn genesis(validators: u8) -> Genesis {
     genesis_at(&vec![None; usize::from(validators)])
 }
 
-/// Ports of this machine that nobody has at the moment.
+/// The first port that is tried, and how many there are: below those that systems give to whoever asks
+/// for any, so that no connection takes one between the finding and the use.
+const PORTS: (u16, u16) = (10_000, 20_000);
+
+/// Ports of this machine that nobody has, and that nobody gets by chance. Each is given out once.
 pub(crate) fn free_ports(count: usize) -> Vec<u16> {
-    let take = |_| std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
-    // All are held until the last is found, so that they differ.
-    let held: Vec<_> = (0..count).map(take).collect();
-    held.iter().map(|one| one.local_addr().expect("it is bound").port()).collect()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let (first, many) = PORTS;
+    // Test processes that run side by side begin at different ones.
+    let begin = std::process::id().wrapping_mul(7_919) % u32::from(many);
+    let begin = u16::try_from(begin).expect("it is below a number of ports");
+    let mut tried = std::iter::repeat_with(|| {
+        first + (begin + NEXT.fetch_add(1, Ordering::Relaxed) % many) % many
+    });
+    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    tried.by_ref().take(usize::from(many)).filter(free).take(count).collect()
 }
 
 /// A genesis of validators that listen for each other at these ports.
