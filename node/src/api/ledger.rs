@@ -248,16 +248,17 @@ impl Ledger {
         if let Some(outcome) = self.placed(id).await? {
             return Ok(outcome);
         }
+        // Others may have acknowledged it, and it is not applied here yet.
+        self.come_close().await;
         let (reply, waiting) = oneshot::channel();
         let asked = self.inbox.request(Request::IsWaiting { tx: id, reply });
         let waits = asked.is_ok() && waiting.await.unwrap_or(false);
-        if waits {
-            return Ok(answers::unplaced(id, TxStatus::Pending));
-        }
-        // Others may have acknowledged it, and it is not applied here yet.
-        self.come_close().await;
+        // What does not wait any more may have been applied since.
         if let Some(placed) = self.placed(id).await? {
             return Ok(placed);
+        }
+        if waits {
+            return Ok(answers::unplaced(id, TxStatus::Pending));
         }
         if self.expired.knows(id) {
             return Ok(answers::expired(id));

@@ -29,7 +29,7 @@ pub(super) struct Init {
     /// [default: where it listens].
     #[arg(long, value_name = "ADDRESS")]
     p2p: Vec<String>,
-    /// Where clients reach it, such as https://node0.example.org; may be given twice [default: where
+    /// Where clients reach it, such as `https://node0.example.org`; may be given twice [default: where
     /// it listens].
     #[arg(long, value_name = "URL")]
     api: Vec<String>,
