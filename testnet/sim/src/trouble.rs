@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
 use quorate_chain::ids::NodeId;
-use quorate_chain::roster::QuorumKind;
+use quorate_chain::roster::{QuorumKind, Roster};
 use quorate_replica::io::Input;
 use quorate_replica::store::MemoryStore;
 use quorate_wal::{Memory, Operation};
@@ -269,17 +269,23 @@ impl World {
         if self.liar.is_some() {
             return false;
         }
-        let spent = |seat: &crate::seat::Seat| seat.damaged || seat.node == self.seats[at].node;
-        let left: BTreeSet<_> =
-            self.seats.iter().filter(|seat| !spent(seat)).map(|seat| seat.node).collect();
-        // Whoever has joined may come to vote.
-        let among_all = 2 * left.len() > self.seats.len();
+        let bad = |seat: &&crate::seat::Seat| seat.damaged || seat.node == self.seats[at].node;
+        let spent: BTreeSet<_> = self.seats.iter().filter(bad).map(|seat| seat.node).collect();
+        let enough = |roster: &Roster| {
+            let votes = |id: &NodeId| roster.is_voter(*id);
+            let left = roster.ids().into_iter().filter(|id| votes(id) && !spent.contains(id));
+            let left: BTreeSet<_> = left.collect();
+            // Whoever has joined and is spent may come to vote.
+            let worst = roster.ids().into_iter().filter(votes).chain(spent.iter().copied());
+            let among_all = 2 * left.len() > worst.collect::<BTreeSet<_>>().len();
+            among_all && roster.has_quorum(QuorumKind::Election, &left)
+        };
         let running = self.seats.iter().filter_map(|seat| seat.replica.as_ref());
         let known = running.clone().next().is_some();
         let mut rosters = running.flat_map(|replica| {
             let log = replica.driver.core().log();
             log.rosters().chain([&log.applied().roster])
         });
-        known && among_all && rosters.all(|roster| roster.has_quorum(QuorumKind::Election, &left))
+        known && rosters.all(|roster| enough(roster))
     }
 }
