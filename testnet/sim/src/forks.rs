@@ -5,15 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_chain::block::Block;
-use quorate_chain::certificate::Certificate;
+use quorate_chain::certificate::{Certificate, CertificateKind};
 use quorate_chain::evidence::{Branch, RosterHistory, accuse};
 use quorate_chain::ids::{BlockHash, BlockRef, Height, TimeUs};
-use quorate_consensus::message::Message;
+use quorate_consensus::message::{Message, Proof};
 
 use crate::violation::{Check, Violation, hold};
 use crate::world::World;
 
-/// Every block that was stored and every commit certificate that was sent, in a world with a liar.
+/// Every block that was stored or sent and every commit certificate that was sent, in a world with a liar.
 #[derive(Debug, Default)]
 pub struct Archive {
     blocks: BTreeMap<BlockHash, Block>,
@@ -33,15 +33,31 @@ impl Archive {
         self.certificates.entry(place).or_insert_with(|| certificate.clone());
     }
 
-    /// Keeps the certificate that a message brings.
+    /// Keeps the blocks and the certificate that a message brings.
     pub fn message(&mut self, message: &Message) {
+        let blocks = match message {
+            Message::Append(append) => append.blocks.as_slice(),
+            Message::Pulled { blocks, .. } => blocks.as_slice(),
+            _ => &[],
+        };
+        blocks.iter().for_each(|block| self.block(block));
+        let proof = |proof: &'_ Option<Proof>| proof.as_ref().map(|it| it.certificate.clone());
         let certificate = match message {
-            Message::Append(append) => append.certificate.as_ref(),
-            Message::Pulled { certificate, .. } => certificate.as_ref(),
-            Message::Committed(certificate) => Some(certificate),
+            Message::Append(append) => append.certificate.clone(),
+            Message::Pulled { certificate, .. } => certificate.clone(),
+            Message::Committed(certificate) => Some(certificate.clone()),
+            // What raises a term may be a commit certificate too.
+            Message::PreVoteRequest { proof: it, .. } | Message::Refuse { proof: it, .. } => {
+                proof(it)
+            }
+            Message::Stale(it) | Message::VoteRequest { proof: it, .. } => {
+                Some(it.certificate.clone())
+            }
+            Message::Snapshot(snapshot) => Some(snapshot.proof.certificate.clone()),
             _ => None,
         };
-        certificate.into_iter().for_each(|it| self.certificate(it));
+        let commits = |it: &Certificate| it.kind() == CertificateKind::Commit;
+        certificate.filter(commits).into_iter().for_each(|it| self.certificate(&it));
     }
 
     /// The chain from a block down, as far as it is known.

@@ -1,9 +1,11 @@
 //! After the faults: everybody who can must get well, within a time that is known beforehand.
 //!
 //! All faults end at once, and whoever is down and may run is started. Then
-//! 1. within ten election timeouts there is a leader,
+//! 1. within ten election timeouts there is a leader, or forty if some would rather not lead,
 //! 2. within a minute all who run have applied the same, and have answered all who asked them,
 //! 3. a fresh transaction is applied everywhere.
+
+use quorate_chain::roster::Lead;
 
 use crate::checks::few_messages;
 use crate::clock::TRUE_RATE;
@@ -59,7 +61,9 @@ impl World {
         let next = match healing.stage {
             Stage::Leader if self.has_leader() => Stage::Equal,
             Stage::Leader => {
-                let limit = 10 * ELECTION_TIMEOUT.as_micros();
+                // Who would rather not lead waits four times as long.
+                let slower = if self.some_are_unwilling() { 4 } else { 1 };
+                let limit = 10 * slower * ELECTION_TIMEOUT.as_micros();
                 return hold(took <= limit, "a leader within ten election timeouts", || {
                     self.describe()
                 });
@@ -106,6 +110,15 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    fn some_are_unwilling(&self) -> bool {
+        self.seats.iter().any(|seat| {
+            let roster = seat.replica.as_ref().map(|it| &it.driver.core().log().tip().roster);
+            let member = roster.and_then(|roster| roster.member(seat.node));
+            let lead = seat.setup.lead.or(member.map(|member| member.lead));
+            lead == Some(Lead::No)
+        })
     }
 
     fn has_leader(&self) -> bool {
