@@ -11,6 +11,9 @@
 //!   them (`consensus.md` §7). That it never silently has less than it had is so because until then it
 //!   counts for nothing.
 //!
+//! - A commit certificate may be lost, and blocks that name a state which only it covers be left. They are
+//!   as good as lost: nobody takes what nothing covers, and a leader that had them would stop the group.
+//!
 //! A log that never got as far as the store, because it is missing, or is an old copy, is damaged in
 //! just this sense.
 //!
@@ -59,12 +62,17 @@ where
     let applied = standing.applied.block;
     let mut replay = Replay::new(applied);
     let identity = identity(setup);
-    let floor = floor(standing);
-    let (report, preamble) = salvage(&mut disk, &identity, floor, |record| replay.visit(&record))?;
+    let reached = floor(standing);
+    let (report, preamble) =
+        salvage(&mut disk, &identity, reached, |record| replay.visit(&record))?;
     // A preamble that does not decode is as good as lost.
     let life = preamble.and_then(|bytes| Life::from_bytes(&bytes.into()).ok());
     let whole = life.is_some() && report.as_ref().is_none_or(|report| replay.is_whole(report));
     let mut above = replay.salvaged();
+    // The certificate that covers what a block names stood in the log before it, and may be lost.
+    let certified = standing.certificate.as_ref().map(|certificate| certificate.block().height);
+    let floor = certified.unwrap_or_default().max(applied.height);
+    let whole = whole && above.covered(floor) == above.blocks.len();
     // The new log would not tell which acks of this term must not be given again.
     let twice = |life: &Life| above.replaced.0 == life.ballot.term && life.ballot.term > Term::ZERO;
     let whole = whole && !life.as_ref().is_some_and(twice);
@@ -80,6 +88,7 @@ where
             let keep = above.blocks.iter().take_while(known).count();
             above.blocks.truncate(keep);
             above.certificates.retain(|certificate| certificate.term() <= ballot.term);
+            above.blocks.truncate(above.covered(floor));
             ballot.recovering = true;
             Life { incarnation: Incarnation(salt), boot: 0, ballot }
         }

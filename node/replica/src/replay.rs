@@ -56,6 +56,16 @@ pub(crate) struct Above {
     pub(crate) replaced: (Term, Height),
 }
 
+impl Above {
+    /// How many of the blocks name a state that is covered by a certificate, one of these or one for a block
+    /// at a height.
+    pub(crate) fn covered(&self, floor: Height) -> usize {
+        let heights = self.certificates.iter().map(|certificate| certificate.block().height);
+        let highest = heights.fold(floor, Height::max);
+        self.blocks.iter().take_while(|block| block.header().executed <= highest).count()
+    }
+}
+
 /// Reads the records of a log, one after the other.
 #[derive(Debug)]
 pub(crate) struct Replay {
@@ -243,6 +253,10 @@ mod tests {
         BlockRef { term: Term::ZERO, height: Height::ZERO, hash: BlockHash::ZERO };
 
     fn block(parent: BlockRef, term: u64, time: u64) -> Block {
+        naming(Height::ZERO, parent, term, time)
+    }
+
+    fn naming(executed: Height, parent: BlockRef, term: u64, time: u64) -> Block {
         let draft = Draft {
             chain_id: ChainId::ZERO,
             roster_hash: RosterHash::ZERO,
@@ -251,7 +265,7 @@ mod tests {
             term: Term::new(term),
             proposer: NodeId::new(0),
             time: TimeUs::new(time),
-            executed: Height::ZERO,
+            executed,
             state_root: StateRoot::ZERO,
             body: Body { item: None, transactions: Vec::new() },
         };
@@ -275,5 +289,15 @@ mod tests {
         let twin = block(first.block_ref(), 2, 1);
         replay.branch(Lsn::ZERO, first.block_ref(), [twin].into_iter());
         assert_eq!(replay.salvaged().replaced, (Term::new(2), Height::new(3)));
+    }
+
+    #[test]
+    fn a_block_whose_certificate_is_lost_is_not_covered() {
+        let first = block(GENESIS, 1, 0);
+        let second = naming(first.block_ref().height, first.block_ref(), 1, 0);
+        let blocks = vec![Checked::vouch(first), Checked::vouch(second)];
+        let above = Above { blocks, ..Above::default() };
+        assert_eq!(above.covered(Height::ZERO), 1);
+        assert_eq!(above.covered(Height::new(1)), 2);
     }
 }
