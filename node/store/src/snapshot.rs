@@ -139,21 +139,19 @@ impl Then<'_> {
     }
 }
 
-/// Stages entries. Returns about how many bytes were written.
-pub(crate) fn stage(db: &Connection, entries: &Entries, first: bool) -> Result<usize, StoreError> {
+/// Stages entries.
+pub(crate) fn stage(db: &Connection, entries: &Entries, first: bool) -> Result<(), StoreError> {
     if first {
         db.execute("DELETE FROM staged", [])?;
     }
     let mut insert = db.prepare_cached("REPLACE INTO staged VALUES (?1, ?2, ?3)")?;
-    let mut size = 0;
     for (key, entry) in entries {
         let mut bytes = Vec::new();
         key.encode(&mut bytes);
         entry.encode(&mut bytes);
         insert.execute(params![key.path().as_bytes(), entry.digest().as_bytes(), &bytes])?;
-        size += bytes.len();
     }
-    Ok(size)
+    Ok(())
 }
 
 /// The leaves of what was staged.

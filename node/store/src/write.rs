@@ -21,8 +21,9 @@ use crate::schema::{self, INDEX_ROWS};
 use crate::snapshot;
 use crate::standing::{self, kind_name};
 
-/// Bytes written after which pages are moved from SQLite's log into the file.
-const LOG: usize = 16 << 20;
+/// Pages in SQLite's log after which they are moved into the file. The log is read whole when a node
+/// starts, and pages that are written again and again are moved the less often the longer it is.
+const LOG: i64 = 8_192;
 
 /// The writer of a store in a SQLite file.
 ///
@@ -35,8 +36,6 @@ pub struct SqliteStore {
     rows: i64,
     /// The height of the state that was frozen last.
     frozen: Option<i64>,
-    /// Bytes written since pages were last moved.
-    logged: usize,
 }
 
 impl SqliteStore {
@@ -54,7 +53,7 @@ impl SqliteStore {
         let (index, rows) = db.query_row(newest, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let frozen = db.query_row("SELECT max(height) FROM frozen", [], |row| row.get(0))?;
         let reader = SqliteReader::new(file, chain_id);
-        Ok(Self { db, reader, index, rows, frozen, logged: 0 })
+        Ok(Self { db, reader, index, rows, frozen })
     }
 }
 
@@ -110,7 +109,6 @@ struct Taking<'a> {
     index: i64,
     rows: i64,
     frozen: Option<i64>,
-    bytes: usize,
     newest: Newest,
 }
 
@@ -131,7 +129,6 @@ impl Taking<'_> {
                 executed.state_root.as_bytes(),
                 block.bytes().as_ref(),
             ])?;
-        self.bytes += block.bytes().len();
         if let Some(roster) = &executed.roster {
             self.db
                 .prepare_cached("REPLACE INTO roster VALUES (?1, ?2)")?
@@ -164,7 +161,6 @@ impl Taking<'_> {
                 .prepare_cached(&format!("INSERT INTO tx_index_{} VALUES (?1, ?2)", self.index))?
                 .execute(params![half(id), at])?;
             self.rows += 1;
-            self.bytes += signed.bytes().len();
         }
         Ok(())
     }
@@ -321,14 +317,8 @@ impl Store for SqliteStore {
                 standing.applied.roster.to_bytes().as_ref()
             ],
         )?;
-        let mut taking = Taking {
-            db: &transaction,
-            index: 0,
-            rows: 0,
-            frozen: None,
-            bytes: 0,
-            newest: Newest::new(),
-        };
+        let mut taking =
+            Taking { db: &transaction, index: 0, rows: 0, frozen: None, newest: Newest::new() };
         for (operation, (key, entry)) in (0..).zip(changes) {
             if let (StateKey::Value(key), Some(StateEntry::Value(value))) = (key, entry) {
                 taking.write(version(height, 0, operation)?, key, Some(&value.bytes))?;
@@ -347,7 +337,6 @@ impl Store for SqliteStore {
             index: self.index,
             rows: self.rows,
             frozen: self.frozen,
-            bytes: 0,
             newest: Newest::new(),
         };
         for executed in &batch.blocks {
@@ -359,10 +348,10 @@ impl Store for SqliteStore {
             keep(&transaction, certificate)?;
         }
         standing::write(&transaction, &batch.standing)?;
-        let Taking { index, rows, bytes, .. } = taking;
+        let Taking { index, rows, .. } = taking;
         transaction.commit()?;
         (self.index, self.rows) = (index, rows);
-        self.wrote(bytes)
+        self.move_pages()
     }
 
     fn keep(&mut self, certificate: Certificate) -> Result<(), StoreError> {
@@ -406,9 +395,9 @@ impl Store for SqliteStore {
 
     fn stage(&mut self, entries: Entries, first: bool) -> Result<bool, StoreError> {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let bytes = snapshot::stage(&transaction, &entries, first)?;
+        snapshot::stage(&transaction, &entries, first)?;
         transaction.commit()?;
-        self.wrote(bytes)?;
+        self.move_pages()?;
         Ok(true)
     }
 
@@ -423,16 +412,14 @@ impl Store for SqliteStore {
 }
 
 impl SqliteStore {
-    fn wrote(&mut self, bytes: usize) -> Result<(), StoreError> {
-        self.logged += bytes;
-        if self.logged >= LOG { self.move_pages() } else { Ok(()) }
-    }
-
-    /// Moves pages from SQLite's log into the file, as far as readers let it, so that the log begins
-    /// anew.
-    fn move_pages(&mut self) -> Result<(), StoreError> {
-        self.logged = 0;
-        self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+    /// Moves pages from SQLite's log into the file once it is long, as far as readers let it, so that it
+    /// begins anew. SQLite would do it by itself, and not say that it failed.
+    fn move_pages(&self) -> Result<(), StoreError> {
+        let mut ask = self.db.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
+        let pages: i64 = ask.query_row([], |row| row.get("log"))?;
+        if pages >= LOG {
+            self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        }
         Ok(())
     }
 }

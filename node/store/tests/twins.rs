@@ -279,6 +279,24 @@ where
     assert_eq!(number("SELECT count(*) FROM evidence"), 0);
 }
 
+/// A small block rewrites as many pages as it touches, however few its bytes.
+#[test]
+fn the_log_of_sqlite_stays_short_under_small_blocks() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("chain.db");
+    let store = SqliteStore::open(&file, chain_id()).unwrap();
+    let mut life = Life::begin(Memory::new(1), store, Moment::default());
+    let (mut random, mut nonces) = (Random(5), [0; 3]);
+    while life.replica.driver.status().applied.height.get() < 1_500 {
+        let (submission, transaction) =
+            (Submission(nonces[0] * 9), transaction(&mut random, &mut nonces));
+        life.handle(Input::Submit { submission, transaction });
+        life.tick();
+    }
+    let log = std::fs::metadata(folder.path().join("chain.db-wal")).unwrap().len();
+    assert!(log < 40 << 20, "{} MiB", log >> 20);
+}
+
 #[test]
 fn the_store_in_sqlite_passes_the_suite() {
     let folder = tempfile::tempdir().unwrap();
