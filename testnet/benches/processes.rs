@@ -23,8 +23,7 @@ const HOME: &str = "NODE_HOME";
 
 fn main() {
     if let Some(home) = std::env::var_os(HOME) {
-        let exit =
-            quorate_node::cli::run(["quorate".into(), "start".into(), "--home".into(), home]);
+        let exit = quorate_node::cli::run(common::start(home));
         std::process::exit(exit.code().into());
     }
     let wanted: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();

@@ -18,8 +18,7 @@
 //! [`Cluster::lose`]). A node that is killed flushes nothing; it goes on with what was on disk when it
 //! is revived. Waiting is for conditions, with one generous limit.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use quorate_chain::crypto::SecretKey;
@@ -32,8 +31,8 @@ use quorate_node::exit::{Exit, Failure};
 use quorate_node::home::Home;
 
 use crate::directory::Directory;
+use crate::lines::Lines;
 use crate::options::Options;
-use crate::proxy::Proxy;
 
 /// How long anything may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -72,8 +71,7 @@ pub struct Cluster {
     directory: Directory,
     nodes: Vec<Option<Node>>,
     configs: Vec<Config>,
-    /// The line from one node to another.
-    lines: BTreeMap<(u16, u16), Proxy>,
+    lines: Lines,
     /// Deleted with the cluster.
     _root: tempfile::TempDir,
 }
@@ -111,17 +109,9 @@ impl Plan {
         let count = self.options.count();
         let mut configs =
             (0..count).map(|node| directory.config(node)).collect::<Result<Vec<_>, _>>()?;
-        let mut lines = BTreeMap::new();
-        for from in 0..count {
-            for to in (0..count).filter(|to| *to != from) {
-                let target = socket_address(&configs[usize::from(to)].p2p_listen)?;
-                let line = Proxy::start(target).await;
-                let line = line.map_err(|error| Failure::new(Exit::Storage, error))?;
-                lines.insert((from, to), line);
-            }
-        }
+        let lines = Lines::start(&configs).await?;
         for (from, config) in (0..).zip(&mut configs) {
-            through_lines(from, config, &lines);
+            config.p2p_peers = lines.through(from, &config.p2p_peers);
         }
         let nodes = configs.iter().map(|_| None).collect();
         let mut cluster = Cluster { directory, nodes, configs, lines, _root: root };
@@ -132,26 +122,6 @@ impl Plan {
         cluster.leader().await?;
         Ok(cluster)
     }
-}
-
-/// Has a node look for the others at the beginnings of its lines.
-fn through_lines(from: u16, config: &mut Config, lines: &BTreeMap<(u16, u16), Proxy>) {
-    let others = (0..).filter(|to| *to != from);
-    for (to, peer) in others.zip(&mut config.p2p_peers) {
-        let id = peer.rsplit('/').next().unwrap_or_default();
-        let line = lines[&(from, to)].address();
-        *peer = format!("/ip4/{}/tcp/{}/p2p/{id}", line.ip(), line.port());
-    }
-}
-
-/// The socket address of `/ip4/A/tcp/P`.
-fn socket_address(multiaddress: &str) -> Result<SocketAddr, Failure> {
-    let parts: Vec<_> = multiaddress.split('/').collect();
-    let address = match parts.as_slice() {
-        ["", "ip4", host, "tcp", port] => format!("{host}:{port}").parse().ok(),
-        _ => None,
-    };
-    address.ok_or_else(|| Failure::new(Exit::Bug, format!("{multiaddress} is not /ip4/…/tcp/…")))
 }
 
 impl Cluster {
@@ -239,36 +209,28 @@ impl Cluster {
 
     /// Cuts the line between two nodes, both ways.
     pub fn cut(&self, one: u16, other: u16) {
-        self.both_ways(one, other, |fault| fault.cut = true);
+        self.lines.both_ways(one, other, |fault| fault.cut = true);
     }
 
     /// Makes what passes between two nodes take this long.
     pub fn delay(&self, one: u16, other: u16, delay: Duration) {
-        self.both_ways(one, other, |fault| fault.delay = delay);
+        self.lines.both_ways(one, other, |fault| fault.delay = delay);
     }
 
     /// Loses so many of a thousand pieces of what passes between two nodes; they arrive later, as
     /// over TCP.
     pub fn lose(&self, one: u16, other: u16, of_a_thousand: u16) {
-        self.both_ways(one, other, |fault| fault.lost = of_a_thousand);
+        self.lines.both_ways(one, other, |fault| fault.lost = of_a_thousand);
     }
 
     /// Cuts a node off from all others.
     pub fn isolate(&self, node: u16) {
-        (0..self.count()).filter(|other| *other != node).for_each(|other| self.cut(node, other));
+        self.lines.isolate(node);
     }
 
     /// Makes all lines good again.
     pub fn heal(&self) {
-        self.lines.values().for_each(|line| line.change(|fault| *fault = Default::default()));
-    }
-
-    fn both_ways(&self, one: u16, other: u16, change: impl Fn(&mut crate::proxy::Fault)) {
-        for way in [(one, other), (other, one)] {
-            if let Some(line) = self.lines.get(&way) {
-                line.change(&change);
-            }
-        }
+        self.lines.heal();
     }
 
     /// A client of one node. Its calls block: make them where that is allowed.

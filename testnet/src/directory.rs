@@ -64,6 +64,11 @@ impl Directory {
         self.root.join("control.sock")
     }
 
+    /// What is wrong with the disks of its nodes.
+    pub(crate) fn faults(&self) -> PathBuf {
+        self.root.join("faults")
+    }
+
     /// The file that is there while the testnet runs.
     pub(crate) fn testnet_file(&self) -> PathBuf {
         self.root.join(Testnet::FILE)

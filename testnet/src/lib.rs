@@ -12,9 +12,11 @@
 
 //! A [`Cluster`] is the same in one process, for tests and for programs that embed nodes.
 
+mod bad_disk;
 pub mod cli;
 mod cluster;
 mod directory;
+mod lines;
 mod options;
 mod peer_id;
 mod ports;

@@ -58,6 +58,12 @@ impl Proxy {
         self.address
     }
 
+    /// What is wrong with it.
+    #[cfg(test)]
+    pub(crate) fn fault(&self) -> Fault {
+        *self.fault.borrow()
+    }
+
     /// Changes what is wrong with it.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Fault)) {
         self.fault.send_modify(change);

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use common::Place;
 use quorate_chain::crypto::SecretKey;
 use quorate_chain::ids::{Height, TxId};
-use quorate_client::Error;
 use quorate_client::answer::{Outcome, TxStatus};
+use quorate_client::{Client, Error, KeyFile, Level, Wait};
 
 const HOME: &str = "NODE_HOME";
 
@@ -22,8 +22,7 @@ const HOME: &str = "NODE_HOME";
 #[test]
 fn the_node() {
     if let Some(home) = std::env::var_os(HOME) {
-        let exit =
-            quorate_node::cli::run(["quorate".into(), "start".into(), "--home".into(), home]);
+        let exit = quorate_node::cli::run(common::start(home));
         std::process::exit(exit.code().into());
     }
 }
@@ -187,4 +186,64 @@ fn a_crash_every_300_ms_under_load_loses_and_doubles_nothing() {
         assert_eq!(outcome.status, TxStatus::Applied);
         assert_eq!(found.get(&outcome.id), Some(&vec![outcome.height.unwrap()]), "{}", outcome.id);
     }
+}
+
+#[test]
+fn a_minority_that_is_parted_from_the_rest_commits_nothing_and_takes_over_what_they_have() {
+    let place = place();
+    place.up(5, &[]);
+    let old = leader(&place);
+    let rest: Vec<_> = (0..5).filter(|node| *node != old).collect();
+    let with_it = rest[0];
+    let group =
+        |nodes: &[usize]| nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let (few, many) = (group(&[old, with_it]), group(&rest[1..]));
+    place.ok(&["partition", &format!("{few}/{many}")]);
+    place.ok(&["wait", "--new-leader", &old.to_string(), "--nodes", &many]);
+    let before = place.node(old).height().unwrap().height;
+    // The old leader has nobody but one: what it is told comes to nothing there, whoever tells it.
+    let key = KeyFile::read(&place.testnet().keys["bob"]).unwrap().into_secret();
+    let wait = Wait { level: Level::Applied, timeout: Duration::from_secs(1) };
+    let lonely = place.node(old).account(key).waiting(wait).put("parted/few", "v");
+    assert!(lonely.is_err(), "{lonely:?}");
+    let there = Client::new(&place.testnet().nodes[rest[1]].api).unwrap();
+    let key = KeyFile::read(&place.testnet().keys["alice"]).unwrap().into_secret();
+    let alice = there.account(key).waiting(common::patient());
+    (0..10).for_each(|at| drop(alice.put(format!("parted/{at}"), "v").unwrap()));
+    assert_eq!(place.node(old).height().unwrap().height, before, "two of five commit nothing");
+    let height = there.height().unwrap().height.to_string();
+    place.ok(&["heal"]);
+    place.ok(&["wait", "--height", &height, "--equal", "--leader"]);
+    place.ok(&["assert", "same-hash", "--nodes", "0,1,2,3,4"]);
+    assert!(place.node(old).get("parted/9").unwrap().is_some());
+    place.fails(2, &["partition", "0,1/1,2"]);
+    place.fails(2, &["isolate", "7"]);
+}
+
+#[test]
+fn a_slow_node_holds_up_nobody() {
+    let place = place();
+    place.up(3, &[]);
+    let slow = (leader(&place) + 1) % 3;
+    let name = slow.to_string();
+    place.ok(&["slow", &name, "--net", "100ms", "--disk", "50ms"]);
+    let outcome =
+        (0..20).map(|at| place.alice().put(format!("k{at}"), "v").unwrap()).last().unwrap();
+    place.ok(&["slow", &name, "--off"]);
+    place.ok(&["wait", "--height", &outcome.height.unwrap().to_string(), "--equal"]);
+    place.fails(2, &["slow", &name]);
+}
+
+#[test]
+fn leadership_goes_to_the_node_that_is_named() {
+    let place = place();
+    place.up(3, &[]);
+    let next = (leader(&place) + 1) % 3;
+    place.ok(&["leader", &next.to_string()]);
+    assert_eq!(leader(&place), next);
+    place.ok(&["leader", &next.to_string()]);
+    let dead = (next + 1) % 3;
+    place.ok(&["kill", &dead.to_string()]);
+    place.fails(6, &["leader", &dead.to_string(), "--timeout", "2s"]);
+    place.fails(2, &["leader", "3"]);
 }

@@ -63,8 +63,8 @@ fn key(peer: &Peer) -> [u8; 32] {
     *peer.key.as_bytes()
 }
 
-/// The members of these rosters but for the node itself, with the addresses of the settings before those
-/// of the roster. Of a member whom both know, the later one counts.
+/// The members of these rosters but for the node itself. Addresses of one in the settings stand in the place
+/// of those in the roster. Of a member whom both know, the later one counts.
 fn members(rosters: [&Roster; 2], own: NodeId, addresses: &[String]) -> Vec<Peer> {
     let [applied, tip] = rosters;
     let ids: BTreeSet<_> = applied.ids().union(&tip.ids()).copied().collect();
@@ -72,7 +72,10 @@ fn members(rosters: [&Roster; 2], own: NodeId, addresses: &[String]) -> Vec<Peer
         let member = tip.member(node).or_else(|| applied.member(node))?;
         let id = net::peer_id_text(&member.key)?;
         let of_it = addresses.iter().filter(|address| address.ends_with(&format!("/p2p/{id}")));
-        let addresses = of_it.chain(&member.p2p).cloned().collect();
+        let mut addresses: Vec<_> = of_it.cloned().collect();
+        if addresses.is_empty() {
+            addresses.clone_from(&member.p2p);
+        }
         Some(Peer { node, key: member.key.clone(), addresses })
     };
     ids.into_iter().filter(|id| *id != own).filter_map(peer).collect()
@@ -146,13 +149,13 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_the_settings_come_before_those_of_the_roster() {
+    fn addresses_of_the_settings_stand_in_the_place_of_those_of_the_roster() {
         let id = net::peer_id_text(&key_of(1).validator_key()).unwrap();
         let local = format!("/ip4/127.0.0.1/tcp/9/p2p/{id}");
         let three = roster(&[0, 1, 2]);
         let admitted = Admitted::new(NodeId::new(0), vec![local.clone()], [&three, &three]);
         let addresses: Vec<_> = admitted.all().into_iter().map(|peer| peer.addresses).collect();
         let of = |id| format!("/dns4/node{id}/tcp/7700");
-        assert_eq!(addresses, [vec![local, of(1)], vec![of(2)]]);
+        assert_eq!(addresses, [vec![local], vec![of(2)]]);
     }
 }

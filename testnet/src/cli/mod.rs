@@ -4,6 +4,7 @@
 //! `quorate`. Every command returns when its effect is there.
 
 mod orders;
+mod trouble;
 mod up;
 mod waiting;
 
@@ -43,6 +44,11 @@ enum Command {
     Revive(orders::Revive),
     Pause(orders::Nodes),
     Resume(orders::Nodes),
+    Partition(trouble::Partition),
+    Isolate(orders::Nodes),
+    Heal(trouble::Heal),
+    Slow(trouble::Slow),
+    Leader(trouble::Leader),
     Wait(waiting::Wait),
     Assert(waiting::Assert),
     Init(up::Init),
@@ -63,6 +69,11 @@ pub fn main() -> ExitCode {
         Command::Revive(revive) => revive.run(),
         Command::Pause(nodes) => nodes.run(|nodes| control::Order::Pause { nodes }),
         Command::Resume(nodes) => nodes.run(|nodes| control::Order::Resume { nodes }),
+        Command::Partition(partition) => partition.run(),
+        Command::Isolate(nodes) => nodes.run(|nodes| control::Order::Isolate { nodes }),
+        Command::Heal(heal) => heal.run(),
+        Command::Slow(slow) => slow.run(),
+        Command::Leader(leader) => leader.run(),
         Command::Wait(wait) => wait.run(),
         Command::Assert(assert) => assert.run(),
         Command::Init(init) => init.run(),

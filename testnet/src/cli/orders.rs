@@ -35,7 +35,7 @@ pub(super) struct Status {
     at: At,
 }
 
-/// Kill (SIGKILL), pause (SIGSTOP) or resume (SIGCONT) nodes.
+/// Kill (SIGKILL), pause (SIGSTOP), resume (SIGCONT) nodes, or cut them off from all others.
 #[derive(Debug, clap::Args)]
 pub(super) struct Nodes {
     #[command(flatten)]

@@ -1,9 +1,11 @@
 //! The supervisor's socket: one line of JSON each way.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use quorate_node::exit::{Exit, Failure};
 use serde::{Deserialize, Serialize};
@@ -34,6 +36,27 @@ pub(crate) enum Order {
     Resume {
         /// Which.
         nodes: Vec<u16>,
+    },
+    /// Part groups of nodes; those that are in none are one more.
+    Partition {
+        /// The groups.
+        groups: Vec<Vec<u16>>,
+    },
+    /// Cut nodes off from all others.
+    Isolate {
+        /// Which.
+        nodes: Vec<u16>,
+    },
+    /// Join all nodes.
+    Heal,
+    /// Make nodes slow. What is not said stays as it is.
+    Slow {
+        /// Which.
+        nodes: Vec<u16>,
+        /// How much longer each write and each sync takes.
+        disk: Option<Duration>,
+        /// How much longer whatever comes to them or from them takes.
+        net: Option<Duration>,
     },
     /// End. There is no answer but the end of the connection.
     Down,
@@ -81,8 +104,45 @@ fn obey(group: &Arc<Group>, order: &Order) -> Result<(), Failure> {
         Order::Revive { nodes } => group.revive(&known(group, nodes)?),
         Order::Pause { nodes } => group.pause(&known(group, nodes)?),
         Order::Resume { nodes } => group.resume(&known(group, nodes)?),
+        Order::Partition { groups } => partition(group, groups),
+        Order::Isolate { nodes } => {
+            group.trouble().isolate(&known(group, nodes)?);
+            Ok(())
+        }
+        Order::Heal => {
+            group.trouble().heal();
+            Ok(())
+        }
+        Order::Slow { nodes, disk, net } => slow(group, &known(group, nodes)?, *disk, *net),
         Order::Down => Ok(()),
     }
+}
+
+fn partition(group: &Group, groups: &[Vec<u16>]) -> Result<(), Failure> {
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = groups.iter().flatten().find(|node| !seen.insert(**node)) {
+        let sentence = format!("node {twice} cannot be in two groups");
+        return Err(Failure::new(Exit::Usage, sentence));
+    }
+    let groups = groups.iter().map(|nodes| known(group, nodes)).collect::<Result<Vec<_>, _>>()?;
+    group.trouble().part(&groups);
+    Ok(())
+}
+
+fn slow(
+    group: &Group,
+    nodes: &[usize],
+    disk: Option<Duration>,
+    net: Option<Duration>,
+) -> Result<(), Failure> {
+    if let Some(delay) = net {
+        group.trouble().slow_lines(nodes, delay);
+    }
+    if let Some(delay) = disk {
+        let known = group.testnet().nodes;
+        nodes.iter().try_for_each(|node| group.trouble().slow_disk(&known[*node], delay))?;
+    }
+    Ok(())
 }
 
 fn known(group: &Group, nodes: &[u16]) -> Result<Vec<usize>, Failure> {

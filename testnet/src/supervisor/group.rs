@@ -15,6 +15,7 @@ use quorate_client::{Client, Testnet, TestnetNode, TestnetNodeState};
 use quorate_node::exit::{Exit, Failure};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
+use super::trouble::Trouble;
 use crate::directory::Directory;
 
 /// How long a node may take to do what a signal asks for.
@@ -28,6 +29,7 @@ const REVIVED: Duration = Duration::from_secs(30);
 pub(crate) struct Group {
     directory: Directory,
     program: PathBuf,
+    trouble: Trouble,
     tell: fn(&str),
     state: Mutex<State>,
     changed: Condvar,
@@ -47,9 +49,9 @@ impl Group {
         let testnet = directory.describe()?;
         let ends = vec![None; testnet.nodes.len()];
         let state = State { testnet, published: false, ending: false, ends };
-        let program = program()?;
+        let (program, trouble) = (program()?, Trouble::new(&directory)?);
         let (state, changed) = (Mutex::new(state), Condvar::new());
-        Ok(Self { directory, program, tell, state, changed })
+        Ok(Self { directory, program, trouble, tell, state, changed })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -69,6 +71,11 @@ impl Group {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         true
+    }
+
+    /// What can go wrong around the nodes.
+    pub(crate) const fn trouble(&self) -> &Trouble {
+        &self.trouble
     }
 
     /// What is known now.
@@ -128,7 +135,12 @@ impl Group {
 
     fn start(self: &Arc<Self>, node: usize) -> Result<(), Failure> {
         let mut state = self.lock();
-        let child = spawn(&self.program, &state.testnet.nodes[node])?;
+        let known = &state.testnet.nodes[node];
+        let mut command = command(&self.program, known)?;
+        self.trouble.surround(&mut command, node, known)?;
+        let child = command.spawn().map_err(|error| {
+            Failure::new(Exit::Storage, format!("{}: {error}", self.program.display()))
+        })?;
         state.ends[node] = None;
         set(&mut state.testnet.nodes[node], TestnetNodeState::Running, Some(child.id()));
         self.write(&state)?;
@@ -334,7 +346,8 @@ pub(crate) fn program() -> Result<PathBuf, Failure> {
     })
 }
 
-fn spawn(program: &Path, node: &TestnetNode) -> Result<Child, Failure> {
+/// What runs a node.
+fn command(program: &Path, node: &TestnetNode) -> Result<Command, Failure> {
     let failed = |path: &Path, error: std::io::Error| {
         Failure::new(Exit::Storage, format!("{}: {error}", path.display()))
     };
@@ -358,7 +371,6 @@ fn spawn(program: &Path, node: &TestnetNode) -> Result<Child, Failure> {
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(errors)
-        .process_group(0)
-        .spawn()
-        .map_err(|error| failed(program, error))
+        .process_group(0);
+    Ok(command)
 }

@@ -7,6 +7,7 @@
 pub(crate) mod control;
 mod group;
 mod ready;
+mod trouble;
 
 use std::fs;
 use std::os::unix::net::UnixListener;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says so by panicking")]
 #![allow(dead_code, reason = "each test uses what it needs")]
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -33,7 +34,7 @@ impl Place {
         fs::create_dir(&programs).unwrap();
         let own = std::env::current_exe().unwrap();
         let script = format!(
-            "#!/bin/sh\n{variable}=\"$3\" exec \"{}\" --exact --nocapture {node} \"$3\"\n",
+            "#!/bin/sh\n{variable}=\"$3\" NODE_PEERS=\"$5\" exec \"{}\" --exact --nocapture {node} \"$3\"\n",
             own.display()
         );
         let program = programs.join("quorate");
@@ -125,6 +126,14 @@ impl Drop for Place {
         }
         let _ = self.run(&["down"]);
     }
+}
+
+/// What a supervisor would have called `quorate` with, as [`Place`] has told it to the test that is a node.
+pub(crate) fn start(home: OsString) -> Vec<OsString> {
+    let mut arguments = vec!["quorate".into(), "start".into(), "--home".into(), home];
+    let peers = std::env::var_os("NODE_PEERS").filter(|peers| !peers.is_empty());
+    arguments.extend(peers.into_iter().flat_map(|peers| ["--peers".into(), peers]));
+    arguments
 }
 
 pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {

@@ -1,0 +1,136 @@
+//! What is made to happen to nodes that run: `partition`, `isolate`, `heal`, `slow`, `leader`.
+
+use std::time::Duration;
+
+use quorate_client::Client;
+use quorate_node::admin;
+use quorate_node::exit::{Exit, Failure};
+use quorate_node::home::Layout;
+
+use super::running;
+use crate::directory::Directory;
+use crate::options::{At, time};
+use crate::supervisor::control::{self, Order, no_such_node};
+
+/// Part groups of nodes from each other; a second partition replaces the first.
+#[derive(Debug, clap::Args)]
+pub(super) struct Partition {
+    #[command(flatten)]
+    at: At,
+    /// The groups, such as 0,1/2,3,4; nodes that are in none are one more group.
+    #[arg(value_name = "GROUPS", value_parser = groups)]
+    groups: Groups,
+}
+
+/// Join all nodes again. Slow ones stay slow.
+#[derive(Debug, clap::Args)]
+pub(super) struct Heal {
+    #[command(flatten)]
+    at: At,
+}
+
+/// Make nodes slow: their disks, what comes to them or from them, or both.
+#[derive(Debug, clap::Args)]
+pub(super) struct Slow {
+    #[command(flatten)]
+    at: At,
+    /// The numbers of the nodes.
+    #[arg(required = true, value_name = "NODE")]
+    nodes: Vec<u16>,
+    /// How much longer each write and each sync takes.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    disk: Option<Duration>,
+    /// How much longer everything between them and others takes, each way.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    net: Option<Duration>,
+    /// As fast as the machine again.
+    #[arg(long, conflicts_with_all = ["disk", "net"], required_unless_present_any = ["disk", "net"])]
+    off: bool,
+}
+
+/// Have another node lead: 0 when it does, 6 if that is refused or takes too long.
+#[derive(Debug, clap::Args)]
+pub(super) struct Leader {
+    #[command(flatten)]
+    at: At,
+    /// The number of the node.
+    #[arg(value_name = "NODE")]
+    node: u16,
+    /// How long it may take.
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "10s")]
+    timeout: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Groups(Vec<Vec<u16>>);
+
+fn groups(text: &str) -> Result<Groups, String> {
+    let number = |node: &str| node.trim().parse().map_err(|_| format!("`{node}` is no node"));
+    let group = |group: &str| group.split(',').map(number).collect();
+    text.split('/').map(group).collect::<Result<_, _>>().map(Groups)
+}
+
+impl Partition {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let directory = Directory::new(self.at.dir()?)?;
+        control::order(&directory, &Order::Partition { groups: self.groups.0 })
+    }
+}
+
+impl Heal {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let directory = Directory::new(self.at.dir()?)?;
+        control::order(&directory, &Order::Heal)
+    }
+}
+
+impl Slow {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let directory = Directory::new(self.at.dir()?)?;
+        let off = self.off.then_some(Duration::ZERO);
+        let (disk, net) = (self.disk.or(off), self.net.or(off));
+        control::order(&directory, &Order::Slow { nodes: self.nodes, disk, net })
+    }
+}
+
+impl Leader {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let directory = Directory::new(self.at.dir()?)?;
+        let testnet = running(&directory)?;
+        let (node, count) = (usize::from(self.node), testnet.nodes.len());
+        let wanted = testnet.nodes.get(node).ok_or_else(|| no_such_node(node, count))?.node_id;
+        let none = || Failure::new(Exit::NoQuorum, "no leader is known that could hand over");
+        let client = Client::new(&testnet.nodes()).map_err(|_| none())?;
+        let leads = client.status().ok().and_then(|status| status.leader).ok_or_else(none)?;
+        if leads == wanted {
+            return Ok(());
+        }
+        let from = testnet.nodes.iter().find(|node| node.node_id == leads).ok_or_else(none)?;
+        let patience_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
+        let order = admin::Order::TransferLeader { to: Some(wanted), patience_ms };
+        let done = admin::order(&Layout::new(from.home.clone()), &order)?;
+        match done {
+            admin::Done { failure: Some((_, sentence)), .. } => {
+                Err(Failure::new(Exit::NoQuorum, sentence))
+            }
+            admin::Done { leader, .. } if leader == Some(wanted) => Ok(()),
+            admin::Done { .. } => {
+                let sentence = format!("{} did not hand over to node{node}", from.name);
+                Err(Failure::new(Exit::NoQuorum, sentence))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_told_apart_by_strokes() {
+        assert_eq!(groups("0,1/2,3,4"), Ok(Groups(vec![vec![0, 1], vec![2, 3, 4]])));
+        assert_eq!(groups("3"), Ok(Groups(vec![vec![3]])));
+        assert_eq!(groups("0,x"), Err("`x` is no node".to_owned()));
+        assert_eq!(groups("0//1"), Err("`` is no node".to_owned()));
+    }
+}
