@@ -227,10 +227,11 @@ fn a_slow_node_holds_up_nobody() {
     let slow = (leader(&place) + 1) % 3;
     let name = slow.to_string();
     place.ok(&["slow", &name, "--net", "100ms", "--disk", "50ms"]);
-    let outcome =
-        (0..20).map(|at| place.alice().put(format!("k{at}"), "v").unwrap()).last().unwrap();
+    let alice = place.alice();
+    let outcomes: Vec<_> = (0..20).map(|at| alice.put(format!("k{at}"), "v").unwrap()).collect();
+    let height = outcomes[19].height.unwrap().to_string();
     place.ok(&["slow", &name, "--off"]);
-    place.ok(&["wait", "--height", &outcome.height.unwrap().to_string(), "--equal"]);
+    place.ok(&["wait", "--height", &height, "--equal"]);
     place.fails(2, &["slow", &name]);
 }
 
