@@ -97,7 +97,8 @@ fn build(folder: &Path) -> Result<PathBuf, String> {
     Err(format!("cc: {}", said.lines().next().unwrap_or("it failed")))
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::time::Instant;
 
