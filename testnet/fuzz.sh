@@ -25,7 +25,7 @@ usage() {
 # in `src/` begins with its modules.
 harnesses() {
     local file package folder modules
-    local call='^ *(bolero::)?check![(]'
+    local call='^ *(let [a-z]+ = )?(bolero::)?check![(]'
     while read -r file; do
         folder=${file%/tests/*}
         modules=''
