@@ -292,6 +292,21 @@ mod tests {
     }
 
     #[test]
+    fn a_branch_cuts_all_that_stood_above_its_parent() {
+        let mut replay = Replay::new(GENESIS);
+        let first = block(GENESIS, 2, 0);
+        let second = block(first.block_ref(), 2, 0);
+        let third = block(second.block_ref(), 2, 0);
+        let other = block(first.block_ref(), 3, 0);
+        let stays = [first.block_ref(), other.block_ref()];
+        replay.branch(Lsn::ZERO, GENESIS, [first.clone(), second, third].into_iter());
+        replay.branch(Lsn::ZERO, first.block_ref(), [other].into_iter());
+        let above = replay.finish().expect("it is whole");
+        let held: Vec<_> = above.blocks.iter().map(|block| block.block_ref()).collect();
+        assert_eq!(held, stays);
+    }
+
+    #[test]
     fn a_block_whose_certificate_is_lost_is_not_covered() {
         let first = block(GENESIS, 1, 0);
         let second = naming(first.block_ref().height, first.block_ref(), 1, 0);
