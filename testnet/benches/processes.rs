@@ -4,13 +4,19 @@
 //!
 //! Each figure stands beside the bare cost of what it is made of, on the same machine at the same time.
 
-#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark says so by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a benchmark says so by panicking"
+)]
 
 #[path = "../tests/common/mod.rs"]
 mod common;
 
 use std::fs::File;
-use std::io::{Seek as _, Write as _};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -81,11 +87,19 @@ fn latency() {
     alice.put("warm", "up").unwrap();
     println!("one client, one transaction at a time, three nodes, 256 B:");
     let (value, mut at) = ([7; 256], 0);
+    let parts = ["log_write_seconds", "apply_seconds"];
+    let before = parts.map(|part| timed(&client, part));
     let put = times(1_000, || {
         at += 1;
         alice.update(format!("key{at}"), value).unwrap();
     });
     show("from submit to certified outcome", &put);
+    for (part, (seconds, count)) in parts.into_iter().zip(before) {
+        let (seconds_now, count_now) = timed(&client, part);
+        let (seconds, count) = (seconds_now - seconds, count_now - count);
+        let (each, often) = (seconds / count * 1e3, count / 1_000.0);
+        println!("  of that: {part:<35} mean {each:8.3} ms, {often:.1} times (leader)");
+    }
 
     let key = SecretKey::from_seed(&[7; 32]);
     let message = [7; 400];
@@ -110,7 +124,40 @@ fn latency() {
         file.sync_data().unwrap();
     });
     show("of that: 4 KiB synced, at least twice", &sync);
+    show("of that: a round trip between nodes, at least", &round_trips());
     show("of that: a round trip of HTTP", &times(1_000, || drop(client.body("/livez").unwrap())));
+}
+
+/// How long something took a node, all together in seconds, and how often.
+fn timed(client: &Client, what: &str) -> (f64, f64) {
+    let page = client.body("/metrics").unwrap();
+    let value = |name: String| {
+        let of_name = |line: &&str| line.starts_with(&name);
+        let line = page.lines().find(of_name).unwrap_or_else(|| panic!("no {name}"));
+        line[name.len()..].trim().parse::<f64>().unwrap()
+    };
+    (value(format!("quorate_{what}_sum")), value(format!("quorate_{what}_count")))
+}
+
+/// What passes between nodes for one transaction, over a bare connection on loopback, there and back.
+fn round_trips() -> Vec<Duration> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut far, _) = listener.accept().unwrap();
+    near.set_nodelay(true).unwrap();
+    far.set_nodelay(true).unwrap();
+    let echo = thread::spawn(move || {
+        let mut piece = [0; 800];
+        while far.read_exact(&mut piece).is_ok() && far.write_all(&piece).is_ok() {}
+    });
+    let mut piece = [7; 800];
+    let times = times(1_000, || {
+        near.write_all(&piece).unwrap();
+        near.read_exact(&mut piece).unwrap();
+    });
+    drop(near);
+    echo.join().unwrap();
+    times
 }
 
 /// How long nothing can be written after kill -9 of the leader.
