@@ -80,3 +80,36 @@ impl<R: StoreReader> Leaves for Overlay<'_, R> {
         Ok(leaves)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use quorate_chain::ids::{Height, TxId};
+
+    use super::*;
+    use crate::store::suite::chain::{genesis, key};
+    use crate::store::{MemoryStore, Store as _};
+
+    fn value(bytes: &'static str) -> Value {
+        Value {
+            height: Height::new(1),
+            tx: TxId::ZERO,
+            bytes: Bytes::from_static(bytes.as_bytes()),
+        }
+    }
+
+    #[test]
+    fn what_a_batch_has_removed_or_changed_hides_what_the_store_has() {
+        let entry = |bytes| Some(StateEntry::Value(value(bytes)));
+        let stored = ["removed", "changed", "kept"].map(|name| (key(name), entry("old")));
+        let mut store = MemoryStore::new();
+        store.begin(genesis(), &Changes::from(stored)).expect("memory does not fail");
+        let reader = store.reader();
+        let mut overlay = Overlay::new(&reader);
+        let changes = [(key("removed"), None), (key("changed"), entry("new"))];
+        overlay.extend(Changes::from(changes), state_root::Changes::new());
+        let value_of = |name: &'static str| overlay.value(&Bytes::from_static(name.as_bytes()));
+        assert_eq!(value_of("removed").ok(), Some(None));
+        assert_eq!(value_of("changed").ok(), Some(Some(value("new"))));
+        assert_eq!(value_of("kept").ok(), Some(Some(value("old"))));
+    }
+}

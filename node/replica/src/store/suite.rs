@@ -6,7 +6,7 @@
 //! tests, because only they can crash it.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "these are tests")]
 
-mod chain;
+pub(crate) mod chain;
 mod snapshots;
 
 use std::collections::BTreeMap;

@@ -34,7 +34,7 @@ pub(super) fn account(byte: u8) -> AccountKey {
     secret(byte).account_key()
 }
 
-pub(super) fn key(name: &str) -> StateKey {
+pub(crate) fn key(name: &str) -> StateKey {
     StateKey::Value(Bytes::copy_from_slice(name.as_bytes()))
 }
 
@@ -64,7 +64,7 @@ pub(super) fn roster(voters: u32) -> Roster {
     Roster::single(part).unwrap()
 }
 
-pub(super) fn genesis() -> Standing {
+pub(crate) fn genesis() -> Standing {
     let applied = Anchor {
         block: CHAIN.genesis_ref(),
         kind: None,
