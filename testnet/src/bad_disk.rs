@@ -23,29 +23,29 @@ const LENGTH: usize = 20;
 pub(crate) struct BadDisks {
     folder: PathBuf,
     /// The library, or why there is none.
-    library: Result<PathBuf, String>,
+    shim: Result<PathBuf, String>,
 }
 
 impl BadDisks {
     /// Makes the library, in a folder that is made for it.
     pub(crate) fn new(folder: PathBuf) -> Self {
-        let library = build(&folder);
-        Self { folder, library }
+        let shim = build(&folder);
+        Self { folder, shim }
     }
 
     /// Has a process whose home this is run on a disk that can misbehave, and does not yet.
     pub(crate) fn preload(&self, command: &mut Command, home: &Path) -> Result<(), Failure> {
-        let Ok(library) = &self.library else { return Ok(()) };
+        let Ok(shim) = &self.shim else { return Ok(()) };
         let control = self.control(home);
         fs::write(&control, [0; LENGTH]).map_err(|error| storage(&control, &error))?;
-        command.env("LD_PRELOAD", library);
+        command.env("LD_PRELOAD", shim);
         command.env("TESTNET_DISK", control).env("TESTNET_HOME", home);
         Ok(())
     }
 
     /// Makes each write and each sync of a node take so much longer.
     pub(crate) fn slow(&self, home: &Path, delay: Duration) -> Result<(), Failure> {
-        match &self.library {
+        match &self.shim {
             Err(_) if delay.is_zero() => return Ok(()),
             Err(why) => {
                 let sentence = format!("no disk can misbehave here: {why}");
@@ -116,7 +116,7 @@ mod tests {
             let root = tempfile::tempdir().unwrap();
             let (path, disks) =
                 (root.path().join("node0"), BadDisks::new(root.path().join("faults")));
-            disks.library.as_ref().unwrap();
+            disks.shim.as_ref().unwrap();
             fs::create_dir(&path).unwrap();
             Self { root, path, disks }
         }
