@@ -4,6 +4,19 @@
 //! term sent by its leader, in a block of higher rank that was pulled, or in a certified one. A block of
 //! the current term is never exchanged for another of the same term: then the leader has sealed twice,
 //! and is not listened to any more. Nor is one that seals what must not be built upon (`soundness`).
+//!
+//! **Certificates that contradict.** With liars enough, or a disk that forgets, a quorum may have signed a
+//! block that is not on the chain here.
+//! - *Above the committed tip* the certificate counts, and not what is held: a leader whose chain does not
+//!   have the block leads no more, nobody acks or campaigns until it is on the chain, and the range that it
+//!   ends replaces what stands there, be it of lower rank.
+//! - *At or below the committed tip*, or beside another certified block, it proves that two blocks of one
+//!   height are committed, and nobody can say which one is the chain: the validator stops with both. The same
+//!   is proven by a certified block further up from which hashes lead down to the other block.
+//!
+//! Left out: a certificate for a block below those whose refs are known (see [`Log`](crate::log::Log)); and
+//! one that nobody shows. A leader that is told of a committed block which is not on its chain asks for
+//! it (see `leader`); who follows a leader is shown what the leader knows.
 
 use quorate_chain::block::Block;
 use quorate_chain::certificate::{Certificate, CertificateKind};
@@ -32,8 +45,7 @@ impl Core {
             return;
         }
         // What is committed here already is worth a look only if it is another block.
-        let ours = self.log.anchor(block.height).map(|anchor| anchor.block);
-        let differs = ours.is_some_and(|ours| ours != block);
+        let differs = self.log.at(block.height).is_some_and(|ours| ours != block);
         let committed = block.height <= self.log.committed().height;
         if committed && !differs && !news && block.term <= self.ballot.term {
             return;
@@ -51,20 +63,24 @@ impl Core {
         if proven.term() > self.ballot.term {
             self.adopt_term(proven.clone());
         }
-        let ours = self.log.anchor(block.height).map(|anchor| anchor.block);
-        let committed = self.log.committed();
-        match ours {
-            Some(ours) if block.height <= committed.height && ours != block => {
-                self.halt(Halt::Contradiction { ours, theirs: block });
-            }
-            _ => {
-                if block.height > committed.height {
-                    let log = &self.log;
-                    self.commits.keep(proven.certificate.clone(), |block| log.contains(block));
-                }
-                self.note_final(&proven);
+        let committed = block.height <= self.log.committed().height;
+        let certified = if committed {
+            self.log.at(block.height)
+        } else {
+            self.commits.ahead_at(block.height).map(Certificate::block)
+        };
+        if let Some(ours) = certified.filter(|ours| *ours != block) {
+            return self.halt(Halt::Contradiction { ours, theirs: block });
+        }
+        if !committed {
+            let log = &self.log;
+            self.commits.keep(proven.certificate.clone(), |block| log.contains(block));
+            if matches!(self.role, Role::Leader(_)) && !self.log.contains(block) {
+                // What it has sealed stands beside what a quorum has signed, and can never be committed.
+                self.follow(None);
             }
         }
+        self.note_final(&proven);
     }
 
     /// Commits what is certified and durable (a certificate covers all ancestors).
@@ -80,8 +96,8 @@ impl Core {
         if block.height <= self.log.committed().height {
             return;
         }
-        if let Some(diverged) = self.divergence(block) {
-            return self.halt(diverged);
+        if let Some(why) = self.divergence(block).or_else(|| self.contradiction(block)) {
+            return self.halt(why);
         }
         self.note_named(block, certificate.term());
         self.log.commit(block);
@@ -104,6 +120,42 @@ impl Core {
             let (height, theirs) = (header.executed, header.state_root);
             Some(Halt::StateDiverged { height, ours, theirs })
         })
+    }
+
+    /// The first block up to this one beside which another is certified, if there is one.
+    fn contradiction(&self, last: BlockRef) -> Option<Halt> {
+        let certified = self.commits.ahead_to(last.height).map(Certificate::block);
+        certified.filter(|theirs| !self.log.contains(*theirs)).find_map(|theirs| {
+            let ours = self.log.at(theirs.height)?;
+            Some(Halt::Contradiction { ours, theirs })
+        })
+    }
+
+    /// The first block at or below the committed tip beside which this range has another, from which hashes lead
+    /// to a block that is known to be certified.
+    fn linked_contradiction(
+        &self,
+        parent: BlockRef,
+        blocks: &[Checked<Block>],
+        certificate: &Certificate,
+    ) -> Option<Halt> {
+        let certified = certificate.block();
+        let last = blocks.iter().position(|block| block.block_ref() == certified)?;
+        let mut chain = vec![parent];
+        for block in &blocks[..=last] {
+            let (below, here) = (*chain.last()?, block.block_ref());
+            let linked = block.header().parent == below.hash;
+            if !linked || below.height.next() != Some(here.height) {
+                return None;
+            }
+            chain.push(here);
+        }
+        let committed = self.log.committed().height;
+        let other = chain.into_iter().filter(|theirs| theirs.height <= committed);
+        let mut other = other.filter_map(|theirs| Some((self.log.at(theirs.height)?, theirs)));
+        let (ours, theirs) = other.find(|(ours, theirs)| ours.hash != theirs.hash)?;
+        let known = self.commits.knows(certificate);
+        known.then_some(Halt::Contradiction { ours, theirs })
     }
 
     /// Takes blocks of the own term's leader. Returns whether they are part of the chain now.
@@ -189,12 +241,20 @@ impl Core {
         if let Some(certificate) = &certificate {
             self.learn_commit(certificate, &[]);
         }
-        if matches!(self.role, Role::Leader(_)) || self.is_installing() {
+        if let Some(certificate) = &certificate
+            && let Some(why) = self.linked_contradiction(parent, &blocks, certificate)
+        {
+            return self.halt(why);
+        }
+        if self.is_installing() {
             return;
         }
         let Some((parent, mut new)) = self.judge_new(parent, blocks) else { return };
         if let Some(certificate) = &certificate {
             self.learn_commit(certificate, &new);
+        }
+        if matches!(self.role, Role::Leader(_)) {
+            return;
         }
         if let Some((at, _)) = self.first_fault(&parent, &new) {
             new.truncate(at);

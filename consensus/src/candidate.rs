@@ -2,7 +2,8 @@
 //!
 //! A campaign first asks for pre-votes, which raise no term and bind nobody. With those of a quorum it
 //! raises the term, votes for itself and asks for votes; the pre-votes are the proof of the term. With
-//! the votes of a quorum it leads, if its tip is still the one that was voted for.
+//! the votes of a quorum it leads, if its tip is still the one that was voted for, and it has not learned
+//! meanwhile that it lacks a certified block: with its next timeout it asks for that.
 //!
 //! Who grants: a pre-vote or a vote goes to a candidate whose tip is not of lower rank, from one who
 //! has heard no leader for an election timeout, or whose connection to the leader is closed. So a node
@@ -214,8 +215,9 @@ impl Core {
     pub(crate) fn count(&mut self, said: Checked<SignedStatement>) {
         let tip = self.log.tip();
         let (roster, tip) = (tip.roster.clone(), tip.block);
+        let lacks = self.lacks_certified();
         let Role::Candidate(candidate) = &mut self.role else { return };
-        if said.statement != candidate.wanted || candidate.tip != tip {
+        if said.statement != candidate.wanted || candidate.tip != tip || lacks {
             return;
         }
         candidate.said.insert(said.signer, said);

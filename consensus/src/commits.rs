@@ -111,6 +111,17 @@ impl Commits {
         middle.map(|height| self.ahead.remove(&height));
     }
 
+    /// The kept certificate for a block above the committed tip, at a height.
+    #[must_use]
+    pub fn ahead_at(&self, height: Height) -> Option<&Certificate> {
+        self.ahead.get(&height).map(|certificate| certificate.get())
+    }
+
+    /// The kept certificates for blocks above the committed tip, up to a height.
+    pub fn ahead_to(&self, height: Height) -> impl Iterator<Item = &Certificate> {
+        self.ahead.range(..=height).map(|(_, certificate)| certificate.get())
+    }
+
     /// The newest certificate for a block of the chain at or below a height.
     #[must_use]
     pub fn up_to(

@@ -4,6 +4,11 @@
 //! writes them; the own ack is one among the others. A block is committed by a quorum of acks for
 //! exactly it, and because acks are given only in the block's own term, such a quorum is always a commit
 //! certificate: an older block is committed only by one that stands on it.
+//!
+//! What a follower says that it has committed, or stored for this leader, is on this leader's chain (Raft
+//! §5.4), unless somebody lied. That word alone moves nothing: a leader that is told of another block asks
+//! for that chain, as one that lacks it would. It comes with a certificate, and that deposes the leader,
+//! or stops it (see `adopt`).
 
 use std::collections::BTreeMap;
 
@@ -313,8 +318,7 @@ impl Core {
             return;
         }
         let (moment, matched) = (self.now.moment, stored.matched);
-        let on_chain = matched.height <= self.log.applied().block.height;
-        let on_chain = on_chain || self.log.contains(matched);
+        let on_chain = self.is_on_chain(matched);
         // Nobody has applied what is not sealed yet, whatever it says.
         let applied = stored.applied.min(self.log.tip().block.height);
         let Role::Leader(leader) = &mut self.role else { return };
@@ -324,6 +328,9 @@ impl Core {
         peer.lead = Some(stored.lead);
         peer.beat = peer.beat.max(stored.beat);
         peer.has(on_chain.then_some(matched), applied, moment);
+        if !on_chain {
+            self.ask_for_proof(from, matched);
+        }
         for ack in stored.acks {
             if ack.signer == from {
                 self.take_ack(ack);
@@ -356,16 +363,36 @@ impl Core {
         unknown: bool,
     ) {
         let moment = self.now.moment;
-        let held = self.log.anchor(committed.height).map(|anchor| anchor.block);
-        let tip = self.log.tip().block.height;
+        let on_chain = self.is_on_chain(committed);
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(peer) = leader.others.get_mut(&from) else { return };
         peer.heard = moment;
-        // An echo of an earlier attempt, or a claim that contradicts what is committed here.
-        let contradicts = held.is_some_and(|held| held != committed) || committed.height > tip;
-        if lap != peer.lap || contradicts {
+        if lap != peer.lap {
+            // An echo of an earlier attempt.
             return;
         }
+        if !on_chain {
+            return self.ask_for_proof(from, committed);
+        }
         peer.rejected(committed, incarnation, unknown);
+    }
+
+    /// Whether a block is on the own chain, as far as that is known here: what is far below the applied tip
+    /// is in the store only.
+    fn is_on_chain(&self, block: BlockRef) -> bool {
+        match self.log.at(block.height) {
+            Some(ours) => ours == block,
+            None => block.height < self.log.applied().block.height,
+        }
+    }
+
+    /// A follower says that it has committed a block that is not on this chain. That is only its word; a
+    /// certificate would depose this leader, or stop it. So it is asked for its chain from that block on, which
+    /// comes with one.
+    fn ask_for_proof(&mut self, from: NodeId, theirs: BlockRef) {
+        let own = self.log.committed();
+        let below = theirs.height.previous().filter(|below| *below < own.height);
+        let committed = below.and_then(|below| self.log.at(below)).unwrap_or(own);
+        self.send(from, Message::Pull { committed });
     }
 }

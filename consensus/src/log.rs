@@ -207,7 +207,7 @@ impl Log {
     }
 
     /// The block at a height, if it is known here.
-    fn at(&self, height: Height) -> Option<BlockRef> {
+    pub(crate) fn at(&self, height: Height) -> Option<BlockRef> {
         if let Some(anchor) = self.anchor(height) {
             return Some(anchor.block);
         }

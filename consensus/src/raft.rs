@@ -187,7 +187,13 @@ impl Core {
         }
         self.advance();
         self.check();
-        std::mem::take(&mut self.effects)
+        let mut effects = std::mem::take(&mut self.effects);
+        let halts = effects.iter().position(|effect| matches!(effect, Effect::Halt(_)));
+        if let Some(halts) = halts {
+            // What was wanted after that is not wanted any more.
+            effects.truncate(halts + 1);
+        }
+        effects
     }
 
     /// Does what has become possible.

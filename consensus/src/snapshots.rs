@@ -67,10 +67,10 @@ impl Core {
         self.install.running.is_some()
     }
 
-    /// Whether a block is known to be certified that is of higher rank than the tip.
+    /// Whether a block is known to be certified that is not on the chain here: it is of higher rank than the
+    /// tip, or a quorum has signed it against what stands here.
     pub(crate) fn lacks_certified(&self) -> bool {
-        let tip = self.log.tip().block;
-        self.commits.wanted().is_some_and(|block| block.rank() > tip.rank())
+        self.commits.wanted().is_some_and(|block| !self.log.contains(block))
     }
 
     /// The store has pruned what a peer needs: it is offered a snapshot, if there is one.
