@@ -13,6 +13,7 @@
 //! A [`Cluster`] is the same in one process, for tests and for programs that embed nodes.
 
 mod bad_disk;
+mod chaos;
 pub mod cli;
 mod cluster;
 mod directory;

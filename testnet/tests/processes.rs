@@ -15,6 +15,7 @@ use quorate_chain::crypto::SecretKey;
 use quorate_chain::ids::{Height, TxId};
 use quorate_client::answer::{Outcome, TxStatus};
 use quorate_client::{Client, Error, KeyFile, Level, Wait};
+use serde_json::Value;
 
 const HOME: &str = "NODE_HOME";
 
@@ -247,4 +248,19 @@ fn leadership_goes_to_the_node_that_is_named() {
     place.ok(&["kill", &dead.to_string()]);
     place.fails(6, &["leader", &dead.to_string(), "--timeout", "2s"]);
     place.fails(2, &["leader", "3"]);
+}
+
+#[test]
+fn whatever_goes_wrong_at_once_no_promise_is_broken() {
+    let place = place();
+    place.up(5, &[]);
+    let line = place.ok(&["chaos", "--minutes", "0.3", "--seed", "1", "--output", "json"]);
+    let report: Value = serde_json::from_str(&line).unwrap();
+    println!("{report}");
+    assert_eq!(report["violations"], serde_json::json!([]));
+    assert!(
+        report["faults"].as_u64().unwrap() > 0 && report["writes"]["applied"].as_u64() > Some(0)
+    );
+    // The testnet that was there still is, and all is well.
+    place.ok(&["wait", "--leader", "--equal", "--nodes", "0,1,2,3,4"]);
 }

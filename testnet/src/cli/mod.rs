@@ -3,6 +3,7 @@
 //! Data goes to standard output, everything else to standard error; exit codes are those of
 //! `quorate`. Every command returns when its effect is there.
 
+mod chaos;
 mod orders;
 mod trouble;
 mod up;
@@ -49,6 +50,7 @@ enum Command {
     Heal(trouble::Heal),
     Slow(trouble::Slow),
     Leader(trouble::Leader),
+    Chaos(chaos::Chaos),
     Wait(waiting::Wait),
     Assert(waiting::Assert),
     Init(up::Init),
@@ -74,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Heal(heal) => heal.run(),
         Command::Slow(slow) => slow.run(),
         Command::Leader(leader) => leader.run(),
+        Command::Chaos(chaos) => chaos.run(output),
         Command::Wait(wait) => wait.run(),
         Command::Assert(assert) => assert.run(),
         Command::Init(init) => init.run(),

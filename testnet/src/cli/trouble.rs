@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use quorate_client::Client;
-use quorate_node::admin;
-use quorate_node::exit::{Exit, Failure};
-use quorate_node::home::Layout;
+use quorate_node::exit::Failure;
 
-use super::running;
 use crate::directory::Directory;
 use crate::options::{At, time};
-use crate::supervisor::control::{self, Order, no_such_node};
+use crate::supervisor::control::{self, Order};
+use crate::supervisor::hand_over;
 
 /// Part groups of nodes from each other; a second partition replaces the first.
 #[derive(Debug, clap::Args)]
@@ -96,29 +93,7 @@ impl Slow {
 impl Leader {
     pub(super) fn run(self) -> Result<(), Failure> {
         let directory = Directory::new(self.at.dir()?)?;
-        let testnet = running(&directory)?;
-        let (node, count) = (usize::from(self.node), testnet.nodes.len());
-        let wanted = testnet.nodes.get(node).ok_or_else(|| no_such_node(node, count))?.node_id;
-        let none = || Failure::new(Exit::NoQuorum, "no leader is known that could hand over");
-        let client = Client::new(&testnet.nodes()).map_err(|_| none())?;
-        let leads = client.status().ok().and_then(|status| status.leader).ok_or_else(none)?;
-        if leads == wanted {
-            return Ok(());
-        }
-        let from = testnet.nodes.iter().find(|node| node.node_id == leads).ok_or_else(none)?;
-        let patience_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
-        let order = admin::Order::TransferLeader { to: Some(wanted), patience_ms };
-        let done = admin::order(&Layout::new(from.home.clone()), &order)?;
-        match done {
-            admin::Done { failure: Some((_, sentence)), .. } => {
-                Err(Failure::new(Exit::NoQuorum, sentence))
-            }
-            admin::Done { leader, .. } if leader == Some(wanted) => Ok(()),
-            admin::Done { .. } => {
-                let sentence = format!("{} did not hand over to node{node}", from.name);
-                Err(Failure::new(Exit::NoQuorum, sentence))
-            }
-        }
+        hand_over(&directory, self.node, self.timeout)
     }
 }
 

@@ -91,14 +91,26 @@ impl Init {
 }
 
 impl Up {
-    pub(super) fn run(self, output: Output) -> Result<(), Failure> {
-        let begin = Instant::now();
+    /// A testnet for another command, which ends it.
+    pub(super) const fn new(at: At, options: Options) -> Self {
+        Self { at, options, detach: true, fresh: false, timeout: Duration::from_secs(60) }
+    }
+
+    /// Starts it in the background.
+    pub(super) fn begin(&self) -> Result<Testnet, Failure> {
         let directory = prepare(&self.at, &self.options, self.fresh)?;
         ports::check_free(&directory.ports()?)?;
+        self.detach(&directory)
+    }
+
+    pub(super) fn run(self, output: Output) -> Result<(), Failure> {
+        let begin = Instant::now();
         if self.detach {
-            let testnet = self.detach(&directory)?;
+            let testnet = self.begin()?;
             show(&testnet, output, begin.elapsed(), "`quorate testnet down` ends it").map_err(bug)
         } else {
+            let directory = prepare(&self.at, &self.options, self.fresh)?;
+            ports::check_free(&directory.ports()?)?;
             let start = Start { first: self.options.leader, timeout: self.timeout };
             let ready =
                 |testnet: &Testnet| show(testnet, output, begin.elapsed(), "Ctrl-C ends it");

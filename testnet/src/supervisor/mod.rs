@@ -6,6 +6,7 @@
 
 pub(crate) mod control;
 mod group;
+mod handover;
 mod ready;
 mod trouble;
 
@@ -24,6 +25,7 @@ use crate::directory::Directory;
 use group::Group;
 
 pub(crate) use group::program;
+pub(crate) use handover::hand_over;
 pub(crate) use ready::{all, leader, statuses};
 
 /// How nodes are started.

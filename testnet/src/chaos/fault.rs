@@ -1,0 +1,272 @@
+//! What is done to the nodes, drawn from a seed. Which node it meets depends on who leads and on what else is
+//! under way at that moment, so the same seed gives the same plan but not the same run.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use quorate_sim::dice::Dice;
+use serde::Serialize;
+
+/// The kinds of things that go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// A node is killed.
+    Kill,
+    /// All nodes are killed at once that nothing else is being done to.
+    Blackout,
+    /// A node hangs.
+    Pause,
+    /// The nodes are parted into two groups.
+    Partition,
+    /// A node is cut off from all others.
+    Isolate,
+    /// Whatever comes to a node or from it takes longer.
+    SlowNet,
+    /// A node's disk takes longer.
+    SlowDisk,
+    /// Leadership is handed over.
+    Transfer,
+}
+
+impl Kind {
+    /// All of them.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Kill,
+        Self::Blackout,
+        Self::Pause,
+        Self::Partition,
+        Self::Isolate,
+        Self::SlowNet,
+        Self::SlowDisk,
+        Self::Transfer,
+    ];
+
+    /// What people call it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Blackout => "blackout",
+            Self::Pause => "pause",
+            Self::Partition => "partition",
+            Self::Isolate => "isolate",
+            Self::SlowNet => "slow net",
+            Self::SlowDisk => "slow disk",
+            Self::Transfer => "transfer",
+        }
+    }
+
+    /// Whether a node that this is done to is no help to the others.
+    const fn takes_out(self) -> bool {
+        match self {
+            Self::Kill | Self::Blackout | Self::Pause | Self::Isolate => true,
+            Self::Partition | Self::SlowNet | Self::SlowDisk | Self::Transfer => false,
+        }
+    }
+
+    /// Whether it is done to the lines between nodes, of which there is one set.
+    pub(crate) const fn parts(self) -> bool {
+        match self {
+            Self::Partition | Self::Isolate => true,
+            Self::Kill
+            | Self::Blackout
+            | Self::Pause
+            | Self::SlowNet
+            | Self::SlowDisk
+            | Self::Transfer => false,
+        }
+    }
+}
+
+/// Something that is done to some nodes for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// What.
+    pub(crate) kind: Kind,
+    /// To whom. Of a partition, one of the groups; of a transfer, who shall lead.
+    pub(crate) nodes: BTreeSet<u16>,
+    /// How much slower everything is, if it is slower.
+    pub(crate) delay: Duration,
+    /// How long it lasts.
+    pub(crate) hold: Duration,
+}
+
+/// What is the case when a fault is chosen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct World {
+    /// How many nodes there are.
+    pub(crate) count: u16,
+    /// Who leads, as far as anybody has said.
+    pub(crate) leader: Option<u16>,
+    /// The nodes that something is being done to.
+    pub(crate) taken: BTreeSet<u16>,
+    /// Those of them that are no help to the others.
+    pub(crate) out: BTreeSet<u16>,
+    /// Whether nodes are parted.
+    pub(crate) parted: bool,
+}
+
+impl World {
+    /// Notes that something is being done.
+    pub(crate) fn take(&mut self, fault: &Fault) {
+        self.parted |= fault.kind.parts();
+        if fault.kind != Kind::Partition {
+            self.taken.extend(&fault.nodes);
+        }
+        if fault.kind.takes_out() {
+            self.out.extend(&fault.nodes);
+        }
+    }
+
+    /// Notes that it is over.
+    pub(crate) fn release(&mut self, fault: &Fault) {
+        self.parted &= !fault.kind.parts();
+        if fault.kind != Kind::Partition {
+            self.taken.retain(|node| !fault.nodes.contains(node));
+            self.out.retain(|node| !fault.nodes.contains(node));
+        }
+    }
+
+    fn free(&self) -> Vec<u16> {
+        (0..self.count).filter(|node| !self.taken.contains(node)).collect()
+    }
+}
+
+/// A shuffled pack of all kinds, so that each comes as often as any other.
+#[derive(Clone, Debug)]
+pub(crate) struct Deck {
+    dice: Dice,
+    cards: Vec<Kind>,
+}
+
+impl Deck {
+    /// One of several that belong to a seed.
+    pub(crate) fn new(seed: u64, part: u64) -> Self {
+        Self { dice: Dice::new(seed, part), cards: Vec::new() }
+    }
+
+    /// The next kind.
+    pub(crate) fn draw(&mut self) -> Kind {
+        if self.cards.is_empty() {
+            self.cards = Kind::ALL.to_vec();
+            for at in (1..self.cards.len()).rev() {
+                self.cards.swap(at, self.dice.index(at + 1));
+            }
+        }
+        self.cards.pop().unwrap_or(Kind::Kill)
+    }
+
+    /// How long nothing is done.
+    pub(crate) fn gap(&mut self) -> Duration {
+        Duration::from_millis(self.dice.spread(200, 4_000))
+    }
+
+    /// A fault of this kind, unless there is nobody now to whom it could be done. Only now and then
+    /// there is no quorum left.
+    pub(crate) fn choose(&mut self, kind: Kind, world: &World) -> Option<Fault> {
+        let dice = &mut self.dice;
+        let hold = Duration::from_millis(dice.spread(100, 8_000));
+        let delay = Duration::from_millis(dice.spread(1, 200));
+        let free = world.free();
+        if free.is_empty() || kind.parts() && world.parted {
+            return None;
+        }
+        let minority = usize::from(world.count.saturating_sub(1) / 2);
+        let last_straw = kind.takes_out() && world.out.len() >= minority;
+        if last_straw && kind != Kind::Blackout && !dice.chance(30_000) {
+            return None;
+        }
+        let nodes = match kind {
+            Kind::Blackout if free.len() <= minority => return None,
+            Kind::Blackout => free.into_iter().collect(),
+            Kind::Partition => group(world.count, dice)?,
+            Kind::Transfer => {
+                let others: Vec<_> =
+                    free.into_iter().filter(|node| Some(*node) != world.leader).collect();
+                BTreeSet::from([*others.get(dice.index(others.len()))?])
+            }
+            Kind::Kill | Kind::Pause | Kind::Isolate | Kind::SlowNet | Kind::SlowDisk => {
+                let leader = world.leader.filter(|leader| free.contains(leader));
+                let any = free[dice.index(free.len())];
+                let node = if dice.chance(350_000) { leader.unwrap_or(any) } else { any };
+                BTreeSet::from([node])
+            }
+        };
+        Some(Fault { kind, nodes, delay, hold })
+    }
+}
+
+/// Some nodes, but not all.
+fn group(count: u16, dice: &mut Dice) -> Option<BTreeSet<u16>> {
+    let some: BTreeSet<u16> = (0..count).filter(|_| dice.flip()).collect();
+    let one = u16::try_from(dice.below(count.into())).ok()?;
+    let all_or_none = some.is_empty() || some.len() == usize::from(count);
+    let group = if all_or_none { BTreeSet::from([one]) } else { some };
+    (count > 1).then_some(group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn world(taken: &[u16], out: &[u16], parted: bool) -> World {
+        let (taken, out) = (taken.iter().copied().collect(), out.iter().copied().collect());
+        World { count: 5, leader: Some(2), taken, out, parted }
+    }
+
+    #[test]
+    fn each_kind_comes_as_often_as_any_other() {
+        let mut deck = Deck::new(1, 0);
+        let drawn: Vec<_> = (0..10 * Kind::ALL.len()).map(|_| deck.draw()).collect();
+        for kind in Kind::ALL {
+            assert_eq!(drawn.iter().filter(|drawn| **drawn == kind).count(), 10, "{kind:?}");
+        }
+        let again: Vec<_> = (0..10).scan(Deck::new(1, 0), |deck, _| Some(deck.draw())).collect();
+        assert_eq!(again, drawn[..10]);
+    }
+
+    #[test]
+    fn nothing_is_done_twice_to_one_node_and_a_quorum_is_mostly_left() {
+        let (mut deck, mut last_straws) = (Deck::new(7, 0), 0);
+        for _ in 0..2_000 {
+            for kind in Kind::ALL {
+                let Some(fault) = deck.choose(kind, &world(&[0, 1], &[0, 1], false)) else {
+                    continue;
+                };
+                assert!(!fault.nodes.is_empty());
+                if kind == Kind::Partition {
+                    assert!(fault.nodes.len() < 5);
+                } else {
+                    assert!(fault.nodes.iter().all(|node| *node > 1), "{fault:?}");
+                }
+                last_straws += usize::from(kind == Kind::Kill);
+            }
+        }
+        assert!((1..200).contains(&last_straws), "{last_straws} of 2000");
+    }
+
+    #[test]
+    fn nodes_are_parted_one_way_at_a_time_and_leadership_goes_to_another() {
+        let mut deck = Deck::new(7, 0);
+        for _ in 0..100 {
+            assert_eq!(deck.choose(Kind::Partition, &world(&[], &[], true)), None);
+            assert_eq!(deck.choose(Kind::Isolate, &world(&[], &[], true)), None);
+            let transfer = deck.choose(Kind::Transfer, &world(&[], &[], true)).unwrap();
+            assert!(!transfer.nodes.contains(&2));
+        }
+    }
+
+    #[test]
+    fn what_is_taken_is_released() {
+        let mut deck = Deck::new(3, 0);
+        for kind in Kind::ALL {
+            let mut world = world(&[], &[], false);
+            let before = world.clone();
+            let fault = deck.choose(kind, &world).unwrap();
+            world.take(&fault);
+            assert_ne!(world, before);
+            world.release(&fault);
+            assert_eq!(world, before);
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Hands that do to the nodes what a deck says, each one thing at a time.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use quorate_chain::ids::NodeId;
+use quorate_client::{Testnet, TestnetNodeState};
+use quorate_node::exit::{Exit, Failure};
+
+use super::fault::{Deck, Fault, Kind, World};
+use super::history::Micros;
+use super::violation::Violation;
+use crate::directory::Directory;
+use crate::supervisor::control::{self, Order};
+use crate::supervisor::hand_over;
+
+/// How long a leader may take to hand over.
+const TRANSFER: Duration = Duration::from_secs(3);
+/// How often it is looked whether something can be done now.
+const PAUSE: Duration = Duration::from_millis(40);
+
+/// Something that was done, and when.
+#[derive(Clone, Debug)]
+pub(crate) struct Span {
+    /// What was done to whom.
+    pub(crate) fault: Fault,
+    /// When it began.
+    pub(crate) begin: Micros,
+    /// When it was undone.
+    pub(crate) end: Micros,
+    /// Why it came to nothing, if it did.
+    pub(crate) refused: Option<String>,
+}
+
+/// What all hands have in common.
+#[derive(Debug)]
+pub(crate) struct Table {
+    directory: Directory,
+    begin: Instant,
+    seed: u64,
+    world: Mutex<World>,
+    over: AtomicBool,
+    wrong: Mutex<Vec<Violation>>,
+}
+
+impl Table {
+    pub(crate) fn new(directory: Directory, begin: Instant, seed: u64, count: u16) -> Self {
+        let world = Mutex::new(World { count, ..World::default() });
+        let (over, wrong) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+        Self { directory, begin, seed, world, over, wrong }
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> Micros {
+        Micros::try_from(self.begin.elapsed().as_micros()).unwrap_or(Micros::MAX)
+    }
+
+    /// That nothing more shall be begun, and what is being done shall be undone.
+    pub(crate) fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nothing more shall be begun.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// Notes who leads.
+    pub(crate) fn led_by(&self, leader: NodeId) {
+        self.world().leader = u16::try_from(leader.get()).ok();
+    }
+
+    /// Notes something that is wrong.
+    pub(crate) fn wrong(&self, name: &str, what: impl std::fmt::Display) {
+        let (name, at, what) = (name.to_owned(), self.now(), what.to_string());
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        wrong.push(Violation::Casualty { name, at, what });
+    }
+
+    /// All that was noted.
+    pub(crate) fn wrongs(&self) -> Vec<Violation> {
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Which nodes are dead although nobody has ended them.
+    pub(crate) fn casualties(&self) -> Vec<usize> {
+        // Nobody revives a node and lets go of it between the two looks.
+        let world = self.world();
+        let Some(testnet) = Testnet::in_dir(self.directory.root()) else { return Vec::new() };
+        let dead = (0..).zip(&testnet.nodes);
+        let dead = dead.filter(|(_, node)| node.state == TestnetNodeState::Dead);
+        dead.map(|(at, _)| at)
+            .filter(|at: &u16| !world.taken.contains(at))
+            .map(usize::from)
+            .collect()
+    }
+
+    /// Does one thing after the other until all is over; returns all that was done.
+    pub(crate) fn play(&self, hand: u64) -> Vec<Span> {
+        let (mut deck, mut done) = (Deck::new(self.seed, hand), Vec::new());
+        loop {
+            self.rest(deck.gap());
+            let kind = deck.draw();
+            let Some(fault) = self.take(&mut deck, kind) else { return done };
+            let begin = self.now();
+            let refused = self.begin(&fault).err();
+            if refused.is_none() && fault.kind != Kind::Transfer {
+                self.rest(fault.hold);
+            }
+            if let Err(failure) = self.undo(&fault) {
+                self.wrong("a node", failure);
+            }
+            self.world().release(&fault);
+            let refused = refused.map(|failure| failure.sentence);
+            done.push(Span { fault, begin, end: self.now(), refused });
+        }
+    }
+
+    /// Chooses something of this kind that can be done, as soon as there is something.
+    fn take(&self, deck: &mut Deck, kind: Kind) -> Option<Fault> {
+        while !self.is_over() {
+            let mut world = self.world();
+            if let Some(fault) = deck.choose(kind, &world) {
+                world.take(&fault);
+                return Some(fault);
+            }
+            drop(world);
+            thread::sleep(PAUSE);
+        }
+        None
+    }
+
+    /// Waits, but not beyond the end.
+    fn rest(&self, time: Duration) {
+        let end = Instant::now() + time;
+        while !self.is_over() && Instant::now() < end {
+            thread::sleep(PAUSE.min(end.saturating_duration_since(Instant::now())));
+        }
+    }
+
+    fn order(&self, order: &Order) -> Result<(), Failure> {
+        control::order(&self.directory, order)
+    }
+
+    fn begin(&self, fault: &Fault) -> Result<(), Failure> {
+        let nodes: Vec<u16> = fault.nodes.iter().copied().collect();
+        let slow = |disk, net| Order::Slow { nodes: nodes.clone(), disk, net };
+        match fault.kind {
+            Kind::Kill | Kind::Blackout => self.order(&Order::Kill { nodes }),
+            Kind::Pause => self.order(&Order::Pause { nodes }),
+            Kind::Partition => self.order(&Order::Partition { groups: vec![nodes] }),
+            Kind::Isolate => self.order(&Order::Isolate { nodes }),
+            Kind::SlowNet => self.order(&slow(None, Some(fault.delay))),
+            Kind::SlowDisk => self.order(&slow(Some(fault.delay), None)),
+            Kind::Transfer => nodes.first().map_or(Ok(()), |to| self.transfer(*to)),
+        }
+    }
+
+    /// A leader that something else is being done to is not asked: it may never answer.
+    fn transfer(&self, to: u16) -> Result<(), Failure> {
+        let refused = |why| Failure::new(Exit::NoQuorum, why);
+        let (leader, busy) = {
+            let world = self.world();
+            (world.leader, world.leader.is_some_and(|leader| world.taken.contains(&leader)))
+        };
+        if leader.is_none() || busy {
+            return Err(refused("nobody leads who could hand over"));
+        }
+        hand_over(&self.directory, to, TRANSFER)
+    }
+
+    fn undo(&self, fault: &Fault) -> Result<(), Failure> {
+        let nodes: Vec<u16> = fault.nodes.iter().copied().collect();
+        let fast = Some(Duration::ZERO);
+        match fault.kind {
+            Kind::Kill | Kind::Blackout => self.order(&Order::Revive { nodes }),
+            Kind::Pause => self.order(&Order::Resume { nodes }),
+            Kind::Partition | Kind::Isolate => self.order(&Order::Heal),
+            Kind::SlowNet => self.order(&Order::Slow { nodes, disk: None, net: fast }),
+            Kind::SlowDisk => self.order(&Order::Slow { nodes, disk: fast, net: None }),
+            Kind::Transfer => Ok(()),
+        }
+    }
+
+    /// Undoes whatever may still be wrong.
+    pub(crate) fn mend(&self) -> Result<(), Failure> {
+        let all: Vec<u16> = (0..self.world().count).collect();
+        let fast = Some(Duration::ZERO);
+        self.order(&Order::Heal)?;
+        self.order(&Order::Slow { nodes: all, disk: fast, net: fast })?;
+        self.order(&Order::Revive { nodes: Vec::new() })
+    }
+}

@@ -1,0 +1,249 @@
+//! Everything goes wrong at once, on real processes, and afterwards it is looked at whether what was promised
+//! was kept.
+//!
+//! ```text
+//! hands    do what decks of faults say, each one thing at a time: kill, hang, part, slow, hand over
+//! clients  write and read all the while at any node, and keep every answer    ─┐
+//! watchers ask every node every so often how it fares                          ├─▶ History ─ check ─▶ Violations
+//! then     all is mended; who leads and what the nodes hold is asked          ─┘
+//! ```
+//!
+//! The run is over when its time is up. Then everything is undone, the nodes are given some time to agree, and
+//! one more transaction must be acknowledged. What was asked, and what the nodes hold in the end, is judged
+//! by [`check`], which is a function of the history alone.
+//!
+//! A seed determines what the decks hold and what the clients want, but neither time nor scheduling:
+//! the same seed does not give the same run. `quorate testnet sim` plays runs that repeat.
+
+mod check;
+mod fault;
+mod hands;
+mod history;
+mod load;
+mod replay;
+mod report;
+mod violation;
+mod watch;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+use quorate_chain::ids::Height;
+use quorate_client::{Client, Error, Level, Testnet, Wait};
+use quorate_node::exit::{Exit, Failure};
+
+use crate::directory::Directory;
+use crate::supervisor::{leader, statuses};
+use hands::{Span, Table};
+use history::{History, Micros, Operation, Sighting};
+use load::Load;
+use violation::Violation;
+
+pub(crate) use report::Report;
+
+/// How many things are done at the same time.
+const HANDS: u64 = 3;
+/// How long the nodes may take to agree when all is well again: far longer than they need on any machine.
+const MENDED: Duration = Duration::from_secs(120);
+/// How often it is looked for nodes that have ended by themselves.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How it shall be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// For how long.
+    pub(crate) time: Duration,
+    /// What faults and operations follow from.
+    pub(crate) seed: u64,
+    /// How many clients there are.
+    pub(crate) clients: usize,
+}
+
+/// What has happened, before it is judged.
+struct Run {
+    operations: Vec<Operation>,
+    sightings: Vec<Sighting>,
+    spans: Vec<Span>,
+    /// When everything was undone, and when the nodes had agreed after that.
+    mended: Micros,
+    agreed: Option<Micros>,
+}
+
+/// Does all of that to a testnet that runs, and judges it. `tell` hears now and then how it goes.
+pub(crate) fn run(
+    directory: &Directory,
+    testnet: &Testnet,
+    plan: &Plan,
+    tell: &dyn Fn(&str),
+) -> Result<Report, Failure> {
+    let unheard = |error: Error| Failure::new(Exit::NoQuorum, error);
+    let client = Client::new(&testnet.nodes()).map_err(unheard)?;
+    let from = client.height().map_err(unheard)?.height;
+    let count =
+        u16::try_from(testnet.nodes.len()).map_err(|error| Failure::new(Exit::Bug, error))?;
+    let begin = Instant::now();
+    let load = Load {
+        seed: plan.seed,
+        begin,
+        chain_id: testnet.chain_id,
+        apis: testnet.nodes.iter().map(|node| node.api.clone()).collect(),
+        prefix: format!("chaos/{from}/"),
+        over: AtomicBool::new(false),
+        count: AtomicU64::new(0),
+    };
+    let table = Table::new(directory.clone(), begin, plan.seed, count);
+    let run = happen(testnet, plan, &load, &table, tell)?;
+    let mut violations = table.wrongs();
+    if run.agreed.is_none() {
+        let what = format!("{} s after all was mended the nodes had not agreed", MENDED.as_secs());
+        violations.push(Violation::NoProgress(what));
+    }
+    tell("looking at what the nodes hold");
+    let history = gather(testnet, from, &load.prefix, &run)?;
+    tell(&format!("checking {} operations", history.operations.len()));
+    violations.extend(check::check(&history));
+    violations.extend(panics(testnet));
+    Ok(Report {
+        plan: *plan,
+        nodes: count,
+        spans: run.spans,
+        history,
+        violations,
+        mended: run.mended,
+        agreed: run.agreed,
+    })
+}
+
+/// Lets it happen, until everything is undone.
+fn happen(
+    testnet: &Testnet,
+    plan: &Plan,
+    load: &Load,
+    table: &Table,
+    tell: &dyn Fn(&str),
+) -> Result<Run, Failure> {
+    thread::scope(|scope| {
+        // However this ends, nobody goes on.
+        let _end = End { load, table };
+        let working: Vec<_> =
+            (0..plan.clients).map(|number| scope.spawn(move || load.work(number))).collect();
+        let nodes = testnet.nodes.iter();
+        let watching: Vec<_> = nodes
+            .map(|node| scope.spawn(move || watch::sightings(node, table, &load.over)))
+            .collect();
+        let playing: Vec<_> =
+            (0..HANDS).map(|hand| scope.spawn(move || table.play(hand))).collect();
+        let (mut told, mut dead) = (Instant::now(), Vec::new());
+        while load.begin.elapsed() < plan.time {
+            thread::sleep(PAUSE);
+            for node in table.casualties() {
+                if !dead.contains(&node) {
+                    table.wrong(&testnet.nodes[node].name, "has ended by itself");
+                    dead.push(node);
+                }
+            }
+            if told.elapsed() >= Duration::from_secs(10) {
+                told = Instant::now();
+                let (so_far, count) = (load.begin.elapsed(), load.count.load(Ordering::Relaxed));
+                tell(&format!("{:.0} s: {count} operations", so_far.as_secs_f64()));
+            }
+        }
+        table.end();
+        let spans = playing.into_iter().map(joined).collect::<Result<Vec<_>, _>>()?;
+        tell("all is mended now");
+        table.mend()?;
+        let mended = table.now();
+        // The clients go on until the nodes have agreed on who leads.
+        let led = agreed(testnet, |heights| heights.iter().all(Option::is_some));
+        load.over.store(true, Ordering::Relaxed);
+        let mut operations = Vec::new();
+        for client in working {
+            let told = joined(client)?;
+            operations.extend(told.map_err(|error| Failure::new(Exit::NoQuorum, error))?);
+        }
+        let equal = led && one_more(testnet) && agreed(testnet, all_equal);
+        let agreed = equal.then(|| table.now());
+        let mut sightings = Vec::new();
+        for watcher in watching {
+            sightings.extend(joined(watcher)?.map_err(|error| Failure::new(Exit::Bug, error))?);
+        }
+        let spans = spans.into_iter().flatten().collect();
+        Ok(Run { operations, sightings, spans, mended, agreed })
+    })
+}
+
+/// Ends the threads of a run when it is dropped.
+struct End<'a> {
+    load: &'a Load,
+    table: &'a Table,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.load.over.store(true, Ordering::Relaxed);
+        self.table.end();
+    }
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> Result<T, Failure> {
+    thread.join().map_err(|_| Failure::new(Exit::Bug, "a thread of the run has ended early"))
+}
+
+/// Waits until all nodes name one leader and their heights are as they should be.
+fn agreed(testnet: &Testnet, heights_are: impl Fn(&[Option<Height>]) -> bool) -> bool {
+    let end = Instant::now() + MENDED;
+    while Instant::now() < end {
+        let statuses = statuses(&testnet.nodes);
+        let heights: Vec<_> =
+            statuses.iter().map(|status| status.as_ref().map(|status| status.applied)).collect();
+        if leader(&statuses).is_some() && heights_are(&heights) {
+            return true;
+        }
+        thread::sleep(PAUSE);
+    }
+    false
+}
+
+fn all_equal(heights: &[Option<Height>]) -> bool {
+    heights.iter().all(|height| height.is_some() && height == &heights[0])
+}
+
+/// Whether one more transaction is acknowledged.
+fn one_more(testnet: &Testnet) -> bool {
+    let key = testnet.keys.get("alice").and_then(|path| quorate_client::KeyFile::read(path).ok());
+    let client = Client::new(&testnet.nodes()).ok();
+    let Some((key, client)) = key.zip(client) else { return false };
+    let wait = Wait { level: Level::Applied, timeout: Duration::from_secs(60) };
+    client.account(key.into_secret()).waiting(wait).update("chaos/over", "yes").is_ok()
+}
+
+/// What the nodes hold, with what has happened.
+fn gather(testnet: &Testnet, from: Height, prefix: &str, run: &Run) -> Result<History, Failure> {
+    let lowest = statuses(&testnet.nodes).into_iter().flatten().map(|status| status.applied).min();
+    let lowest = lowest.ok_or_else(|| Failure::new(Exit::NoNode, "no node says what it holds"))?;
+    let heights = (from.max(Height::new(1)), lowest);
+    let chain = watch::chain(&testnet.nodes, heights, prefix)?;
+    let copies = testnet.nodes.iter().map(|node| watch::copy(node, heights, prefix));
+    Ok(History {
+        operations: run.operations.clone(),
+        sightings: run.sightings.clone(),
+        chain,
+        copies: copies.collect::<Result<_, _>>()?,
+    })
+}
+
+/// Nodes whose log says that they were wrong themselves.
+fn panics(testnet: &Testnet) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for node in &testnet.nodes {
+        let text = std::fs::read(&node.log).unwrap_or_default();
+        for line in
+            String::from_utf8_lossy(&text).lines().filter(|line| line.contains("panicked at"))
+        {
+            let (name, what) = (node.name.clone(), line.trim().to_owned());
+            found.push(Violation::Casualty { name, at: 0, what });
+        }
+    }
+    found
+}

@@ -1,0 +1,37 @@
+//! Having another node lead: the one that leads is asked to, through its own socket.
+
+use std::time::Duration;
+
+use quorate_client::{Client, Testnet};
+use quorate_node::admin;
+use quorate_node::exit::{Exit, Failure};
+use quorate_node::home::Layout;
+
+use super::control::{no_such_node, none_runs};
+use crate::directory::Directory;
+
+/// Has the node at this place lead, and waits until it does.
+pub(crate) fn hand_over(directory: &Directory, to: u16, patience: Duration) -> Result<(), Failure> {
+    let testnet = Testnet::in_dir(directory.root()).ok_or_else(|| none_runs(directory))?;
+    let (node, count) = (usize::from(to), testnet.nodes.len());
+    let wanted = testnet.nodes.get(node).ok_or_else(|| no_such_node(node, count))?.node_id;
+    let none = || Failure::new(Exit::NoQuorum, "no leader is known that could hand over");
+    let client = Client::new(&testnet.nodes()).map_err(|_| none())?;
+    let leads = client.status().ok().and_then(|status| status.leader).ok_or_else(none)?;
+    if leads == wanted {
+        return Ok(());
+    }
+    let from = testnet.nodes.iter().find(|node| node.node_id == leads).ok_or_else(none)?;
+    let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+    let order = admin::Order::TransferLeader { to: Some(wanted), patience_ms };
+    match admin::order(&Layout::new(from.home.clone()), &order)? {
+        admin::Done { failure: Some((_, sentence)), .. } => {
+            Err(Failure::new(Exit::NoQuorum, sentence))
+        }
+        admin::Done { leader, .. } if leader == Some(wanted) => Ok(()),
+        admin::Done { .. } => {
+            let sentence = format!("{} did not hand over to node{node}", from.name);
+            Err(Failure::new(Exit::NoQuorum, sentence))
+        }
+    }
+}
