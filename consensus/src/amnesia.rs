@@ -11,6 +11,13 @@
 //! once: who greets answers greetings, mostly with "nothing known", since this memory is no more
 //! durable than the certificates in which it stands.
 //!
+//! A quorum of answers is what it cannot do without; the others are given one election timeout more. For whoever
+//! has answered may be just those who know nothing: of three validators the one that has the greeter's ack may be
+//! cut off. Among the answers of all is that of everybody who holds a certificate with it.
+//! What is left: a disk that has taken back what it said was durable, or was replaced by an older copy of itself
+//! without anybody saying so, while those who know stay away for longer than that. Waiting for them
+//! without end would close that too, and keep a group of three with one dead validator from ever starting another.
+//!
 //! - A vote of a term that the own ballot does not have, or another vote in its term, or an ack above
 //!   the own tip: the log lacks something, and the validator is *recovering* from then on. An ack that is not
 //!   above a block that others have certified, and whose certificate is kept, was given up for a snapshot
@@ -93,6 +100,8 @@ pub(crate) enum Memory {
 pub(crate) struct Greeting {
     heard: BTreeSet<NodeId>,
     again: Moment,
+    /// Until when it waits for those who are not needed, once it has heard from a quorum.
+    until: Option<Moment>,
 }
 
 /// How far a readmission is.
@@ -134,13 +143,15 @@ impl Lives {
 impl Memory {
     /// What a core begins with.
     pub(crate) const fn at_start(now: Moment) -> Self {
-        Self::Greeting(Greeting { heard: BTreeSet::new(), again: now })
+        Self::Greeting(Greeting { heard: BTreeSet::new(), again: now, until: None })
     }
 
     /// When something is to be said again, if nothing happens before.
-    pub(crate) const fn deadline(&self) -> Option<Moment> {
+    pub(crate) fn deadline(&self) -> Option<Moment> {
         match self {
-            Self::Greeting(greeting) => Some(greeting.again),
+            Self::Greeting(greeting) => {
+                Some(greeting.until.map_or(greeting.again, |until| until.min(greeting.again)))
+            }
             Self::Whole => None,
             Self::Recovering(recovery) => Some(recovery.again),
         }
@@ -167,14 +178,20 @@ impl Core {
         let (own, moment) = (self.config.id, self.now.moment);
         let roster = self.log.tip().roster.clone();
         let again = moment.after(self.config.heartbeat.times(PATIENCE));
+        let late = moment.after(self.config.election_timeout);
         let Memory::Greeting(greeting) = &mut self.memory else { return };
-        let enough = greeting.heard.iter().copied().chain([own]).collect();
-        if roster.has_quorum(QuorumKind::Election, &enough) {
-            self.memory = Memory::Whole;
-            if self.ballot.recovering {
-                self.ask_whereabouts();
+        let known: BTreeSet<_> = greeting.heard.iter().copied().chain([own]).collect();
+        if roster.has_quorum(QuorumKind::Election, &known) {
+            let until = *greeting.until.get_or_insert(late);
+            let mut voters = roster.ids().into_iter().filter(|id| roster.is_voter(*id));
+            let nobody_left = voters.all(|id| known.contains(&id));
+            if nobody_left || moment >= until || self.ballot.recovering {
+                self.memory = Memory::Whole;
+                if self.ballot.recovering {
+                    self.ask_whereabouts();
+                }
+                return;
             }
-            return;
         }
         if moment >= greeting.again {
             greeting.again = again;

@@ -268,7 +268,7 @@ fn a_request_that_was_carried_out_but_not_answered_comes_again() {
     world.kill(1);
     world.start(1);
     assert_eq!((world.tip(1), world.committed(0)), (tip, 2));
-    world.run(Span::millis(500));
+    world.run(Span::millis(1_500));
     assert!(world.chain_has(0, tip) && world.committed(0) >= 3);
     // The same for a vote: it is given again to the same candidate.
     let mut world = World::new(3, 64);
@@ -278,6 +278,9 @@ fn a_request_that_was_carried_out_but_not_answered_comes_again() {
     let request = world.carry_kind(0, 1, "VoteRequest");
     world.lose_power(1);
     world.start(1);
+    // Node 2 has not answered the greeting: node 0 is enough, after a while.
+    world.sleep(Span::millis(1_000));
+    world.timeout(1);
     world.arrive(0, 1, request);
     world.carry_kind(1, 0, "Vote");
     assert_eq!(world.standing(0), Standing::Leader);
