@@ -118,27 +118,25 @@ impl<S: Store> Applier<S> {
         Ok(Applied { blocks: applied, checkpointed: self.checkpointed })
     }
 
-    /// Freezes the state, unless the newest frozen one is still to be named by a header. A store keeps two: one
+    /// Freezes the state, unless the newest frozen one is still to be named by a header. A store keeps two, and one
     /// that can be offered must not go for one that cannot yet, or, where a quorum applies slowly, there would
-    /// never be one, and blocks that others lack have been pruned because there was.
+    /// never be one, and blocks that others lack have been pruned because there was. Nor may it go when headers
+    /// have passed over the newest: where a quorum applies in leaps, not every height for a snapshot is named.
     fn freeze(&mut self) -> Result<(), ApplyError<S::Error>> {
         let applied = self.standing.applied.block.height;
         let frozen = self.reader.frozen().map_err(ApplyError::Store)?;
+        let newest = frozen.first().map(|standing| standing.applied.block.height);
         let named = self.reader.block(applied).map_err(ApplyError::Store)?;
         let named = named.map(|block| block.header().executed);
-        if let [newest, _, ..] = &frozen[..]
-            && named < Some(newest.applied.block.height)
-        {
+        if frozen.len() > 1 && named < newest {
             return Ok(());
         }
-        self.store.freeze().map_err(ApplyError::Store)?;
-        if self.keep_blocks > 0
-            && snapshot::newest(&self.reader).map_err(ApplyError::Store)?.is_some()
-        {
-            // Who is in the middle of getting the older one shall get it whole.
-            let frozen = self.reader.frozen().map_err(ApplyError::Store)?;
-            let oldest = frozen.last().map(|standing| standing.applied.block.height);
-            self.offered = oldest.unwrap_or(self.offered);
+        let offered = snapshot::newest(&self.reader).map_err(ApplyError::Store)?;
+        let kept = offered.as_ref().map(|snapshot| snapshot.block.height).or(newest);
+        self.store.freeze(kept).map_err(ApplyError::Store)?;
+        if self.keep_blocks > 0 && offered.is_some() {
+            // Who is in the middle of getting it shall get it whole.
+            self.offered = kept.unwrap_or(self.offered);
         }
         Ok(())
     }

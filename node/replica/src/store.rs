@@ -284,9 +284,9 @@ pub trait Store {
     /// blocks without an item, and certificates.
     fn prune(&mut self, below: Height) -> Result<(), Self::Error>;
 
-    /// Keeps the state as it is now for others, and of those kept before the newest one. Returns whether
-    /// this store can.
-    fn freeze(&mut self) -> Result<bool, Self::Error> {
+    /// Keeps the state as it is now for others, and of those kept before only the one at a height, if there
+    /// is one. Returns whether this store can.
+    fn freeze(&mut self, _keep: Option<Height>) -> Result<bool, Self::Error> {
         Ok(false)
     }
 

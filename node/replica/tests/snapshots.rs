@@ -181,6 +181,34 @@ fn a_state_that_can_be_offered_does_not_go_for_one_that_cannot_yet() {
 }
 
 #[test]
+fn a_state_that_can_be_offered_does_not_go_for_one_that_headers_have_passed_over() {
+    for leap in 6..18 {
+        let mut group = away(Limits { keep_blocks: 1, ..often() });
+        let leader = group.leader().unwrap();
+        let mut nonces = 3..;
+        let mut submit = |group: &mut Group, count| {
+            for nonce in nonces.by_ref().take(count) {
+                group.submit(leader, update(group.chain_id, 0, nonce));
+                group.settle();
+            }
+        };
+        submit(&mut group, 20);
+        // The other one applies in leaps, so of the heights between two leaps headers name only the highest.
+        for _ in 0..5 {
+            group.node_mut(1 - leader).hold_apply = true;
+            submit(&mut group, leap);
+            group.node_mut(1 - leader).hold_apply = false;
+            group.settle();
+        }
+        group.node_mut(1 - leader).hold_apply = true;
+        submit(&mut group, 1);
+        group.start(2).unwrap();
+        group.run(Span::millis(5_000));
+        assert_eq!(group.installs, [(2, true)], "{leap} heights at once");
+    }
+}
+
+#[test]
 fn a_power_cut_while_a_snapshot_is_installed_is_no_damage() {
     let all = {
         let mut group = behind();

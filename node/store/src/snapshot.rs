@@ -16,22 +16,23 @@ use crate::read::{above, leaves, version_at};
 use crate::standing::{self, decode};
 use crate::write::{Content, first_index, keep, put};
 
-/// How many frozen states are kept: who is in the middle of getting one should get it whole.
-const KEPT: i64 = 2;
-
-/// Freezes the state as it is. Returns its height.
-pub(crate) fn freeze(db: &Connection) -> Result<Option<i64>, StoreError> {
+/// Freezes the state as it is; of those frozen before only the one at a height stays. Returns the newest height.
+pub(crate) fn freeze(db: &Connection, keep: Option<Height>) -> Result<Option<i64>, StoreError> {
+    let keep = keep.map(number);
+    // What entries were is kept with the newest frozen state before their change. Whoever is older needs it too.
     db.execute(
-        "REPLACE INTO frozen SELECT height, term, hash, kind, time_us, leader, leader_key,
-             roster_since, state_root, outcomes, certificate, replaced FROM standing",
-        [],
+        "UPDATE OR IGNORE before SET frozen = (SELECT max(height) FROM frozen WHERE height = ?1)
+         WHERE frozen > ?1",
+        [keep],
     )?;
+    db.execute("DELETE FROM frozen WHERE height IS NOT ?1", [keep])?;
+    db.execute("DELETE FROM before WHERE frozen NOT IN (SELECT height FROM frozen)", [])?;
     db.execute(
-        "DELETE FROM frozen
-         WHERE height NOT IN (SELECT height FROM frozen ORDER BY height DESC LIMIT ?1)",
-        [KEPT],
+        "INSERT INTO frozen SELECT height, term, hash, kind, time_us, leader, leader_key,
+             roster_since, state_root, outcomes, certificate, replaced FROM standing
+         WHERE height IS NOT ?1",
+        [keep],
     )?;
-    db.execute("DELETE FROM before WHERE frozen < (SELECT min(height) FROM frozen)", [])?;
     Ok(db.query_row("SELECT max(height) FROM frozen", [], |row| row.get(0))?)
 }
 

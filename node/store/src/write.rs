@@ -385,9 +385,9 @@ impl Store for SqliteStore {
         Ok(transaction.commit()?)
     }
 
-    fn freeze(&mut self) -> Result<bool, StoreError> {
+    fn freeze(&mut self, keep: Option<Height>) -> Result<bool, StoreError> {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let frozen = snapshot::freeze(&transaction)?;
+        let frozen = snapshot::freeze(&transaction, keep)?;
         transaction.commit()?;
         self.frozen = frozen;
         Ok(true)
@@ -446,7 +446,7 @@ mod tests {
             let version =
                 store.db.query_row("PRAGMA user_version", [], |row| row.get::<_, i32>(0)).unwrap();
             assert_eq!(version, schema::VERSION);
-            store.freeze().unwrap();
+            store.freeze(None).unwrap();
         }
         let db = Connection::open(&file).unwrap();
         db.pragma_update(None, "user_version", schema::VERSION + 1).unwrap();

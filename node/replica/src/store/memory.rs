@@ -275,8 +275,8 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn freeze(&mut self) -> Result<bool, MemoryError> {
-        lock(&self.contents).freeze();
+    fn freeze(&mut self, keep: Option<Height>) -> Result<bool, MemoryError> {
+        lock(&self.contents).freeze(keep);
         Ok(true)
     }
 

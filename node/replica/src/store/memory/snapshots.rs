@@ -18,9 +18,6 @@ pub(super) type ByPath = BTreeMap<Hash, (StateKey, StateEntry)>;
 /// States that were frozen, oldest first.
 pub(super) type Frozen = Vec<(Standing, Arc<ByPath>)>;
 
-/// How many frozen states are kept: who is in the middle of getting one should get it whole.
-const KEPT: usize = 2;
-
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshots {
     frozen: Frozen,
@@ -84,17 +81,15 @@ fn above(after: Option<Hash>) -> (std::ops::Bound<Hash>, std::ops::Bound<Hash>) 
 }
 
 impl Contents {
-    pub(super) fn freeze(&mut self) {
+    pub(super) fn freeze(&mut self, keep: Option<Height>) {
         let Some(standing) = self.standing.clone() else { return };
         let by_path =
             |(key, entry): (&StateKey, &StateEntry)| (key.path(), (key.clone(), entry.clone()));
         let entries: ByPath = self.entries.iter().map(by_path).collect();
         let frozen = &mut self.snapshots.frozen;
         self.undos.push(Undo::Freeze(frozen.clone()));
+        frozen.retain(|(standing, _)| Some(standing.applied.block.height) == keep);
         frozen.push((standing, Arc::new(entries)));
-        if frozen.len() > KEPT {
-            frozen.remove(0);
-        }
     }
 
     pub(super) fn install(&mut self, install: Install) {

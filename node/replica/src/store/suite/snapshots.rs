@@ -16,7 +16,7 @@ use crate::store::{Convicted, Entries, Install, Replaced, Standing, Store, Store
 
 pub(super) fn run<S: Store>(fresh: impl Fn() -> S) {
     a_frozen_state_stays_as_it_was(fresh());
-    the_two_newest_frozen_states_are_kept(fresh());
+    of_the_frozen_states_the_one_asked_for_is_kept(fresh());
     what_is_staged_is_not_part_of_the_state(fresh());
     an_installed_state_takes_the_place_of_all(fresh(), fresh());
     an_installed_state_goes_on_like_any_other(fresh(), fresh());
@@ -109,7 +109,8 @@ fn a_frozen_state_stays_as_it_was<S: Store>(store: S) {
         apply(&mut store, &mut chain, &mut model, changes(step));
         let at = chain.tip().height;
         if step < 2 {
-            assert!(store.freeze().unwrap(), "this store can freeze");
+            let newest = then.keys().last().copied().map(height);
+            assert!(store.freeze(newest).unwrap(), "this store can freeze");
             then.insert(at.get(), (model.entries(), chain.tip()));
         }
         let reader = store.reader();
@@ -127,20 +128,33 @@ fn a_frozen_state_stays_as_it_was<S: Store>(store: S) {
     assert!(store.reader().frozen_entries(height(3), None, 9).unwrap().is_none());
 }
 
-fn the_two_newest_frozen_states_are_kept<S: Store>(store: S) {
+fn of_the_frozen_states_the_one_asked_for_is_kept<S: Store>(store: S) {
     let (mut store, mut chain) = begun(store);
     let mut model = Model::default();
     assert!(store.reader().frozen().unwrap().is_empty());
-    for step in 0..4 {
+    let mut then = BTreeMap::new();
+    // The newest one stays, then an older one in the place of that, then none, and one that there is not.
+    for (step, keep, left) in [
+        (0, None, vec![1]),
+        (1, Some(1), vec![2, 1]),
+        (2, Some(2), vec![3, 2]),
+        (0, Some(2), vec![4, 2]),
+        (1, Some(2), vec![5, 2]),
+        (2, None, vec![6]),
+        (0, Some(1), vec![7]),
+    ] {
         apply(&mut store, &mut chain, &mut model, changes(step));
-        store.freeze().unwrap();
+        then.insert(chain.tip().height.get(), model.entries());
+        store.freeze(keep.map(height)).unwrap();
+        let reader = store.reader();
+        let frozen = reader.frozen().unwrap();
+        let heights: Vec<_> = frozen.iter().map(|it| it.applied.block.height.get()).collect();
+        assert_eq!(heights, left);
+        for (at, entries) in &then {
+            let kept = left.contains(at).then(|| entries.clone());
+            assert_eq!(pieces(&reader, *at, 100), kept, "{at} of {left:?}");
+        }
     }
-    let reader = store.reader();
-    let heights: Vec<_> =
-        reader.frozen().unwrap().iter().map(|it| it.applied.block.height.get()).collect();
-    assert_eq!(heights, [4, 3]);
-    assert_eq!(pieces(&reader, 2, 100), None);
-    assert_eq!(pieces(&reader, 4, 100), Some(model.entries()));
 }
 
 fn leaves(entries: &Entries) -> Vec<Leaf> {
@@ -195,7 +209,7 @@ fn install<S: Store>(store: S, model: &Model, standing: &Standing) -> S {
     put(&mut changes, 0, "old", "old");
     put(&mut changes, 0, "a", "old");
     store.apply(chain.batch(2, changes)).unwrap();
-    store.freeze().unwrap();
+    store.freeze(None).unwrap();
     store.stage(model.entries(), true).unwrap();
     let (key, evidence) = (chain::validator(1), chain::two_votes(1, 1));
     store.convict(Convicted { key, evidence }).unwrap();
@@ -241,7 +255,7 @@ fn an_installed_state_goes_on_like_any_other<S: Store>(here: S, there: S) {
     nonces(&mut after, 3, 7);
     changes(0).into_keys().filter(|it| *it == key("c")).for_each(|it| drop(after.insert(it, None)));
     apply(&mut store, &mut chain, &mut model, after);
-    store.freeze().unwrap();
+    store.freeze(None).unwrap();
     let frozen = model.entries();
     let mut later = Changes::new();
     put(&mut later, 0, "d", "later");
