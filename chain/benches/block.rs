@@ -11,7 +11,7 @@ use bytes::Bytes;
 use ed25519_zebra::{Signature, VerificationKeyBytes, batch};
 use quorate_chain::block::{Block, BlockKind, Body, Draft};
 use quorate_chain::codec::{Decode, Encode};
-use quorate_chain::commitment::{Commitment, leaf_changes};
+use quorate_chain::commitment::Commitment;
 use quorate_chain::crypto::{Ed25519, SecretKey};
 use quorate_chain::execute::{Rules, Writers, execute};
 use quorate_chain::ids::{
@@ -181,8 +181,8 @@ fn execution() {
         })
         .collect();
     let filled = quorate_chain::execute::Execution { changes: fill, ..Default::default() };
-    commitment.advance(&filled, &leaves).unwrap();
-    leaves.apply(&leaf_changes(&filled.changes));
+    let changes = commitment.advance(&filled, &leaves).unwrap();
+    leaves.apply(&changes);
     state.apply(&filled.changes);
 
     let (mut executed, mut rooted, mut keys) = (Vec::new(), Vec::new(), 0);
@@ -192,10 +192,10 @@ fn execution() {
         let done = execute(&state, &rules, Height::new(round + 1), &block).unwrap();
         executed.push(start.elapsed().as_secs_f64() * 1e6 / TRANSACTIONS as f64);
         let start = Instant::now();
-        commitment.advance(&done, &leaves).unwrap();
+        let changes = commitment.advance(&done, &leaves).unwrap();
         black_box(commitment.root());
         rooted.push(start.elapsed().as_secs_f64() * 1e6 / TRANSACTIONS as f64);
-        leaves.apply(&leaf_changes(&done.changes));
+        leaves.apply(&changes);
         state.apply(&done.changes);
         keys = done.changes.len();
     }

@@ -13,9 +13,7 @@ use crate::execute::Execution;
 use crate::ids::{Hash, StateRoot};
 use crate::outcome;
 use crate::state::{Changes, StateEntry, StateKey};
-use crate::state_root::{
-    self, Leaves, StateProof, StateProofError, StateTree, StateTreeError, Undo,
-};
+use crate::state_root::{self, Leaves, StateProof, StateProofError, StateTree, StateTreeError};
 
 /// The state root made of its two parts.
 #[must_use]
@@ -46,7 +44,8 @@ impl Commitment {
         Self { entries, outcomes }
     }
 
-    /// Takes over what the next block has done. `before` holds the leaves before that block.
+    /// Takes over what the next block has done, and says what that means to the leaves. `before` holds the
+    /// leaves before that block.
     ///
     /// # Errors
     /// If the leaves cannot be read, or are not those of the tree. Nothing has changed then.
@@ -54,10 +53,11 @@ impl Commitment {
         &mut self,
         done: &Execution,
         before: &L,
-    ) -> Result<Undo, StateTreeError<L::Error>> {
-        let undo = self.entries.update(&leaf_changes(&done.changes), before)?;
+    ) -> Result<state_root::Changes, StateTreeError<L::Error>> {
+        let leaves = leaf_changes(&done.changes);
+        self.entries.update(&leaves, before)?;
         self.outcomes = outcome::link(self.outcomes, outcome::root(&done.outcomes));
-        Ok(undo)
+        Ok(leaves)
     }
 
     /// The state root.

@@ -5,7 +5,7 @@
 //! dropped here was sealed by a leader that lies, for nobody could compare what it says. Only below the height
 //! at which a store began, at a snapshot, is that no lie, and not compared.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 use quorate_chain::block::Header;
 use quorate_chain::ids::{Height, StateRoot};
@@ -41,7 +41,8 @@ pub enum Compared {
 /// The state roots of the heights applied here.
 #[derive(Clone, Debug)]
 pub struct States {
-    roots: BTreeMap<Height, StateRoot>,
+    /// The roots of consecutive heights, the newest that of the applied one.
+    roots: VecDeque<StateRoot>,
     applied: Height,
     /// Most roots remembered.
     most: usize,
@@ -51,23 +52,25 @@ impl States {
     /// Begins at an applied height, with a window of so many blocks.
     #[must_use]
     pub fn new(applied: Height, root: StateRoot, window: usize) -> Self {
-        let roots = BTreeMap::from([(applied, root)]);
+        let roots = VecDeque::from([root]);
         Self { roots, applied, most: remembered(window) }
     }
 
-    /// Takes over the roots of heights below the applied one.
+    /// Takes over the roots of heights below the applied one, newest first, up to the first gap.
     #[must_use]
     pub fn with_earlier(mut self, earlier: impl IntoIterator<Item = (Height, StateRoot)>) -> Self {
-        let below = earlier.into_iter().filter(|(height, _)| *height < self.applied);
-        self.roots.extend(below);
-        self.forget();
+        for (height, root) in earlier {
+            if self.roots.len() >= self.most || height.next() != Some(self.first()) {
+                break;
+            }
+            self.roots.push_front(root);
+        }
         self
     }
 
-    fn forget(&mut self) {
-        while self.roots.len() > self.most {
-            self.roots.pop_first();
-        }
+    /// The lowest height whose root is remembered.
+    fn first(&self) -> Height {
+        Height::new(self.applied.get() - (self.roots.len() as u64 - 1))
     }
 
     /// The next height has been applied.
@@ -77,8 +80,10 @@ impl States {
     pub fn applied(&mut self, height: Height, root: StateRoot) {
         assert!(Some(height) == self.applied.next(), "heights are applied one after the other");
         self.applied = height;
-        self.roots.insert(height, root);
-        self.forget();
+        self.roots.push_back(root);
+        if self.roots.len() > self.most {
+            self.roots.pop_front();
+        }
     }
 
     /// The applied height.
@@ -90,14 +95,15 @@ impl States {
     /// The root at a height.
     #[must_use]
     pub fn root(&self, height: Height) -> Option<StateRoot> {
-        self.roots.get(&height).copied()
+        let place = height.get().checked_sub(self.first().get())?;
+        self.roots.get(usize::try_from(place).ok()?).copied()
     }
 
     /// The lowest height from this one on whose root is remembered, or the applied one, and its root.
     #[must_use]
     pub fn first_from(&self, height: Height) -> (Height, StateRoot) {
-        let first = self.roots.range(height..).next().or_else(|| self.roots.last_key_value());
-        first.map_or((self.applied, StateRoot::ZERO), |(height, root)| (*height, *root))
+        let height = height.clamp(self.first(), self.applied);
+        (height, self.root(height).unwrap_or(StateRoot::ZERO))
     }
 
     /// Compares what a header says of the state with the own state.
@@ -145,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_restarted_node_compares_what_it_had_applied_before() {
-        let earlier = (3..9).map(|height| (Height::new(height), root(height)));
+        let earlier = (3..9).rev().map(|height| (Height::new(height), root(height)));
         let states = States::new(Height::new(9), root(9), 64).with_earlier(earlier);
         assert_eq!(states.compare(&naming(4, root(4))), Compared::Fits);
         assert_eq!(states.compare(&naming(4, root(5))), Compared::Differs { ours: root(4) });

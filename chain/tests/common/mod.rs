@@ -363,8 +363,8 @@ impl Replica {
         transactions: &[SignedTransaction],
     ) -> Execution {
         let Ok(done) = execute(&self.state, rules, height, transactions);
-        self.commitment.advance(&done, &self.leaves).unwrap();
-        self.leaves.apply(&leaf_changes(&done.changes));
+        let changes = self.commitment.advance(&done, &self.leaves).unwrap();
+        self.leaves.apply(&changes);
         self.state.apply(&done.changes);
         done
     }

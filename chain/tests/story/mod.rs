@@ -168,9 +168,8 @@ impl Story {
         let done = execute(&before.state, &rules, block.header().height, transactions).unwrap();
         let (mut state, mut leaves) = (before.state.clone(), before.leaves.clone());
         let mut commitment = before.commitment.clone();
-        commitment.advance(&done, &before.leaves).unwrap();
+        leaves.apply(&commitment.advance(&done, &before.leaves).unwrap());
         state.apply(&done.changes);
-        leaves.apply(&leaf_changes(&done.changes));
         self.applied.push(Applied { state, leaves, commitment, done });
         self.world.push(block);
     }

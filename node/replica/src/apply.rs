@@ -13,7 +13,7 @@
 use quorate_chain::block::Block;
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
-use quorate_chain::commitment::{Commitment, leaf_changes};
+use quorate_chain::commitment::Commitment;
 use quorate_chain::evidence::Conviction;
 use quorate_chain::execute::{Rules, Writers, execute};
 use quorate_chain::ids::Height;
@@ -181,11 +181,10 @@ impl<S: Store> Applier<S> {
             let done = execute(&overlay, &rules, height, &block.body().transactions);
             let done = done.map_err(ApplyError::Store)?;
             let moved = self.commitment.advance(&done, &overlay);
-            moved.map_err(ApplyError::State)?;
+            let leaves = moved.map_err(ApplyError::State)?;
             let (state_root, outcomes) = (self.commitment.root(), done.outcomes);
             let at = anchor.block;
             applied.push(AppliedBlock { block: at, state_root, outcomes: outcomes.clone() });
-            let leaves = leaf_changes(&done.changes);
             overlay.extend(done.changes, leaves);
             let begins = anchor.roster_since == height;
             let roster = begins.then(|| anchor.roster.clone());

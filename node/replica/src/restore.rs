@@ -146,15 +146,13 @@ pub fn open<D: Disk, S: Store>(
     let recovering = life.ballot.recovering;
 
     let config = config(setup, &life);
+    let below = (standing.applied.block.height, remembered(setup.limits.window_blocks));
+    let earlier = store.reader().earlier_roots(below.0, below.1).map_err(store_failed)?;
     let restored = Restored {
         ballot: life.ballot.clone(),
         applied: standing.applied.clone(),
         state_root: standing.state_root,
-        earlier: earlier_roots(
-            &store,
-            standing.applied.block.height,
-            remembered(setup.limits.window_blocks),
-        )?,
+        earlier,
         executed: named_at(&store, standing.applied.block.height)?,
         certificate: standing.certificate.clone(),
         left: left_rosters(&store, &standing.applied)?,
@@ -262,23 +260,6 @@ fn left_rosters<S: Store>(store: &S, applied: &Anchor) -> Result<Vec<Arc<Roster>
         since = first;
     }
     Ok(left.into())
-}
-
-/// The states below an applied height, as far as the store has them, at most so many.
-fn earlier_roots<S: Store>(
-    store: &S,
-    applied: Height,
-    most: usize,
-) -> Result<Vec<(Height, StateRoot)>, OpenError> {
-    let reader = store.reader();
-    let mut roots = Vec::new();
-    let mut below = applied.previous();
-    while let Some(height) = below.filter(|_| roots.len() < most) {
-        let Some(root) = reader.state_root(height).map_err(store_failed)? else { break };
-        roots.push((height, root));
-        below = height.previous();
-    }
-    Ok(roots)
 }
 
 /// The height that the header at an applied height names. An installed snapshot has no header.

@@ -191,6 +191,14 @@ pub trait StoreReader:
     /// The state after the block at a height.
     fn state_root(&self, height: Height) -> Result<Option<StateRoot>, <Self as StateRead>::Error>;
 
+    /// The states after the blocks below a height, newest first, at most so many: all of them without a gap
+    /// that are known.
+    fn earlier_roots(
+        &self,
+        below: Height,
+        most: usize,
+    ) -> Result<Vec<(Height, StateRoot)>, <Self as StateRead>::Error>;
+
     /// The roster in force at a height, and its first height.
     fn roster(
         &self,

@@ -314,6 +314,27 @@ impl StoreReader for SqliteReader {
         })
     }
 
+    fn earlier_roots(
+        &self,
+        below: Height,
+        most: usize,
+    ) -> Result<Vec<(Height, StateRoot)>, StoreError> {
+        self.ask(|db| {
+            let mut select = db.prepare_cached(
+                "SELECT height, state_root FROM block WHERE height < ?1
+                 ORDER BY height DESC LIMIT ?2",
+            )?;
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
+            let mut rows = select.query((number(below), most))?;
+            let mut roots = Vec::new();
+            while let Some(row) = rows.next()? {
+                let root = hash("a state root", &row.get::<_, Vec<u8>>(1)?)?;
+                roots.push((height(row.get(0)?), StateRoot::new(root)));
+            }
+            Ok(roots)
+        })
+    }
+
     fn roster(&self, height: Height) -> Result<Option<(Height, Arc<Roster>)>, StoreError> {
         self.ask(|db| standing::roster(db, number(height)))
     }

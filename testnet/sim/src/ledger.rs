@@ -266,7 +266,7 @@ impl Ledger {
         };
         let moved = model.commitment.advance(&done, &model.leaves);
         hold(moved.is_ok(), "the state can be committed to", || format!("{moved:?}"))?;
-        model.leaves.apply(&leaf_changes(&done.changes));
+        model.leaves.apply(&moved.unwrap_or_default());
         model.state.apply(&done.changes);
         let root = model.commitment.root();
         if let Some(last) = self.committed.last_mut() {

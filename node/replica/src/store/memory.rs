@@ -14,11 +14,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use quorate_chain::block::{Block, SignedHeader};
 use quorate_chain::certificate::Certificate;
+use quorate_chain::commitment::leaf_changes;
 use quorate_chain::ids::{AccountKey, BlockHash, BlockRef, Hash, Height, StateRoot, TxId};
 use quorate_chain::outcome::{Outcome, Status};
 use quorate_chain::roster::Roster;
 use quorate_chain::state::{Changes, Grants, Nonces, StateEntry, StateKey, StateRead, Value};
-use quorate_chain::state_root::{Leaf, Leaves, PathRange};
+use quorate_chain::state_root::{self, Leaf, Leaves, PathRange};
 
 use super::{
     Batch, Convicted, Entries, Install, Place, Range, Standing, Store, StoreReader, Version,
@@ -40,7 +41,6 @@ struct Kept {
     /// The block, unless it was pruned.
     block: Option<Block>,
     outcomes: Vec<Outcome>,
-    state_root: StateRoot,
     /// The keys that it wrote.
     keys: Vec<Bytes>,
 }
@@ -65,7 +65,9 @@ enum Undo {
 #[derive(Clone, Debug, Default)]
 struct Contents {
     standing: Option<Standing>,
-    blocks: BTreeMap<Height, Kept>,
+    blocks: BTreeMap<Height, Arc<Kept>>,
+    /// The state after each block: all of them are asked for at every start.
+    roots: BTreeMap<Height, StateRoot>,
     heights: BTreeMap<BlockHash, Height>,
     places: BTreeMap<TxId, (Height, u32)>,
     entries: BTreeMap<StateKey, StateEntry>,
@@ -83,27 +85,32 @@ struct Contents {
 }
 
 impl Contents {
-    fn change(&mut self, changes: &Changes) -> Changes {
-        let mut before = Changes::new();
-        for (key, entry) in changes {
-            let path = key.path();
-            let was = match entry {
-                Some(entry) => {
-                    self.leaves.insert(path, entry.digest());
-                    self.entries.insert(key.clone(), entry.clone())
-                }
-                None => {
-                    self.leaves.remove(&path);
-                    self.entries.remove(key)
-                }
+    /// Changes entries and the leaves that belong to them. Returns what the entries were.
+    fn change(&mut self, changes: Changes, leaves: state_root::Changes) -> Changes {
+        for (path, digest) in leaves {
+            match digest {
+                Some(digest) => self.leaves.insert(path, digest),
+                None => self.leaves.remove(&path),
             };
-            before.insert(key.clone(), was);
         }
-        before
+        let before = changes.into_iter().map(|(key, entry)| {
+            let was = match entry {
+                Some(entry) => self.entries.insert(key.clone(), entry),
+                None => self.entries.remove(&key),
+            };
+            (key, was)
+        });
+        before.collect()
+    }
+
+    /// Changes entries, with leaves that nobody has computed yet.
+    fn change_anew(&mut self, changes: Changes) -> Changes {
+        let leaves = leaf_changes(&changes);
+        self.change(changes, leaves)
     }
 
     fn take(&mut self, batch: Batch) {
-        let entries = self.change(&batch.changes);
+        let entries = self.change(batch.changes, batch.leaves);
         for executed in batch.blocks {
             let block = executed.block.into_inner();
             let (height, hash) = (block.block_ref().height, block.hash());
@@ -120,10 +127,10 @@ impl Contents {
             }
             self.rosters.extend(executed.roster.map(|roster| (height, roster)));
             self.heights.insert(hash, height);
-            let (outcomes, state_root) = (executed.outcomes, executed.state_root);
+            self.roots.insert(height, executed.state_root);
             let (header, at) = (block.signed_header().clone(), block.block_ref());
-            let block = Some(block);
-            self.blocks.insert(height, Kept { header, at, block, outcomes, state_root, keys });
+            let (outcomes, block) = (executed.outcomes, Some(block));
+            self.blocks.insert(height, Arc::new(Kept { header, at, block, outcomes, keys }));
         }
         let brought = batch.standing.certificate.as_ref().map(|checked| checked.get().clone());
         let certified = brought.and_then(|certificate| {
@@ -148,20 +155,21 @@ impl Contents {
         self.standing = standing;
         let applied = self.applied();
         self.snapshots.cut(applied);
-        self.change(&entries);
+        self.change_anew(entries);
         while let Some(entry) = self.rosters.last_entry().filter(|it| *it.key() > applied) {
             entry.remove();
         }
         while let Some(entry) = self.blocks.last_entry().filter(|it| *it.key() > applied) {
             let (height, kept) = entry.remove_entry();
+            self.roots.remove(&height);
             self.heights.remove(&kept.at.hash);
             for outcome in &kept.outcomes {
                 if self.places.get(&outcome.tx).is_some_and(|(at, _)| *at == height) {
                     self.places.remove(&outcome.tx);
                 }
             }
-            for key in kept.keys {
-                self.forget_version(key, height);
+            for key in &kept.keys {
+                self.forget_version(key.clone(), height);
             }
         }
         if let Some(height) = certified {
@@ -242,7 +250,7 @@ impl Store for MemoryStore {
 
     fn begin(&mut self, standing: Standing, changes: &Changes) -> Result<(), MemoryError> {
         let mut contents = lock(&self.contents);
-        contents.change(changes);
+        contents.change_anew(changes.clone());
         let height = standing.applied.roster_since;
         contents.rosters.insert(height, Arc::clone(&standing.applied.roster));
         contents.base = Some(standing.applied.block);
@@ -374,8 +382,18 @@ impl StoreReader for MemoryReader {
         let contents = lock(&self.contents);
         let standing = contents.standing.as_ref();
         let tip = standing.filter(|standing| standing.applied.block.height == height);
-        let kept = contents.blocks.get(&height).map(|kept| kept.state_root);
+        let kept = contents.roots.get(&height).copied();
         Ok(kept.or(tip.map(|standing| standing.state_root)))
+    }
+
+    fn earlier_roots(
+        &self,
+        below: Height,
+        most: usize,
+    ) -> Result<Vec<(Height, StateRoot)>, MemoryError> {
+        let contents = lock(&self.contents);
+        let found = contents.roots.range(..below).rev().take(most);
+        Ok(found.map(|(height, root)| (*height, *root)).collect())
     }
 
     fn roster(&self, height: Height) -> Result<Option<(Height, Arc<Roster>)>, MemoryError> {

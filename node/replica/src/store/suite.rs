@@ -91,6 +91,12 @@ fn a_block_is_found_by_height_and_by_hash<S: Store>(store: S) {
         assert_eq!(reader.outcomes(at.height).unwrap().unwrap().len(), 2);
         assert_eq!(reader.state_root(at.height).unwrap(), Some(chain::root(at.height)));
     }
+    let roots = |heights: &[u64]| {
+        heights.iter().map(|at| (height(*at), chain::root(height(*at)))).collect::<Vec<_>>()
+    };
+    assert_eq!(reader.earlier_roots(height(4), 9).unwrap(), roots(&[3, 2, 1]));
+    assert_eq!(reader.earlier_roots(height(3), 1).unwrap(), roots(&[2]));
+    assert_eq!(reader.earlier_roots(height(1), 9).unwrap(), []);
     assert_eq!(reader.standing().unwrap().unwrap().applied.block, chain.tip());
     assert_eq!(reader.oldest().unwrap(), Some(height(1)));
     assert!(reader.block(height(0)).unwrap().is_none());

@@ -1,5 +1,7 @@
 //! Blocks in a row, those that are needed no more, and evidence.
 
+use std::sync::Arc;
+
 use quorate_chain::ids::{BlockRef, Height};
 
 use super::Contents;
@@ -8,7 +10,9 @@ use crate::store::{Convicted, EVIDENCE, Range};
 impl Contents {
     pub(super) fn prune(&mut self, below: Height) {
         for (_, kept) in self.blocks.range_mut(self.pruned..below.max(self.pruned)) {
-            kept.block.take_if(|block| block.body().item.is_none());
+            if kept.block.as_ref().is_some_and(|block| block.body().item.is_none()) {
+                Arc::make_mut(kept).block = None;
+            }
         }
         self.pruned = self.pruned.max(below);
         self.certificates.retain(|height, _| *height >= below);

@@ -108,7 +108,7 @@ impl Contents {
             ..Self::default()
         };
         let changes = staged.into_values().map(|(key, entry)| (key, Some(entry))).collect();
-        self.change(&changes);
+        self.change_anew(changes);
         self.standing = Some(standing);
         self.undos.push(Undo::Install(Box::new(before)));
     }
