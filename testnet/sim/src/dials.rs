@@ -177,9 +177,15 @@ pub struct Choice {
     /// Stop after so many events.
     pub events: Option<u64>,
     /// Whether the seed decides only over chance, in a world like all others of this kind: five validators,
-    /// ten blocks a second, every fault on. Speed is measured in it.
+    /// ten blocks a second, every fault on, and in each second world a liar in the place of the disks that are
+    /// spent. Speed is measured in it.
     pub standard: bool,
 }
+
+/// Most seats in most worlds.
+const SEATS: u32 = 12;
+/// Most seats in any world: who has what on disk is a bit for each (`ledger`).
+const MOST_SEATS: u32 = 64;
 
 /// What a world is like.
 #[derive(Clone, Debug)]
@@ -210,6 +216,12 @@ pub struct Dials {
     pub signatures: Signatures,
     /// Whether a transaction may be long.
     pub long_values: bool,
+    /// Most seats in the world: validators, and those who join.
+    pub seats: u32,
+    /// Whether the operator keeps as many machines as there were at first: it adds one only in the place of one
+    /// that it has removed, and switches that one off. Otherwise whoever was removed runs on and disturbs the
+    /// others.
+    pub replaces: bool,
 }
 
 impl Dials {
@@ -236,6 +248,8 @@ impl Dials {
         Self {
             strengths,
             nodes,
+            seats: SEATS,
+            replaces: false,
             block_interval: every[dice.index(every.len())],
             client_pause: dice.spread(20_000, 2_000_000),
             clients: u32::try_from(dice.between(1, 6)).unwrap_or(1),
@@ -250,13 +264,16 @@ impl Dials {
         }
     }
 
-    /// Every fault at its least strength over [`Dials::calm`].
+    /// Every fault at its least strength over [`Dials::calm`], and always about as many machines. No disk is spent
+    /// beside a liar, so worlds with one and worlds without take turns.
     fn standard(choice: &Choice) -> Self {
-        let strength = |fault| u64::from(!choice.without.contains(fault));
-        let strengths = Fault::ALL.iter().map(strength).collect();
+        let honest = choice.seed.is_multiple_of(2);
+        let off = |fault: &Fault| choice.without.contains(fault) || *fault == Fault::Liar && honest;
+        let strengths = Fault::ALL.iter().map(|fault| u64::from(!off(fault))).collect();
         let keep_blocks = if choice.without.contains(&Fault::Roster) { 40 } else { 0 };
         let calm = Self::calm(choice.nodes.unwrap_or(5));
-        Self { strengths, snapshot_every: 20, keep_blocks, ..calm }
+        let (seats, replaces) = (MOST_SEATS, true);
+        Self { strengths, snapshot_every: 20, keep_blocks, seats, replaces, ..calm }
     }
 
     /// Calm weather: five nodes, ten blocks a second.
@@ -276,6 +293,8 @@ impl Dials {
             keep_blocks: 0,
             signatures: Signatures::StandIn,
             long_values: false,
+            seats: SEATS,
+            replaces: false,
         }
     }
 

@@ -49,7 +49,7 @@ impl World {
     /// The faults end, or somebody looks whether all are well.
     pub(super) fn heal(&mut self) -> Check {
         let Some(healing) = self.healing else {
-            let (nodes, seconds) = (self.seats.len() as u64, self.now / 1_000_000);
+            let (nodes, seconds) = (self.on().count() as u64, self.now / 1_000_000);
             few_messages(self.tally.messages, nodes, self.tally.blocks, seconds)?;
             self.end_faults()?;
             self.healing = Some(Healing { stage: Stage::Leader, since: self.now });

@@ -259,7 +259,7 @@ impl World {
         self.schedule.at(self.now + pause, Happening::Start(at));
         if self.dials.has(Fault::Hint) {
             self.tally.fault(Fault::Hint);
-            for other in 0..self.seats.len() {
+            for other in self.on().collect::<Vec<_>>() {
                 if other != at {
                     let due = self.now + 1_000 + self.dice.below(10_000);
                     self.schedule.at(due, Happening::Hint(other, node));

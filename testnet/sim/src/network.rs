@@ -76,6 +76,12 @@ impl Network {
         [Some(at), Some(at + self.dice.below(50 * dials.latency))]
     }
 
+    /// How many seats there may be.
+    #[must_use]
+    pub const fn seats(&self) -> usize {
+        self.seats
+    }
+
     /// Whether a way is cut.
     #[must_use]
     pub fn is_cut(&self, from: usize, to: usize) -> bool {
@@ -105,13 +111,13 @@ impl Network {
         Some(self.kept[place].clone())
     }
 
-    /// Cuts some ways and joins the others. Returns the ways that are newly cut.
-    pub fn cut_anew(&mut self, strength: u64) -> Vec<(usize, usize)> {
+    /// Cuts some ways between these seats and joins the others. Returns the ways that are newly cut.
+    pub fn cut_anew(&mut self, strength: u64, among: &[usize]) -> Vec<(usize, usize)> {
         let mut new = Vec::new();
         let shape = self.dice.below(4);
-        let (one, two) = (self.dice.index(self.seats), self.dice.index(self.seats));
-        for from in 0..self.seats {
-            for to in 0..self.seats {
+        let [one, two] = [(); 2].map(|()| among[self.dice.index(among.len())]);
+        for &from in among {
+            for &to in among {
                 let cut = match shape {
                     // One is alone; one hears nobody; two halves; anything.
                     0 => from == one || to == one,

@@ -22,6 +22,8 @@ pub enum Retired {
     Refuses,
     /// It has lied.
     Lied,
+    /// The operator has removed it from the roster, and switched it off at this moment.
+    SwitchedOff(u64),
 }
 
 /// What the applier does, in order.
@@ -51,6 +53,8 @@ pub struct Said {
 pub struct Seat {
     /// Who sits here.
     pub node: NodeId,
+    /// Since when the machine is there.
+    pub since: u64,
     /// What its processes are set up with.
     pub setup: Setup,
     /// Its disk.
@@ -106,10 +110,11 @@ pub struct Seat {
 impl Seat {
     /// A new machine.
     #[must_use]
-    pub fn new(setup: Setup, seed: u64, genesis: BlockRef) -> Self {
+    pub fn new(setup: Setup, since: u64, seed: u64, genesis: BlockRef) -> Self {
         let node = setup.id;
         Self {
             node,
+            since,
             setup,
             disk: SeatDisk::new(seed ^ u64::from(node.get()) << 32),
             store: MemoryStore::new(),
@@ -136,6 +141,20 @@ impl Seat {
             promises: Promises::new(node, genesis),
             said: Said::default(),
         }
+    }
+
+    /// Whether the machine is on.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        !matches!(self.retired, Some(Retired::SwitchedOff(_)))
+    }
+
+    /// How long the machine has been on until a moment.
+    #[must_use]
+    pub fn age(&self, now: u64) -> u64 {
+        let until =
+            if let Some(Retired::SwitchedOff(moment)) = self.retired { moment } else { now };
+        until - self.since
     }
 
     /// Whether a process runs here.

@@ -75,7 +75,7 @@ impl World {
             return Ok(());
         }
         self.plan_strike(fault);
-        let at = self.dice.index(self.seats.len());
+        let at = self.any_seat();
         if !self.strikes(fault, at)? {
             return Ok(());
         }
@@ -95,7 +95,7 @@ impl World {
             }
             Fault::Cut => self.cut(),
             Fault::FalseHint => {
-                let node = self.seats[self.dice.index(self.seats.len())].node;
+                let node = self.any_node();
                 self.give(at, 7, Input::LinkLost { node })?;
             }
             Fault::Crash if runs => self.die(at, Death::Killed)?,
@@ -104,7 +104,7 @@ impl World {
                 (0..self.seats.len()).try_for_each(|at| self.die(at, Death::PowerCut))?;
             }
             Fault::Transfer => {
-                let to = self.seats[self.dice.index(self.seats.len())].node;
+                let to = self.any_node();
                 let to = self.dice.flip().then_some(to);
                 self.give(at, 9, Input::Transfer { to })?;
             }
@@ -187,7 +187,13 @@ impl World {
     }
 
     fn cut(&mut self) {
-        let new = self.network.cut_anew(self.dials.strength(Fault::Cut));
+        // Those who may join are cut off too, unless there is room for many more than there ever are at once.
+        let among: Vec<usize> = if self.dials.replaces {
+            self.on().collect()
+        } else {
+            (0..self.network.seats()).collect()
+        };
+        let new = self.network.cut_anew(self.dials.strength(Fault::Cut), &among);
         let lasts = self.dice.spread(50_000, 20_000_000);
         self.schedule.at(self.now + lasts, Happening::Relief(Fault::Cut, 0));
         if !self.dials.has(Fault::Hint) {
@@ -270,7 +276,8 @@ impl World {
             return false;
         }
         let bad = |seat: &&crate::seat::Seat| seat.damaged || seat.node == self.seats[at].node;
-        let spent: BTreeSet<_> = self.seats.iter().filter(bad).map(|seat| seat.node).collect();
+        let machines = self.on().map(|at| &self.seats[at]);
+        let spent: BTreeSet<_> = machines.filter(bad).map(|seat| seat.node).collect();
         let enough = |roster: &Roster| {
             let votes = |id: &NodeId| roster.is_voter(*id);
             let left = roster.ids().into_iter().filter(|id| votes(id) && !spent.contains(id));

@@ -20,7 +20,7 @@ impl World {
             self.tally.fault(Fault::BadClient);
             return self.clients.bad(client, &self.dials, &*self.verifier);
         }
-        let at = self.dice.index(self.seats.len());
+        let at = self.any_seat();
         if self.dice.chance(200_000) {
             return self.read_at(at);
         }

@@ -36,9 +36,6 @@ use crate::seat::Seat;
 use crate::tell;
 use crate::violation::Check;
 
-/// Most seats in a world: validators, and those who join.
-pub const SEATS: u32 = 12;
-
 /// Bytes of a piece of a snapshot.
 const PIECE: usize = 4_096;
 
@@ -150,7 +147,7 @@ impl World {
             now: 0,
             schedule: Schedule::default(),
             seats: Vec::new(),
-            network: Network::new(choice.seed, SEATS as usize),
+            network: Network::new(choice.seed, dials.seats as usize),
             ledger,
             clients,
             tally: Tally::default(),
@@ -186,9 +183,26 @@ impl World {
     /// A new machine for a node, which starts at once.
     pub(super) fn settle(&mut self, node: NodeId) {
         let setup = genesis::setup(&self.founding, &self.dials, node, &mut self.dice);
-        let seat = Seat::new(setup, self.dice.draw(), self.chain_id().genesis_ref());
+        let seat = Seat::new(setup, self.now, self.dice.draw(), self.chain_id().genesis_ref());
         self.seats.push(seat);
         self.schedule.at(self.now, Happening::Start(self.seats.len() - 1));
+    }
+
+    /// The seats whose machines are on.
+    pub(super) fn on(&self) -> impl Iterator<Item = usize> {
+        (0..self.seats.len()).filter(|at| self.seats[*at].is_on())
+    }
+
+    /// Any seat whose machine is on.
+    pub(super) fn any_seat(&mut self) -> usize {
+        let place = self.dice.index(self.on().count());
+        self.on().nth(place).unwrap_or_default()
+    }
+
+    /// Whoever sits there.
+    pub(super) fn any_node(&mut self) -> NodeId {
+        let at = self.any_seat();
+        self.seats[at].node
     }
 
     /// The chain.
@@ -211,9 +225,9 @@ impl World {
                 break;
             }
         }
-        let nodes = self.seats.len() as u64;
         self.tally.seconds = self.now / 1_000_000;
-        self.tally.node_seconds = nodes * self.now / 1_000_000;
+        let lived: u64 = self.seats.iter().map(|seat| seat.age(self.now)).sum();
+        self.tally.node_seconds = lived / 1_000_000;
         Ok(())
     }
 
