@@ -138,6 +138,12 @@ pub fn keeps_prefix(node: NodeId, reached: BlockRef, holds: bool) -> Check {
     })
 }
 
+/// Whether what stands in the place of a block is of a later leader, so that this was replaced and not lost.
+#[must_use]
+pub fn may_displace(instead: Option<BlockRef>, reached: BlockRef) -> bool {
+    instead.is_some_and(|block| block.height == reached.height && block.term > reached.term)
+}
+
 /// What a store has pruned is below its frozen states, and those are not above what is applied.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use quorate_replica::store::{MemoryError, MemoryStore};
 use quorate_replica::{OpenError, Replica, open};
 use quorate_wal::Error as LogError;
 
-use crate::checks::keeps_prefix;
+use crate::checks::{keeps_prefix, may_displace};
 use crate::dials::Fault;
 use crate::disk::Shared;
 use crate::seat::{Retired, StoreJob};
@@ -203,7 +203,11 @@ impl World {
         replica.driver.core().check_whole();
         let log = replica.driver.core().log();
         let holds = log.contains(seat.reached) || log.applied().block.height >= seat.reached.height;
-        keeps_prefix(seat.node, seat.reached, holds || seat.damaged)?;
+        // A liar's votes bring to power who lacks what was committed. Whoever has forgotten in a power cut that
+        // it was, takes the blocks of that leader in its place; there is no shorter log, and a fork to come.
+        let instead = log.anchor(seat.reached.height).map(|anchor| anchor.block);
+        let displaced = self.liar.is_some() && may_displace(instead, seat.reached);
+        keeps_prefix(seat.node, seat.reached, holds || seat.damaged || displaced)?;
         seat.born();
         seat.life += 1;
         seat.came_with = replica.driver.core().log().len();

@@ -83,6 +83,7 @@ impl World {
     fn commit(&mut self, at: usize, job: ApplyJob) -> Check {
         if let Some(archive) = &mut self.ledger.archive {
             archive.certificate(job.certificate.get());
+            job.blocks.iter().for_each(|(_, anchor)| archive.roster(&anchor.roster));
         }
         if let Some((ours, theirs)) = self.fork(&job) {
             return self.judge_fork(ours, theirs);
@@ -162,9 +163,6 @@ impl World {
         self.tally.messages += 1;
         self.check_statements(at, &message)?;
         let Some(message) = self.lie(at, to, message) else { return Ok(()) };
-        if let Some(archive) = &mut self.ledger.archive {
-            archive.message(&message);
-        }
         let to_seat = to.get() as usize;
         self.network.keep(&self.dials, at, to_seat, &message);
         self.dispatch(at, to, Cargo::Message(Box::new(message)))
@@ -172,6 +170,9 @@ impl World {
 
     /// Something leaves for another node.
     pub(super) fn dispatch(&mut self, at: usize, to: NodeId, cargo: Cargo) -> Check {
+        if let (Some(archive), Cargo::Message(message)) = (&mut self.ledger.archive, &cargo) {
+            archive.message(message);
+        }
         let (to_seat, from) = (to.get() as usize, self.seats[at].node);
         if to_seat >= self.seats.len() || !self.garble(&cargo)? {
             return Ok(());

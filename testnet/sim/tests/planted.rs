@@ -11,7 +11,9 @@ use quorate_consensus::ballot::{Ballot, Choice as Vote};
 use quorate_consensus::effect::{Record, Ticket};
 use quorate_consensus::log::Anchor;
 use quorate_replica::io::{Answer, JournalJob, Placed, Refusal, Written};
-use quorate_sim::checks::{Heights, few_messages, goes_forward, keeps_prefix, kept_in_order};
+use quorate_sim::checks::{
+    Heights, few_messages, goes_forward, keeps_prefix, kept_in_order, may_displace,
+};
 use quorate_sim::clients::Clients;
 use quorate_sim::dials::Dials;
 use quorate_sim::genesis::{found, node_key};
@@ -285,6 +287,10 @@ fn heights_out_of_order_and_more_messages_than_a_few_are_seen() {
     keeps_prefix(node, block(1, 1, 1), true).unwrap();
     let lost = keeps_prefix(node, block(1, 1, 1), false);
     seen(lost, "recovery never shortens the committed prefix");
+    // A log that is shorter, or has another block of that term, is no later leader's.
+    assert!(may_displace(Some(block(3, 51, 2)), block(2, 51, 1)));
+    assert!(!may_displace(None, block(2, 51, 1)));
+    assert!(!may_displace(Some(block(2, 51, 2)), block(2, 51, 1)));
     kept_in_order(node, Some(at(5)), &[at(10), at(5)], at(12)).unwrap();
     seen(kept_in_order(node, Some(at(11)), &[at(10)], at(12)), "pruned ≤ snapshot ≤ applied");
     seen(kept_in_order(node, Some(at(1)), &[at(13)], at(12)), "pruned ≤ snapshot ≤ applied");
