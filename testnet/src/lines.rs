@@ -83,6 +83,13 @@ impl Lines {
         }
     }
 
+    /// Has so many of a thousand pieces be lost that come to a node or from it.
+    pub(crate) fn lose(&self, node: u16, lost: u16) {
+        for (_, line) in self.of(node) {
+            line.change(|fault| fault.lost = lost);
+        }
+    }
+
     /// Makes all lines good again.
     pub(crate) fn heal(&self) {
         self.ways.values().for_each(|line| line.change(|fault| *fault = Fault::default()));

@@ -14,7 +14,7 @@ use common::Place;
 use quorate_chain::crypto::SecretKey;
 use quorate_chain::ids::{Height, TxId};
 use quorate_client::answer::{Outcome, TxStatus};
-use quorate_client::{Client, Error, KeyFile, Level, Wait};
+use quorate_client::{Client, Error, KeyFile, Level, TestnetNodeState, Wait};
 use serde_json::Value;
 
 const HOME: &str = "NODE_HOME";
@@ -234,6 +234,38 @@ fn a_slow_node_holds_up_nobody() {
     place.ok(&["slow", &name, "--off"]);
     place.ok(&["wait", "--height", &height, "--equal"]);
     place.fails(2, &["slow", &name]);
+}
+
+#[test]
+fn a_node_whose_disk_says_no_ends_and_comes_back() {
+    let place = place();
+    place.up(3, &[]);
+    let alice = place.alice();
+    let is_dead = |node: usize| place.testnet().nodes[node].state == TestnetNodeState::Dead;
+    let failures: [&[&str]; 4] = [
+        &["--error", "eio", "--calls", "syncs"],
+        &["--error", "eio", "--calls", "writes"],
+        &["--error", "enospc"],
+        &["--torn"],
+    ];
+    for (at, failure) in failures.into_iter().enumerate() {
+        let (node, name) = (at % 3, (at % 3).to_string());
+        place.ok(&[&["disk", &name], failure].concat());
+        let write = || alice.update(format!("k{at}"), "v").unwrap();
+        common::eventually("the node ends", || {
+            let outcome = write();
+            assert_eq!(outcome.status, TxStatus::Applied);
+            is_dead(node)
+        });
+        place.ok(&["revive", &name]);
+        place.ok(&["wait", "--leader", "--equal", "--nodes", "0,1,2"]);
+    }
+    place.ok(&["disk", "0", "--torn"]);
+    place.ok(&["disk", "0", "--off"]);
+    alice.update("k", "v").unwrap();
+    place.ok(&["wait", "--equal"]);
+    assert!(!is_dead(0));
+    place.fails(2, &["disk", "0"]);
 }
 
 #[test]

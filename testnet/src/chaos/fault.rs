@@ -7,6 +7,8 @@ use std::time::Duration;
 use quorate_sim::dice::Dice;
 use serde::Serialize;
 
+use crate::bad_disk::{Calls, DiskError, Misdeed};
+
 /// The kinds of things that go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -23,22 +25,37 @@ pub(crate) enum Kind {
     Isolate,
     /// Whatever comes to a node or from it takes longer.
     SlowNet,
+    /// Some of what comes to a node or from it is lost at first.
+    Loss,
     /// A node's disk takes longer.
     SlowDisk,
+    /// A node's disk fails to write.
+    WriteError,
+    /// A node's disk fails to keep what was written.
+    SyncError,
+    /// A node's disk is full.
+    DiskFull,
+    /// A node is killed in the middle of a write.
+    TornWrite,
     /// Leadership is handed over.
     Transfer,
 }
 
 impl Kind {
     /// All of them.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Kill,
         Self::Blackout,
         Self::Pause,
         Self::Partition,
         Self::Isolate,
         Self::SlowNet,
+        Self::Loss,
         Self::SlowDisk,
+        Self::WriteError,
+        Self::SyncError,
+        Self::DiskFull,
+        Self::TornWrite,
         Self::Transfer,
     ];
 
@@ -51,7 +68,12 @@ impl Kind {
             Self::Partition => "partition",
             Self::Isolate => "isolate",
             Self::SlowNet => "slow net",
+            Self::Loss => "loss",
             Self::SlowDisk => "slow disk",
+            Self::WriteError => "write error",
+            Self::SyncError => "sync error",
+            Self::DiskFull => "disk full",
+            Self::TornWrite => "torn write",
             Self::Transfer => "transfer",
         }
     }
@@ -60,21 +82,27 @@ impl Kind {
     const fn takes_out(self) -> bool {
         match self {
             Self::Kill | Self::Blackout | Self::Pause | Self::Isolate => true,
-            Self::Partition | Self::SlowNet | Self::SlowDisk | Self::Transfer => false,
+            Self::Partition | Self::SlowNet | Self::Loss | Self::SlowDisk | Self::Transfer => false,
+            Self::WriteError | Self::SyncError | Self::DiskFull | Self::TornWrite => true,
+        }
+    }
+
+    /// What a disk does wrong, if it fails.
+    pub(crate) fn failing(self) -> Option<Misdeed> {
+        let fails = |error, calls| Some(Misdeed::Fail { error, calls, times: 1 });
+        match self {
+            Self::WriteError => fails(DiskError::Eio, Calls::Writes),
+            Self::SyncError => fails(DiskError::Eio, Calls::Syncs),
+            Self::DiskFull => fails(DiskError::Enospc, Calls::Writes),
+            Self::TornWrite => Some(Misdeed::Tear),
+            Self::Kill | Self::Blackout | Self::Pause | Self::Partition | Self::Isolate => None,
+            Self::SlowNet | Self::Loss | Self::SlowDisk | Self::Transfer => None,
         }
     }
 
     /// Whether it is done to the lines between nodes, of which there is one set.
     pub(crate) const fn parts(self) -> bool {
-        match self {
-            Self::Partition | Self::Isolate => true,
-            Self::Kill
-            | Self::Blackout
-            | Self::Pause
-            | Self::SlowNet
-            | Self::SlowDisk
-            | Self::Transfer => false,
-        }
+        matches!(self, Self::Partition | Self::Isolate)
     }
 }
 
@@ -87,6 +115,8 @@ pub(crate) struct Fault {
     pub(crate) nodes: BTreeSet<u16>,
     /// How much slower everything is, if it is slower.
     pub(crate) delay: Duration,
+    /// How much is lost, in a thousand, if something is.
+    pub(crate) lost: u16,
     /// How long it lasts.
     pub(crate) hold: Duration,
 }
@@ -158,15 +188,18 @@ impl Deck {
 
     /// How long nothing is done.
     pub(crate) fn gap(&mut self) -> Duration {
-        Duration::from_millis(self.dice.spread(200, 4_000))
+        Duration::from_millis(self.dice.spread(400, 6_000))
     }
 
     /// A fault of this kind, unless there is nobody now to whom it could be done. Only now and then
     /// there is no quorum left.
     pub(crate) fn choose(&mut self, kind: Kind, world: &World) -> Option<Fault> {
         let dice = &mut self.dice;
-        let hold = Duration::from_millis(dice.spread(100, 8_000));
+        // With all nodes dead nothing can go wrong, so that is soon over.
+        let longest = if kind == Kind::Blackout { 1_000 } else { 8_000 };
+        let hold = Duration::from_millis(dice.spread(100, longest));
         let delay = Duration::from_millis(dice.spread(1, 200));
+        let lost = u16::try_from(dice.spread(1, 300)).unwrap_or_default();
         let free = world.free();
         if free.is_empty() || kind.parts() && world.parted {
             return None;
@@ -185,14 +218,23 @@ impl Deck {
                     free.into_iter().filter(|node| Some(*node) != world.leader).collect();
                 BTreeSet::from([*others.get(dice.index(others.len()))?])
             }
-            Kind::Kill | Kind::Pause | Kind::Isolate | Kind::SlowNet | Kind::SlowDisk => {
+            Kind::Kill
+            | Kind::Pause
+            | Kind::Isolate
+            | Kind::SlowNet
+            | Kind::Loss
+            | Kind::SlowDisk
+            | Kind::WriteError
+            | Kind::SyncError
+            | Kind::DiskFull
+            | Kind::TornWrite => {
                 let leader = world.leader.filter(|leader| free.contains(leader));
                 let any = free[dice.index(free.len())];
                 let node = if dice.chance(350_000) { leader.unwrap_or(any) } else { any };
                 BTreeSet::from([node])
             }
         };
-        Some(Fault { kind, nodes, delay, hold })
+        Some(Fault { kind, nodes, delay, lost, hold })
     }
 }
 

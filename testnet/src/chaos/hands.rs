@@ -12,12 +12,15 @@ use quorate_node::exit::{Exit, Failure};
 use super::fault::{Deck, Fault, Kind, World};
 use super::history::Micros;
 use super::violation::Violation;
+use crate::bad_disk::{Misdeed, failures};
 use crate::directory::Directory;
 use crate::supervisor::control::{self, Order};
 use crate::supervisor::hand_over;
 
 /// How long a leader may take to hand over.
 const TRANSFER: Duration = Duration::from_secs(3);
+/// How long a node may take to end once its disk has failed: far longer than it needs on any machine.
+const ENDING: Duration = Duration::from_secs(30);
 /// How often it is looked whether something can be done now.
 const PAUSE: Duration = Duration::from_millis(40);
 
@@ -150,16 +153,50 @@ impl Table {
 
     fn begin(&self, fault: &Fault) -> Result<(), Failure> {
         let nodes: Vec<u16> = fault.nodes.iter().copied().collect();
-        let slow = |disk, net| Order::Slow { nodes: nodes.clone(), disk, net };
         match fault.kind {
             Kind::Kill | Kind::Blackout => self.order(&Order::Kill { nodes }),
             Kind::Pause => self.order(&Order::Pause { nodes }),
             Kind::Partition => self.order(&Order::Partition { groups: vec![nodes] }),
             Kind::Isolate => self.order(&Order::Isolate { nodes }),
-            Kind::SlowNet => self.order(&slow(None, Some(fault.delay))),
-            Kind::SlowDisk => self.order(&slow(Some(fault.delay), None)),
+            Kind::SlowNet | Kind::Loss | Kind::SlowDisk => self.order(&slow(fault, true)),
+            Kind::WriteError | Kind::SyncError | Kind::DiskFull | Kind::TornWrite => {
+                self.fail(fault)
+            }
             Kind::Transfer => nodes.first().map_or(Ok(()), |to| self.transfer(*to)),
         }
+    }
+
+    /// Has a disk fail, and waits until its node has ended because of that: no node may go on after it.
+    fn fail(&self, fault: &Fault) -> Result<(), Failure> {
+        let nodes: Vec<u16> = fault.nodes.iter().copied().collect();
+        let Some(testnet) = Testnet::in_dir(self.directory.root()) else { return Ok(()) };
+        let at = nodes.first().map_or(0, |node| usize::from(*node));
+        let failures = || failures(&self.directory.faults(), &testnet.nodes[at].home);
+        let misdeed = fault.kind.failing().unwrap_or(Misdeed::Behave);
+        self.order(&Order::Disk { nodes: nodes.clone(), misdeed })?;
+        let end = Instant::now() + fault.hold;
+        while failures() == 0 && !self.is_over() && Instant::now() < end {
+            thread::sleep(PAUSE);
+        }
+        self.order(&Order::Disk { nodes, misdeed: Misdeed::Behave })?;
+        if failures() == 0 {
+            return Err(Failure::new(Exit::NotFound, "it wrote nothing in that time"));
+        }
+        let is_dead = || {
+            let now = Testnet::in_dir(self.directory.root());
+            now.is_some_and(|now| now.nodes[at].state == TestnetNodeState::Dead)
+        };
+        let end = Instant::now() + ENDING;
+        while !is_dead() {
+            if Instant::now() > end {
+                let sentence =
+                    format!("goes on although its disk has failed ({})", fault.kind.name());
+                self.wrong(&testnet.nodes[at].name, &sentence);
+                return Err(Failure::new(Exit::Verification, sentence));
+            }
+            thread::sleep(PAUSE);
+        }
+        Ok(())
     }
 
     /// A leader that something else is being done to is not asked: it may never answer.
@@ -177,13 +214,14 @@ impl Table {
 
     fn undo(&self, fault: &Fault) -> Result<(), Failure> {
         let nodes: Vec<u16> = fault.nodes.iter().copied().collect();
-        let fast = Some(Duration::ZERO);
         match fault.kind {
             Kind::Kill | Kind::Blackout => self.order(&Order::Revive { nodes }),
             Kind::Pause => self.order(&Order::Resume { nodes }),
             Kind::Partition | Kind::Isolate => self.order(&Order::Heal),
-            Kind::SlowNet => self.order(&Order::Slow { nodes, disk: None, net: fast }),
-            Kind::SlowDisk => self.order(&Order::Slow { nodes, disk: fast, net: None }),
+            Kind::SlowNet | Kind::Loss | Kind::SlowDisk => self.order(&slow(fault, false)),
+            Kind::WriteError | Kind::SyncError | Kind::DiskFull | Kind::TornWrite => {
+                self.order(&Order::Revive { nodes })
+            }
             Kind::Transfer => Ok(()),
         }
     }
@@ -193,7 +231,20 @@ impl Table {
         let all: Vec<u16> = (0..self.world().count).collect();
         let fast = Some(Duration::ZERO);
         self.order(&Order::Heal)?;
-        self.order(&Order::Slow { nodes: all, disk: fast, net: fast })?;
+        self.order(&Order::Slow { nodes: all, disk: fast, net: fast, loss: Some(0) })?;
         self.order(&Order::Revive { nodes: Vec::new() })
+    }
+}
+
+/// That nodes are slow as a fault has them, or no longer.
+fn slow(fault: &Fault, on: bool) -> Order {
+    let nodes = fault.nodes.iter().copied().collect();
+    let (delay, lost) = if on { (fault.delay, fault.lost) } else { (Duration::ZERO, 0) };
+    let when = |kind| fault.kind == kind;
+    Order::Slow {
+        nodes,
+        disk: when(Kind::SlowDisk).then_some(delay),
+        net: when(Kind::SlowNet).then_some(delay),
+        loss: when(Kind::Loss).then_some(lost),
     }
 }

@@ -151,6 +151,8 @@ impl Worker<'_> {
         Ok(())
     }
 
+    /// Something to write that was never written before: a nonce is used again if nothing came of it, and the
+    /// same bytes would be the same transaction.
     fn sign(&mut self) -> Result<SignedTransaction, Error> {
         let (key, value) = (self.shared_key(), self.value());
         let own = format!("{}u{}/{value}", self.load.prefix, self.number);
@@ -158,7 +160,7 @@ impl Worker<'_> {
             0..3 => Batch::new().update(&key, &value),
             3..5 => Batch::new().put(own, &value),
             5 => Batch::new().put(&key, &value),
-            6 => Batch::new().remove(&key),
+            6 => Batch::new().remove(&key).put(own, &value),
             7..9 => {
                 let expected = self.last_seen(&key);
                 Batch::new().cas(&key, expected.as_deref().map(str::as_bytes), &value)

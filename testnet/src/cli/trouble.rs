@@ -1,9 +1,10 @@
-//! What is made to happen to nodes that run: `partition`, `isolate`, `heal`, `slow`, `leader`.
+//! What is made to happen to nodes that run: `partition`, `isolate`, `heal`, `slow`, `disk`, `leader`.
 
 use std::time::Duration;
 
 use quorate_node::exit::Failure;
 
+use crate::bad_disk::{Calls, DiskError, Misdeed};
 use crate::directory::Directory;
 use crate::options::{At, time};
 use crate::supervisor::control::{self, Order};
@@ -40,8 +41,36 @@ pub(super) struct Slow {
     /// How much longer everything between them and others takes, each way.
     #[arg(long, value_name = "TIME", value_parser = time)]
     net: Option<Duration>,
+    /// How much of that is lost at first and comes later, in a thousand.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(..=1_000))]
+    loss: Option<u16>,
     /// As fast as the machine again.
-    #[arg(long, conflicts_with_all = ["disk", "net"], required_unless_present_any = ["disk", "net"])]
+    #[arg(long, conflicts_with_all = ["disk", "net", "loss"], required_unless_present_any = ["disk", "net", "loss"])]
+    off: bool,
+}
+
+/// Have the disks of nodes fail or be torn in the middle of a write. A node whose disk says no ends.
+#[derive(Debug, clap::Args)]
+pub(super) struct Disk {
+    #[command(flatten)]
+    at: At,
+    /// The numbers of the nodes.
+    #[arg(required = true, value_name = "NODE")]
+    nodes: Vec<u16>,
+    /// How the next calls fail.
+    #[arg(long, value_name = "ERROR")]
+    error: Option<DiskError>,
+    /// Which calls fail.
+    #[arg(long, value_name = "CALLS", default_value = "both", requires = "error")]
+    calls: Calls,
+    /// How many of them.
+    #[arg(long, value_name = "COUNT", default_value = "1", requires = "error")]
+    times: u32,
+    /// The next write is done in part, and the node is killed.
+    #[arg(long, conflicts_with = "error")]
+    torn: bool,
+    /// What was ordered is not to happen any more.
+    #[arg(long, conflicts_with_all = ["error", "torn"], required_unless_present_any = ["error", "torn"])]
     off: bool,
 }
 
@@ -86,7 +115,20 @@ impl Slow {
         let directory = Directory::new(self.at.dir()?)?;
         let off = self.off.then_some(Duration::ZERO);
         let (disk, net) = (self.disk.or(off), self.net.or(off));
-        control::order(&directory, &Order::Slow { nodes: self.nodes, disk, net })
+        let loss = self.loss.or(self.off.then_some(0));
+        control::order(&directory, &Order::Slow { nodes: self.nodes, disk, net, loss })
+    }
+}
+
+impl Disk {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let directory = Directory::new(self.at.dir()?)?;
+        let misdeed = match self.error {
+            Some(error) => Misdeed::Fail { error, calls: self.calls, times: self.times },
+            None if self.torn => Misdeed::Tear,
+            None => Misdeed::Behave,
+        };
+        control::order(&directory, &Order::Disk { nodes: self.nodes, misdeed })
     }
 }
 

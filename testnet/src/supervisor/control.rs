@@ -11,6 +11,7 @@ use quorate_node::exit::{Exit, Failure};
 use serde::{Deserialize, Serialize};
 
 use super::group::Group;
+use crate::bad_disk::Misdeed;
 use crate::directory::Directory;
 
 /// What the supervisor is told to do.
@@ -57,6 +58,15 @@ pub(crate) enum Order {
         disk: Option<Duration>,
         /// How much longer whatever comes to them or from them takes.
         net: Option<Duration>,
+        /// How much of it is lost, in a thousand.
+        loss: Option<u16>,
+    },
+    /// Have the disks of nodes do something wrong.
+    Disk {
+        /// Which.
+        nodes: Vec<u16>,
+        /// What.
+        misdeed: Misdeed,
     },
     /// End. There is no answer but the end of the connection.
     Down,
@@ -113,7 +123,13 @@ fn obey(group: &Arc<Group>, order: &Order) -> Result<(), Failure> {
             group.trouble().heal();
             Ok(())
         }
-        Order::Slow { nodes, disk, net } => slow(group, &known(group, nodes)?, *disk, *net),
+        Order::Slow { nodes, disk, net, loss } => {
+            let nodes = known(group, nodes)?;
+            net.iter().for_each(|delay| group.trouble().slow_lines(&nodes, *delay));
+            loss.iter().for_each(|lost| group.trouble().lose(&nodes, *lost));
+            disk.map_or(Ok(()), |delay| disks(group, &nodes, Misdeed::Slow(delay)))
+        }
+        Order::Disk { nodes, misdeed } => disks(group, &known(group, nodes)?, *misdeed),
         Order::Down => Ok(()),
     }
 }
@@ -129,20 +145,9 @@ fn partition(group: &Group, groups: &[Vec<u16>]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn slow(
-    group: &Group,
-    nodes: &[usize],
-    disk: Option<Duration>,
-    net: Option<Duration>,
-) -> Result<(), Failure> {
-    if let Some(delay) = net {
-        group.trouble().slow_lines(nodes, delay);
-    }
-    if let Some(delay) = disk {
-        let known = group.testnet().nodes;
-        nodes.iter().try_for_each(|node| group.trouble().slow_disk(&known[*node], delay))?;
-    }
-    Ok(())
+fn disks(group: &Group, nodes: &[usize], misdeed: Misdeed) -> Result<(), Failure> {
+    let known = group.testnet().nodes;
+    nodes.iter().try_for_each(|node| group.trouble().disk(&known[*node], misdeed))
 }
 
 fn known(group: &Group, nodes: &[u16]) -> Result<Vec<usize>, Failure> {

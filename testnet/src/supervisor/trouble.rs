@@ -9,7 +9,7 @@ use quorate_node::config::Config;
 use quorate_node::exit::{Exit, Failure};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::bad_disk::BadDisks;
+use crate::bad_disk::{BadDisks, Misdeed};
 use crate::directory::Directory;
 use crate::lines::Lines;
 
@@ -75,9 +75,14 @@ impl Trouble {
         nodes.iter().for_each(|node| self.lines.slow(number(*node), delay));
     }
 
-    /// Makes the disk of a node so much slower.
-    pub(crate) fn slow_disk(&self, node: &TestnetNode, delay: Duration) -> Result<(), Failure> {
-        self.disks.slow(&node.home, delay)
+    /// Has so many of a thousand pieces be lost that come to nodes or from them.
+    pub(crate) fn lose(&self, nodes: &[usize], lost: u16) {
+        nodes.iter().for_each(|node| self.lines.lose(number(*node), lost));
+    }
+
+    /// Has the disk of a node do something wrong.
+    pub(crate) fn disk(&self, node: &TestnetNode, misdeed: Misdeed) -> Result<(), Failure> {
+        self.disks.set(&node.home, misdeed)
     }
 }
 

@@ -103,6 +103,8 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("synced", "wal/", "fsync"),
     ("sync", "testnet/sim/", "the simulated disk has an fsync too"),
     ("synced", "testnet/sim/", "the simulated disk has an fsync too"),
+    ("sync", "testnet/src/bad_disk.rs", "the calls that fail are fsync and its like"),
+    ("sync", "testnet/src/chaos/fault.rs", "the calls that fail are fsync and its like"),
     ("round_up", "", "to a multiple"),
     ("round_down", "", "to a multiple"),
     ("round_trip", "", "there and back"),
