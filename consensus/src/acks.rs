@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use quorate_chain::ids::{Height, Term};
+use quorate_chain::ids::{BlockRef, Height, Term};
 use quorate_chain::statement::SignedStatement;
 
 /// The acks of the own validator, on their way to being signed.
@@ -15,6 +15,9 @@ pub(crate) struct Acks {
     /// Nor at or below this height in this term: certified blocks took the place of others that stood there and
     /// may have been acked. Their leader signed twice, and the certificate has what it takes without us.
     replaced: (Term, Height),
+    /// The rank of the highest block that was acked to a leader, in any term. Its chain may be replaced by a
+    /// certified one of lower rank, and then the tip does not say any more what may be voted for.
+    highest: (Term, Height),
     /// How many are being signed.
     pub(crate) signing: usize,
     /// Those given in the own term for blocks that are not known to be committed, in order.
@@ -31,6 +34,7 @@ impl Acks {
             asked,
             floor: asked,
             replaced: (Term::ZERO, Height::ZERO),
+            highest: (Term::ZERO, Height::ZERO),
             signing: 0,
             given: VecDeque::new(),
             sent: 0,
@@ -50,7 +54,7 @@ impl Acks {
 
     /// The log begins anew. Nothing up to a height is to be acked, and what was given is of no use.
     pub(crate) fn begin(&mut self, floor: Height) {
-        *self = Self { signing: self.signing, ..Self::new(floor) };
+        *self = Self { signing: self.signing, highest: self.highest, ..Self::new(floor) };
     }
 
     /// The blocks above a height are others now, or the acks for them have another use.
@@ -64,6 +68,17 @@ impl Acks {
         self.replaced = self.replaced.max((term, last));
         self.given.retain(|ack| ack.statement.block().height <= above);
         self.sent = self.sent.min(self.given.len());
+    }
+
+    /// An ack is signed, for a leader.
+    pub(crate) fn give(&mut self, ack: SignedStatement) {
+        self.highest = self.highest.max(ack.statement.block().rank());
+        self.given.push_back(ack);
+    }
+
+    /// Whether no block of higher rank than this one was acked to a leader.
+    pub(crate) fn allow(&self, tip: BlockRef) -> bool {
+        tip.rank() >= self.highest
     }
 
     /// The acks that the leader may not have.

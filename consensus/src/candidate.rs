@@ -9,6 +9,14 @@
 //! has heard no leader for an election timeout, or whose connection to the leader is closed. So a node
 //! that was cut off deposes nobody when it returns, and a pre-vote certificate that was kept back is of
 //! no use while there is a leader. Both are voters of the roster at the candidate's tip.
+//!
+//! A tip of lower rank than an own ack gets no vote, although a certified chain may have taken the place of the
+//! acked block (see `adopt`): the two statements together are evidence. The others make a leader, whom this
+//! validator follows; they are enough, for with the acks of a quorum the block would be certified as well.
+//!
+//! Left out: an ack of an earlier life. Who has seen it tells the greeter, which finds that its log lacks
+//! the block (see [`amnesia`](crate::amnesia)). And a leader that lies, and dies with the acks of so many
+//! that the others are no quorum without them: then the admins recover the group.
 
 use std::collections::BTreeMap;
 
@@ -31,13 +39,15 @@ const HASTE: u64 = 20;
 
 impl Core {
     /// Whether nothing stands against a campaign: this validator may sign, votes in the roster at its
-    /// tip, has applied what is committed, and lacks no block that it knows to be certified.
+    /// tip, has applied what is committed, lacks no block that it knows to be certified, and has acked none of
+    /// higher rank than its tip.
     pub(crate) fn may_campaign(&self) -> bool {
         let voter = self.log.tip().roster.is_voter(self.config.id);
         let applied = self.log.applied().block.height == self.log.committed().height;
         // What is held and known to be certified comes first, right after a start too.
         let certified = self.commits.on_chain(|block| self.log.contains(block)).is_some();
         let free = !certified && !self.is_installing() && !self.lacks_certified();
+        let free = free && self.acks.allow(self.log.tip().block);
         self.may_sign() && voter && applied && free
     }
 
@@ -116,10 +126,10 @@ impl Core {
     }
 
     /// Whether a candidate's tip is not of lower rank than the own one, nor than a block that is known
-    /// here to be certified.
+    /// here to be certified or was acked.
     fn is_high(&self, tip: BlockRef) -> bool {
         let certified = self.commits.wanted().is_none_or(|wanted| tip.rank() >= wanted.rank());
-        certified && tip.rank() >= self.log.tip().block.rank()
+        certified && tip.rank() >= self.log.tip().block.rank() && self.acks.allow(tip)
     }
 
     /// Whether this validator may listen to a candidate: it hears no leader, or its leader wants this

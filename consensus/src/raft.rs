@@ -383,7 +383,7 @@ impl Core {
             Statement::Ack { .. } => match &self.role {
                 Role::Leader(_) => self.tally(said),
                 Role::Follower(_) | Role::Candidate(_) => {
-                    self.acks.given.push_back(said.into_inner());
+                    self.acks.give(said.into_inner());
                 }
             },
             Statement::Handover { .. } => self.handover_signed(said.into_inner()),
