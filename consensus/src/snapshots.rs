@@ -8,10 +8,10 @@
 //! to a follower, anybody to one who pulls. A leader asks its store anew at every heartbeat, so an offer
 //! that was lost is repeated, and one that is not used stops nothing: the other followers never wait.
 //!
-//! **Take.** An offer is taken if its anchor is above what is committed here, its certified block is of
-//! higher rank than the own tip, and the certificate is good, or by a roster that is too far to be known
-//! here (the replica then follows the rosters to it before it installs). If the certified block is held
-//! here, only the certificate was missing. Nothing may be on its way to be applied.
+//! **Take.** An offer is taken if its anchor is above what is committed here, its certified block is not held
+//! here, and the certificate is good. It may be by a roster that is too far to be known here (the replica then
+//! follows the rosters to it before it installs), if the block is of higher rank than the own tip. If it
+//! is held, only the certificate was missing. Nothing may be on its way to be applied.
 //! One is taken at a time. If its source fails, all others that are known are asked for their chain; they
 //! answer with blocks or with offers. A source that failed is not taken again for ten election timeouts.
 //!
@@ -28,7 +28,9 @@
 //! - *No vote for a tip of lower rank than an own ack.* The tip is the anchor now, which may be of lower
 //!   rank than what was acked. But the certified block is of higher rank than that, its certificate is
 //!   kept with the store, and a vote counts it like a tip: nobody gets one who lacks a block that is
-//!   known here to be certified. It is so after a crash at any moment, with no state of its own.
+//!   known here to be certified. It is so after a crash at any moment, with no state of its own. If a quorum
+//!   has certified a block of lower rank against what was acked, the ack itself binds (see
+//!   [`candidate`](crate::raft)).
 //! - *No two acks for one height.* Nothing is acked at or below the certified block, which is committed
 //!   already, and nothing until the chain reaches it: until the tip is whole again.
 //!
@@ -91,10 +93,11 @@ impl Core {
         if snapshot.proof.certificate.kind() != CertificateKind::Commit {
             return;
         }
+        let outranks = certified.rank() > self.log.tip().block.rank();
         match self.judge(&snapshot.proof) {
             Verdict::Good(proven) => self.take_certificate(proven),
-            Verdict::Unknown => {}
-            Verdict::Bad => return,
+            Verdict::Unknown if outranks => {}
+            Verdict::Unknown | Verdict::Bad => return,
         }
         let busy = self.is_installing() || self.has_failed(from);
         let leads = matches!(self.role, Role::Leader(_));
@@ -120,7 +123,6 @@ impl Core {
         anchor.height > self.log.committed().height
             && anchor.height <= certified.height
             && anchor.rank() <= certified.rank()
-            && certified.rank() > self.log.tip().block.rank()
     }
 
     /// The snapshot that was taken is installed, or its source has failed.
@@ -135,7 +137,7 @@ impl Core {
         };
         assert!(anchor.block == taken.block, "the snapshot that was taken is installed");
         let certified = certificate.certificate.block();
-        assert!(certified.rank() > self.log.tip().block.rank(), "no ack is given up for nothing");
+        assert!(!self.log.contains(certified), "no ack is given up for nothing");
         self.install.failed.clear();
         let above = std::mem::take(&mut self.commits);
         self.commits =
