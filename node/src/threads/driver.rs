@@ -297,3 +297,24 @@ fn why(stop: &Stop) -> Failure {
 fn shutdown_failed() -> Failure {
     Failure::new(Exit::Storage, "the node could not finish what was under way when it stopped")
 }
+
+#[cfg(test)]
+mod tests {
+    use quorate_chain::ids::{BlockHash, BlockRef, Term};
+
+    use super::*;
+
+    #[test]
+    fn two_committed_blocks_of_one_height_end_the_process_with_both_in_its_sentence() {
+        let block = |hash| {
+            let hash = BlockHash::new([hash; 32]);
+            BlockRef { term: Term::new(3), height: Height::new(7), hash }
+        };
+        let halt = Halt::Contradiction { ours: block(0xaa), theirs: block(0xbb) };
+        let failure = why(&Stop::Halt(halt));
+        assert_eq!(failure.exit, Exit::Unsafe);
+        let sentence = "two committed blocks at height 7: 7@3/aaaaaaaa here, 7@3/bbbbbbbb certified \
+                        elsewhere";
+        assert_eq!(failure.sentence, sentence);
+    }
+}
