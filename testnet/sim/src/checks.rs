@@ -1,6 +1,7 @@
 //! What must be true of one process, whatever happens to it.
 
 use quorate_chain::ids::{BlockRef, Height, NodeId};
+use quorate_consensus::ballot::Choice;
 use quorate_consensus::raft::Standing;
 use quorate_replica::store::{Store, StoreReader};
 
@@ -38,6 +39,12 @@ impl World {
         goes_forward(node, last, said)?;
         if committed > seat.reached.height {
             seat.reached = log.committed();
+        }
+        if seat.unaware && core.may_sign() {
+            seat.unaware = false;
+            // Whoever was readmitted has found out.
+            let found_out = core.ballot().choice == Choice::Spent;
+            self.untold |= !found_out && !seat.heard_enough();
         }
         let durable = seat.promises.shadow.height().max(seat.base);
         Heights { applied, committed, durable, tip }.check(node)?;

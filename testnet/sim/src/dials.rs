@@ -16,7 +16,11 @@
 //!   no more than a minority of any roster that may be in force is ever spent. A node that finds the damage may
 //!   refuse to run, and stays down. One that runs must repair or recover: what it has signed before counts for
 //!   ever, whatever its disk says. Progress is asked of all who run.
-//! - Once a disk is spent, the operator removes nobody whose disk is whole.
+//! - Once a disk is spent, the operator removes nobody whose disk is whole. Whom he has asked to leave before counts
+//!   as gone, until that is decided.
+//! - A disk that takes back what was signed is found out by those who hold it, if they answer a greeting in
+//!   time (`amnesia` of the consensus). If of some quorum nobody but the forgetful one did, a promise may break:
+//!   such a world ends, and is counted.
 //! - One of the first validators may lie ([`Fault::Liar`]), in one seed in six, and then no disk is spent beside
 //!   it. A plain majority with a liar in it can be forked; then evidence must name the liar, and the world ends
 //!   (`lies`, `forks`).

@@ -189,14 +189,17 @@ impl World {
 
     fn came_back(&mut self, at: usize, replica: Replica<Shared, MemoryStore>) -> Check {
         let seat = &mut self.seats[at];
-        let (ballot, tip) = (replica.driver.core().ballot(), replica.driver.core().log().tip());
-        let wrong = seat.promises.comes_back(ballot.term, ballot.choice, tip.block);
-        if let Some(violation) = wrong {
+        let (ballot, log) = (replica.driver.core().ballot(), replica.driver.core().log());
+        let (term, choice, tip) = (ballot.term, ballot.choice, log.tip().block);
+        if let Some(violation) = seat.promises.comes_back(term, choice, tip) {
             if !seat.damaged {
                 return Err(violation);
             }
-            seat.promises.forgets(ballot.term, ballot.choice, tip.block);
+            let held = log.from(log.applied().block.height).map(|entry| entry.anchor.block);
+            seat.promises.forgets(term, choice, [log.applied().block].into_iter().chain(held));
         }
+        seat.unaware = seat.promises.go_beyond(term, choice, tip);
+        seat.told_by.clear();
         for block in seat.promises.chain() {
             self.ledger.durable(seat.node, block)?;
         }

@@ -60,7 +60,10 @@ impl World {
                 })
             }
             2 if let Some(id) = learner => Change::Promote { id },
-            0 | 1 | 3 if leaves && (urgent || die == 3) => Change::Remove { id: any.id },
+            0 | 1 | 3 if leaves && (urgent || die == 3) => {
+                self.leaving.push((part.changes, any.id));
+                Change::Remove { id: any.id }
+            }
             _ => Change::Update {
                 id: any.id,
                 name: any.name,

@@ -251,7 +251,7 @@ impl Promises {
             }
         }
         if installed == Some(tip) && term >= expected.0 {
-            self.forgets(term, choice, tip);
+            self.forgets(term, choice, [tip]);
             return None;
         }
         let node = self.node;
@@ -259,12 +259,31 @@ impl Promises {
         Some(Violation { rule: "a log comes back with what was durable", found: facts })
     }
 
-    /// Its disk has broken its promise, and this is what is left. What the node has said stays said.
-    pub fn forgets(&mut self, term: Term, choice: Choice, tip: BlockRef) {
+    /// Its disk has broken its promise, and this is what is left: a ballot, and a chain from a block on. What the
+    /// node has said stays said.
+    pub fn forgets(
+        &mut self,
+        term: Term,
+        choice: Choice,
+        chain: impl IntoIterator<Item = BlockRef>,
+    ) {
         self.shadow = Shadow { term, choice, ..Shadow::new() };
-        if tip != self.genesis {
-            self.shadow.begin_at(tip);
+        let mut chain = chain.into_iter().skip_while(|block| *block == self.genesis);
+        if let Some(first) = chain.next() {
+            self.shadow.begin_at(first);
+            self.shadow.chain.extend(chain);
         }
+    }
+
+    /// Whether the node has voted or acked beyond a ballot and a tip that it has come back with.
+    #[must_use]
+    pub fn go_beyond(&self, term: Term, choice: Choice, tip: BlockRef) -> bool {
+        let voted = self.votes.last_key_value().is_some_and(|(at, &(candidate, tip))| {
+            let known = choice == Choice::For { candidate, tip } || choice == Choice::Spent;
+            *at > term || *at == term && !known
+        });
+        let newest = self.acks.iter().flatten().map(|block| block.rank()).max();
+        voted || newest > Some(tip.rank())
     }
 
     /// The blocks of the chain that a start may have found durable without anybody having been told.

@@ -28,6 +28,8 @@ pub struct Tally {
     pub snapshots: u64,
     /// Groups that a liar has forked, and evidence has named it.
     pub forks: u64,
+    /// Groups that broke a promise after a disk had lied and nobody who knew was there to tell.
+    pub untold: u64,
     /// Reads that were served.
     pub reads: u64,
     /// Roster changes that were taken.
@@ -72,6 +74,7 @@ impl Tally {
         self.roster_changes += other.roster_changes;
         self.snapshots += other.snapshots;
         self.forks += other.forks;
+        self.untold += other.untold;
         self.reads += other.reads;
         self.node_seconds += other.node_seconds;
         self.seconds += other.seconds;
@@ -90,6 +93,11 @@ impl fmt::Display for Tally {
             f,
             "          {} starts, {} refused to run, {} snapshots installed, {} reads served, {} forks with evidence",
             self.starts, self.refusals, self.snapshots, self.reads, self.forks
+        )?;
+        writeln!(
+            f,
+            "          {} ended by a lie of a disk that nobody was there to tell",
+            self.untold
         )?;
         write!(f, "injected ")?;
         for (at, fault) in Fault::ALL.iter().enumerate() {

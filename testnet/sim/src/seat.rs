@@ -1,9 +1,10 @@
 //! One validator's machine: its disk, its store, its clock, and the process that runs there, if one does.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use quorate_chain::ids::{BlockRef, Height, NodeId, Term};
 use quorate_consensus::config::Incarnation;
+use quorate_consensus::message::Message;
 use quorate_replica::io::{ApplyJob, InstallJob, JournalJob, StageJob};
 use quorate_replica::setup::Birth;
 use quorate_replica::store::MemoryStore;
@@ -101,6 +102,10 @@ pub struct Seat {
     pub base: Height,
     /// The highest block that any of its processes knew to be committed.
     pub reached: BlockRef,
+    /// Whether the process has come back with less than it has said, and has not found out.
+    pub unaware: bool,
+    /// Who has told the process what is known of it.
+    pub told_by: BTreeSet<NodeId>,
     /// What it has promised in all lives.
     pub promises: Promises,
     /// What the process has said last.
@@ -138,6 +143,8 @@ impl Seat {
             retired: None,
             base: Height::ZERO,
             reached: genesis,
+            unaware: false,
+            told_by: BTreeSet::new(),
             promises: Promises::new(node, genesis),
             said: Said::default(),
         }
@@ -155,6 +162,27 @@ impl Seat {
         let until =
             if let Some(Retired::SwitchedOff(moment)) = self.retired { moment } else { now };
         until - self.since
+    }
+
+    /// The process hears something: perhaps what others know of it.
+    pub fn hears(&mut self, from: NodeId, message: &Message) {
+        if let (Message::Known(known), Some(replica)) = (message, &self.replica)
+            && known.life.life == replica.driver.core().life()
+        {
+            self.told_by.insert(from);
+        }
+    }
+
+    /// Whether so many have told the process what is known of it that of every quorum that may have counted a
+    /// statement of its own somebody has.
+    #[must_use]
+    pub fn heard_enough(&self) -> bool {
+        let Some(replica) = &self.replica else { return false };
+        let roster = &replica.driver.core().log().tip().roster;
+        roster.halves().iter().all(|half| {
+            let silent = half.current().voters().filter(|it| !self.told_by.contains(&it.id));
+            2 * silent.count() <= half.current().voters().count()
+        })
     }
 
     /// Whether a process runs here.

@@ -278,9 +278,17 @@ impl World {
         let bad = |seat: &&crate::seat::Seat| seat.damaged || seat.node == self.seats[at].node;
         let machines = self.on().map(|at| &self.seats[at]);
         let spent: BTreeSet<_> = machines.filter(bad).map(|seat| seat.node).collect();
+        let running = self.seats.iter().filter_map(|seat| seat.replica.as_ref());
+        // Whoever was asked to leave may have left where nobody runs who could say so.
+        let settled =
+            running.map(|replica| replica.driver.core().log().applied().roster.current().changes);
+        let settled = settled.max();
+        let leaving = self.leaving.iter().filter(|(asked, _)| Some(*asked) >= settled);
+        let leaving: BTreeSet<_> = leaving.map(|(_, id)| *id).collect();
         let enough = |roster: &Roster| {
             let votes = |id: &NodeId| roster.is_voter(*id);
-            let left = roster.ids().into_iter().filter(|id| votes(id) && !spent.contains(id));
+            let stays = |id: &NodeId| !spent.contains(id) && !leaving.contains(id);
+            let left = roster.ids().into_iter().filter(|id| votes(id) && stays(id));
             let left: BTreeSet<_> = left.collect();
             // Whoever has joined and is spent may come to vote.
             let worst = roster.ids().into_iter().filter(votes).chain(spent.iter().copied());

@@ -118,6 +118,10 @@ pub struct World {
     pub liar: Option<Liar>,
     /// Whether it has forked the group.
     pub forked: bool,
+    /// Whether a validator signs that has forgotten what it signed, and nobody who knew was there to tell.
+    pub untold: bool,
+    /// Whom the operator has asked to leave, with the number of the roster that it was asked of.
+    pub leaving: Vec<(u64, NodeId)>,
     /// A running hash over every event.
     pub trace: u64,
     /// Every message is told from this moment on.
@@ -157,6 +161,8 @@ impl World {
             healing: None,
             liar: Liar::new(choice.seed, &dials),
             forked: false,
+            untold: false,
+            leaving: Vec::new(),
             trace: choice.seed,
             tell_from: u64::MAX,
             out: Vec::new(),
@@ -220,7 +226,13 @@ impl World {
             let Some((moment, happening)) = self.schedule.pop() else { break };
             self.now = moment.max(self.now);
             self.tally.events += 1;
-            self.happen(happening)?;
+            match self.happen(happening) {
+                Err(_) if self.untold => {
+                    self.tally.untold += 1;
+                    break;
+                }
+                other => other?,
+            }
             if self.tally.events >= self.events {
                 break;
             }
@@ -290,6 +302,7 @@ impl World {
         match cargo {
             Cargo::Message(message) => {
                 self.tempt(to, from, &message)?;
+                self.seats[to].hears(from, &message);
                 self.give(to, 1, Input::Received { from, message: *message })
             }
             Cargo::Transactions(transactions) => {

@@ -130,8 +130,36 @@ fn acks_of_another_term_below_a_vote_or_for_two_blocks_are_seen() {
     // Even if the disk were as it was before the vote.
     later.says(&vote(3, 1)).unwrap();
     let mut old = later.clone();
-    old.forgets(Term::new(1), Vote::Open, one.block_ref());
+    old.forgets(Term::new(1), Vote::Open, [one.block_ref()]);
     seen(old.says(&ack(&one)), "no ack below a vote");
+}
+
+#[test]
+fn what_a_disk_has_taken_back_is_known() {
+    let genesis = genesis_ref();
+    let (one, two) = (sealed(genesis, 2, 0), sealed(genesis, 2, 1));
+    let mut said = Promises::new(NodeId::new(0), genesis);
+    persist(&mut said, 1, ballot(2, Vote::Open));
+    persist(&mut said, 2, branch(genesis, vec![one.clone()]));
+    said.says(&ack(&one)).unwrap();
+    let (term, tip) = (Term::new(2), one.block_ref());
+    assert!(!said.go_beyond(term, Vote::Open, tip));
+    assert!(said.go_beyond(term, Vote::Open, genesis), "an ack is forgotten");
+    persist(&mut said, 3, ballot(3, vote_for(1)));
+    said.says(&vote(3, 1)).unwrap();
+    assert!(said.go_beyond(term, Vote::Open, tip), "a vote is forgotten");
+    assert!(said.go_beyond(Term::new(3), vote_for(2), tip), "it was for another one");
+    for known in [vote_for(1), Vote::Spent] {
+        assert!(!said.go_beyond(Term::new(3), known, tip));
+    }
+    // What the disk still holds may be acked, from its first block to its last.
+    let above = sealed(two.block_ref(), 2, 2);
+    said.forgets(term, Vote::Open, [genesis, two.block_ref(), above.block_ref()]);
+    let mut other = Promises::new(NodeId::new(0), genesis);
+    std::mem::swap(&mut other.shadow, &mut said.shadow);
+    other.says(&ack(&two)).unwrap();
+    other.says(&ack(&above)).unwrap();
+    seen(other.says(&ack(&one)), "no ack leaves before the block is durable");
 }
 
 fn ledger() -> Ledger {
