@@ -286,13 +286,18 @@ fn leadership_goes_to_the_node_that_is_named() {
 fn whatever_goes_wrong_at_once_no_promise_is_broken() {
     let place = place();
     place.up(5, &[]);
-    let line = place.ok(&["chaos", "--minutes", "0.3", "--seed", "1", "--output", "json"]);
+    let page = place.dir.join("chaos.html");
+    let arguments = ["chaos", "--minutes", "0.3", "--seed", "1", "--output", "json", "--report"];
+    let line = place.ok(&[&arguments[..], &[page.to_str().unwrap()]].concat());
     let report: Value = serde_json::from_str(&line).unwrap();
     println!("{report}");
     assert_eq!(report["violations"], serde_json::json!([]));
     assert!(
         report["faults"].as_u64().unwrap() > 0 && report["writes"]["applied"].as_u64() > Some(0)
     );
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.contains("<svg"));
+    assert!(!page.contains("<script") && !page.contains("http"), "it needs nothing but itself");
     // The testnet that was there still is, and all is well.
     place.ok(&["wait", "--leader", "--equal", "--nodes", "0,1,2,3,4"]);
 }

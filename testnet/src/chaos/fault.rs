@@ -214,8 +214,9 @@ impl Deck {
             Kind::Blackout => free.into_iter().collect(),
             Kind::Partition => group(world.count, dice)?,
             Kind::Transfer => {
-                let others: Vec<_> =
-                    free.into_iter().filter(|node| Some(*node) != world.leader).collect();
+                // One that something else is being done to might never answer.
+                let leader = world.leader.filter(|leader| free.contains(leader))?;
+                let others: Vec<_> = free.into_iter().filter(|node| *node != leader).collect();
                 BTreeSet::from([*others.get(dice.index(others.len()))?])
             }
             Kind::Kill

@@ -162,7 +162,10 @@ impl Table {
             Kind::WriteError | Kind::SyncError | Kind::DiskFull | Kind::TornWrite => {
                 self.fail(fault)
             }
-            Kind::Transfer => nodes.first().map_or(Ok(()), |to| self.transfer(*to)),
+            Kind::Transfer => {
+                let to = nodes.first().copied().unwrap_or_default();
+                hand_over(&self.directory, to, TRANSFER)
+            }
         }
     }
 
@@ -197,19 +200,6 @@ impl Table {
             thread::sleep(PAUSE);
         }
         Ok(())
-    }
-
-    /// A leader that something else is being done to is not asked: it may never answer.
-    fn transfer(&self, to: u16) -> Result<(), Failure> {
-        let refused = |why| Failure::new(Exit::NoQuorum, why);
-        let (leader, busy) = {
-            let world = self.world();
-            (world.leader, world.leader.is_some_and(|leader| world.taken.contains(&leader)))
-        };
-        if leader.is_none() || busy {
-            return Err(refused("nobody leads who could hand over"));
-        }
-        hand_over(&self.directory, to, TRANSFER)
     }
 
     fn undo(&self, fault: &Fault) -> Result<(), Failure> {

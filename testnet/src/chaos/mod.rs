@@ -20,6 +20,8 @@ mod fault;
 mod hands;
 mod history;
 mod load;
+mod page;
+mod picture;
 mod replay;
 mod report;
 mod violation;
@@ -40,6 +42,7 @@ use history::{History, Micros, Operation, Sighting};
 use load::Load;
 use violation::Violation;
 
+pub(crate) use page::page;
 pub(crate) use report::Report;
 
 /// How many things are done at the same time.

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 
 use quorate_chain::ids::{Height, Term};
+use quorate_node::exit::{Exit, Failure};
 use serde_json::{Value, json};
 
 use super::Plan;
 use super::fault::Kind;
 use super::hands::Span;
-use super::history::{Answer, History, Micros, What};
+use super::history::{Answer, History, Micros, Operation, What};
 use super::violation::{Violation, seconds};
 
 /// Violations that are told one by one; of more there is only the number.
@@ -90,19 +91,27 @@ impl Report {
         spans.map(|span| format!("{} {}", span.fault.kind.name(), nodes(span))).collect()
     }
 
-    /// How often something of this kind was done.
+    /// How often something of this kind was done, and came to something.
     pub(crate) fn count(&self, kind: Kind) -> usize {
-        self.spans.iter().filter(|span| span.fault.kind == kind).count()
+        let done = |span: &&Span| span.fault.kind == kind && span.refused.is_none();
+        self.spans.iter().filter(done).count()
     }
 
-    fn heights(&self) -> (Height, Height) {
+    /// How many things were done and came to something.
+    pub(crate) fn effective(&self) -> usize {
+        Kind::ALL.iter().map(|kind| self.count(*kind)).sum()
+    }
+
+    /// The lowest and the highest block of the run.
+    pub(crate) fn heights(&self) -> (Height, Height) {
         let chain = &self.history.chain;
         let height =
             |block: Option<&super::history::Block>| block.map_or(Height::ZERO, |it| it.height);
         (height(chain.first()), height(chain.last()))
     }
 
-    fn terms(&self) -> (Term, Term, usize) {
+    /// Its first and its last term, and how many of them have blocks.
+    pub(crate) fn terms(&self) -> (Term, Term, usize) {
         let mut terms: Vec<_> = self.history.chain.iter().map(|block| block.term).collect();
         terms.dedup();
         let [first, last] = [terms.first(), terms.last()].map(|term| *term.unwrap_or(&Term::ZERO));
@@ -122,13 +131,15 @@ impl Report {
             self.nodes,
             seconds(self.mended)
         ));
-        line(format!("faults      {}", self.spans.len()));
+        line(format!("faults      {}", self.effective()));
         for kind in Kind::ALL {
-            let spans = || self.spans.iter().filter(|span| span.fault.kind == kind);
-            let refused = spans().filter(|span| span.refused.is_some()).count();
-            let refused =
-                if refused > 0 { format!(", {refused} of them refused") } else { String::new() };
-            line(format!("  {:<11} {}{refused}", kind.name(), spans().count()));
+            let (done, tried) = (self.count(kind), |span: &&Span| span.fault.kind == kind);
+            let nothing = self.spans.iter().filter(tried).count() - done;
+            let nothing = match nothing {
+                0 => String::new(),
+                count => format!(", {count} more came to nothing"),
+            };
+            line(format!("  {:<11} {done}{nothing}", kind.name()));
         }
         line(format!("operations  {}", self.history.operations.len()));
         line(format!(
@@ -179,6 +190,13 @@ impl Report {
         out
     }
 
+    /// Every operation, a line of JSON each.
+    pub(crate) fn operations(&self) -> Result<String, Failure> {
+        let line = |operation: &Operation| serde_json::to_string(operation).map(|line| line + "\n");
+        let lines: Result<String, _> = self.history.operations.iter().map(line).collect();
+        lines.map_err(|error| Failure::new(Exit::Bug, error))
+    }
+
     /// It as JSON.
     pub(crate) fn json(&self) -> Value {
         let (tally, stall) = (self.tally(), self.stall());
@@ -188,7 +206,7 @@ impl Report {
         let violations: Vec<_> = self.violations.iter().map(ToString::to_string).collect();
         json!({
             "seed": self.plan.seed, "nodes": self.nodes, "clients": self.plan.clients,
-            "duration_ms": self.mended / 1_000, "faults": self.spans.len(), "faults_by_kind": kinds,
+            "duration_ms": self.mended / 1_000, "faults": self.effective(), "faults_by_kind": kinds,
             "operations": self.history.operations.len(),
             "writes": {"applied": tally.applied, "failed": tally.failed, "unknown": tally.unknown, "nothing": tally.nothing},
             "reads": {"answered": tally.read, "unanswered": tally.unread},

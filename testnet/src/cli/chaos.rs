@@ -1,6 +1,6 @@
 //! `chaos`: everything goes wrong at once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quorate_client::Testnet;
@@ -34,6 +34,9 @@ pub(super) struct Chaos {
     /// How many validators a testnet has that is made for it.
     #[arg(short = 'n', long = "nodes", value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=64))]
     nodes: Option<u16>,
+    /// Where the report goes, as a page for a browser [default: chaos-SEED.html, here].
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 fn minutes(text: &str) -> Result<Duration, String> {
@@ -63,6 +66,12 @@ impl Chaos {
             chaos::run(&stage.directory, &stage.testnet, &plan, &|line| eprintln!("{line}"));
         let kept = stage.leave(report.as_ref().is_ok_and(|report| report.violations.is_empty()));
         let report = report?;
+        let page = self.report.unwrap_or_else(|| format!("chaos-{seed}.html").into());
+        write(&page, &chaos::page(&report))?;
+        if !report.violations.is_empty() {
+            write(&stage.directory.root().join("chaos-history.jsonl"), &report.operations()?)?;
+        }
+        eprintln!("the report is in {}", page.display());
         match output {
             Output::Text => print!("{}", report.text()),
             Output::Json => println!("{}", json(&report.json())?),
@@ -94,6 +103,11 @@ impl Chaos {
         let testnet = Up::new(at, options).begin()?;
         Ok(Stage { directory, testnet, own: true, passing })
     }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let failed = |error| Failure::new(Exit::Storage, format!("{}: {error}", path.display()));
+    std::fs::write(path, text).map_err(failed)
 }
 
 /// A new directory that belongs to nobody.
