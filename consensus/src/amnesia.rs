@@ -192,6 +192,9 @@ impl Core {
                 }
                 return;
             }
+        } else {
+            // The roster has changed in the meantime.
+            greeting.until = None;
         }
         if moment >= greeting.again {
             greeting.again = again;

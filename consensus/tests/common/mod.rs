@@ -300,7 +300,10 @@ impl World {
     fn one_step(&mut self, id: u32, event: Event) {
         let now = self.now(id);
         let Some(core) = &mut self.node(id).core else { return };
+        let tick = matches!(event, Event::Tick);
         let effects = core.step(now, event);
+        let later = core.deadline();
+        assert!(!tick || later > now.moment, "a tick of {id} is due again at once");
         for effect in effects {
             if self.loud {
                 self.out.push_str(&print::effect(id, &effect));
