@@ -34,7 +34,7 @@ use crate::report::Tally;
 use crate::schedule::Schedule;
 use crate::seat::Seat;
 use crate::tell;
-use crate::violation::Check;
+use crate::violation::{Check, hold};
 
 /// Bytes of a piece of a snapshot.
 const PIECE: usize = 4_096;
@@ -333,8 +333,13 @@ impl World {
         }
         seat.wake = None;
         let Some(replica) = &seat.replica else { return Ok(()) };
-        if seat.clock.now(self.now).moment >= replica.driver.deadline() {
-            self.give(at, 3, Input::Tick)
+        let moment = seat.clock.now(self.now).moment;
+        if moment >= replica.driver.deadline() {
+            self.give(at, 3, Input::Tick)?;
+            let seat = &self.seats[at];
+            let Some(replica) = &seat.replica else { return Ok(()) };
+            let later = replica.driver.deadline() > moment;
+            hold(later, "a tick is not due again at once", || format!("node {}", seat.node))
         } else {
             self.plan_wake(at);
             Ok(())
