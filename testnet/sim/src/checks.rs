@@ -57,7 +57,7 @@ impl World {
         })?;
         if every {
             replica.driver.check();
-            let (frozen, oldest) = kept(&seat.store);
+            let (frozen, oldest) = kept(&replica.applier.store().reader());
             // With a snapshot came no blocks.
             let oldest = oldest.filter(|oldest| oldest.get() > seat.base.get() + 1);
             kept_in_order(node, oldest, &frozen, applied)?;
@@ -182,8 +182,7 @@ pub fn few_messages(messages: u64, nodes: u64, blocks: u64, seconds: u64) -> Che
 }
 
 /// The heights of the states that are frozen, newest first, and of the oldest whole block.
-fn kept(store: &quorate_replica::store::MemoryStore) -> (Vec<Height>, Option<Height>) {
-    let reader = store.reader();
+fn kept(reader: &impl StoreReader) -> (Vec<Height>, Option<Height>) {
     let frozen = reader.frozen().unwrap_or_default();
     let heights = frozen.iter().map(|standing| standing.applied.block.height).collect();
     (heights, reader.oldest().unwrap_or_default())

@@ -218,6 +218,8 @@ pub struct Dials {
     pub keep_blocks: u64,
     /// Whose signatures these are.
     pub signatures: Signatures,
+    /// Whether the stores are the product's own, in SQLite.
+    pub sqlite: bool,
     /// Whether a transaction may be long.
     pub long_values: bool,
     /// Most seats in the world: validators, and those who join.
@@ -263,6 +265,7 @@ impl Dials {
             checkpoint_every: dice.spread(1, 300),
             snapshot_every: [0, 10, 10, 40][dice.index(4)],
             signatures: if dice.below(100) == 0 { Signatures::Real } else { Signatures::StandIn },
+            sqlite: Dice::new(choice.seed, 6).below(50) == 0,
             long_values: dice.flip(),
             keep_blocks: if changes { 0 } else { [0, 1, 10, 60][dice.index(4)] },
         }
@@ -296,6 +299,7 @@ impl Dials {
             snapshot_every: 0,
             keep_blocks: 0,
             signatures: Signatures::StandIn,
+            sqlite: false,
             long_values: false,
             seats: SEATS,
             replaces: false,

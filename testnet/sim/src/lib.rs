@@ -7,7 +7,7 @@
 //!              healing are parts of it
 //!   checks     what must be true of one process
 //!   network    when a message comes, if at all       garble     what a damaged frame still means
-//!   disk       what a disk does to what was written
+//!   disk       what a disk does to what was written   shelf     where a store is kept, and what a death leaves
 //!   clock      how fast time goes at one node        seat       one machine and the process on it
 //!   ledger     the one chain that all must agree on  promises   what each has said, and what its disk has
 //!   lies       the key-holder who lies                forks      who is named when the liar forks the group
@@ -44,6 +44,7 @@ pub mod promises;
 pub mod report;
 pub mod schedule;
 pub mod seat;
+pub mod shelf;
 pub mod shrink;
 pub mod signatures;
 mod statements;

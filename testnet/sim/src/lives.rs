@@ -6,15 +6,16 @@
 
 use quorate_replica::apply::ApplyError;
 use quorate_replica::io::Input;
-use quorate_replica::store::{MemoryError, MemoryStore};
 use quorate_replica::{OpenError, Replica, open};
+use quorate_store::StoreError;
 use quorate_wal::Error as LogError;
 
 use crate::checks::{keeps_prefix, may_displace};
 use crate::dials::Fault;
 use crate::disk::Shared;
 use crate::seat::{Retired, StoreJob};
-use crate::violation::{Check, Violation, hold};
+use crate::shelf::ProcessStore;
+use crate::violation::{Check, Violation, hold, unreadable};
 use crate::world::{Happening, World};
 
 /// How a process ends.
@@ -127,7 +128,7 @@ impl World {
         let seat = &mut self.seats[at];
         let Some(replica) = &mut seat.replica else { return Ok(None) };
         let node = seat.node;
-        let failed = |error: ApplyError<MemoryError>| Violation {
+        let failed = |error: ApplyError<StoreError>| Violation {
             rule: "committed blocks can be applied",
             found: format!("node {node}: {error}"),
         };
@@ -173,7 +174,8 @@ impl World {
             return Ok(());
         }
         let now = seat.clock.now(self.now);
-        let opened = open(&seat.setup, seat.disk.handle(), seat.store.clone(), now);
+        let store = seat.store.open().map_err(|error| unreadable(seat.node, &error))?;
+        let opened = open(&seat.setup, seat.disk.handle(), store, now);
         let failed = seat.disk.end_plan();
         match opened {
             Ok(replica) => {
@@ -187,7 +189,7 @@ impl World {
         }
     }
 
-    fn came_back(&mut self, at: usize, replica: Replica<Shared, MemoryStore>) -> Check {
+    fn came_back(&mut self, at: usize, replica: Replica<Shared, ProcessStore>) -> Check {
         let seat = &mut self.seats[at];
         let (ballot, log) = (replica.driver.core().ballot(), replica.driver.core().log());
         let (term, choice, tip) = (ballot.term, ballot.choice, log.tip().block);
@@ -250,13 +252,14 @@ impl World {
         self.break_off_work(at)?;
         let seat = &mut self.seats[at];
         seat.disk.end_plan();
+        let left = seat.store.left();
         seat.clear();
+        seat.store.outlive(left);
         match death {
             Death::Killed => seat.disk.restart(),
             Death::PowerCut => {
                 seat.disk.power_cut(&mut self.dice);
-                let keep = self.dice.index(seat.store.at_risk() + 1);
-                seat.store.power_cut(keep);
+                seat.store.power_cut(&mut self.dice);
             }
         }
         let node = seat.node;

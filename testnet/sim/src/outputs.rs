@@ -11,7 +11,7 @@ use quorate_replica::store::Store;
 use crate::lives::Death;
 use crate::seat::{Retired, StoreJob};
 use crate::tell;
-use crate::violation::{Check, Violation, hold};
+use crate::violation::{Check, Violation, hold, unreadable};
 use crate::world::{Cargo, Happening, World};
 
 impl World {
@@ -191,17 +191,14 @@ impl World {
     /// Blocks have been read for another node.
     pub(super) fn read(&mut self, at: usize, life: u32, job: FetchJob) -> Check {
         let seat = &self.seats[at];
-        if seat.life != life || !seat.is_running() {
+        let Some(replica) = seat.replica.as_ref().filter(|_| seat.life == life) else {
             return Ok(());
+        };
+        let fetched = fetch(&replica.applier.store().reader(), job);
+        let fetched = fetched.map_err(|error| unreadable(seat.node, &error))?;
+        if self.now >= self.tell_from {
+            tell::fetched(self.now, at, job, &fetched);
         }
-        match fetch(&seat.store.reader(), job) {
-            Ok(fetched) => {
-                if self.now >= self.tell_from {
-                    tell::fetched(self.now, at, job, &fetched);
-                }
-                self.give(at, 6, Input::Fetched(fetched))
-            }
-            Err(never) => match never {},
-        }
+        self.give(at, 6, Input::Fetched(fetched))
     }
 }

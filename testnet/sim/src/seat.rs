@@ -7,13 +7,13 @@ use quorate_consensus::config::Incarnation;
 use quorate_consensus::message::Message;
 use quorate_replica::io::{ApplyJob, InstallJob, JournalJob, StageJob};
 use quorate_replica::setup::Birth;
-use quorate_replica::store::MemoryStore;
 use quorate_replica::{Replica, Setup};
 use quorate_wal::Memory;
 
 use crate::clock::Clock;
 use crate::disk::{SeatDisk, Shared};
 use crate::promises::Promises;
+use crate::shelf::{Contents, ProcessStore, Shelf};
 use crate::world::Happening;
 
 /// Why a machine is out of service for good.
@@ -61,13 +61,13 @@ pub struct Seat {
     /// Its disk.
     pub disk: SeatDisk,
     /// Its store.
-    pub store: MemoryStore,
+    pub store: Shelf,
     /// A copy of both that somebody made.
-    pub copy: Option<(Memory, MemoryStore)>,
+    pub copy: Option<(Memory, Contents)>,
     /// Its clock.
     pub clock: Clock,
     /// The process, if one runs.
-    pub replica: Option<Replica<Shared, MemoryStore>>,
+    pub replica: Option<Replica<Shared, ProcessStore>>,
     /// How many processes have run here.
     pub life: u32,
     /// How many blocks above the applied one the process has begun with.
@@ -115,14 +115,14 @@ pub struct Seat {
 impl Seat {
     /// A new machine.
     #[must_use]
-    pub fn new(setup: Setup, since: u64, seed: u64, genesis: BlockRef) -> Self {
+    pub fn new(setup: Setup, store: Shelf, since: u64, seed: u64, genesis: BlockRef) -> Self {
         let node = setup.id;
         Self {
             node,
             since,
             setup,
             disk: SeatDisk::new(seed ^ u64::from(node.get()) << 32),
-            store: MemoryStore::new(),
+            store,
             copy: None,
             clock: Clock::new(1_000_000 * u64::from(node.get())),
             replica: None,

@@ -10,7 +10,6 @@ use std::io::ErrorKind;
 use quorate_chain::ids::NodeId;
 use quorate_chain::roster::{QuorumKind, Roster};
 use quorate_replica::io::Input;
-use quorate_replica::store::MemoryStore;
 use quorate_wal::{Memory, Operation};
 
 use crate::dials::Fault;
@@ -252,16 +251,17 @@ impl World {
         }
         self.die(at, Death::Killed)?;
         let seat = &mut self.seats[at];
-        let (log, store) = match (fault, seat.copy.clone()) {
-            (Fault::OldCopy, Some((log, store))) => (log, store.copy()),
-            _ => (Memory::new(self.dice.draw()), MemoryStore::new()),
+        let copy = seat.copy.clone().filter(|_| fault == Fault::OldCopy);
+        let (log, store) = match copy {
+            Some((log, store)) => (log, Some(store.copy())),
+            None => (Memory::new(self.dice.draw()), None),
         };
         let which = self.dice.below(4);
         if which != 0 {
             seat.disk.replace(log);
         }
         if which != 1 {
-            seat.store = store;
+            seat.store.replace(store);
         }
         seat.damaged = true;
         Ok(true)

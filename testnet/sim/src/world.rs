@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            ┌── Arrive ── Network ◀── Send ──┐
-//!   Schedule ┼── Wake, Wrote, Applied, Read ──┼── Seat: Driver · Journal ▶ SeatDisk · Applier ▶ MemoryStore
+//!   Schedule ┼── Wake, Wrote, Applied, Read ──┼── Seat: Driver · Journal ▶ SeatDisk · Applier ▶ Shelf
 //!            ├── Client ── Submit             │              │ after every event
 //!            └── Strike ── faults             └──▶ Ledger, Promises, Clients: is it still true?
 //! ```
@@ -33,8 +33,9 @@ use crate::network::Network;
 use crate::report::Tally;
 use crate::schedule::Schedule;
 use crate::seat::Seat;
+use crate::shelf::Shelf;
 use crate::tell;
-use crate::violation::{Check, hold};
+use crate::violation::{Check, hold, unreadable};
 
 /// Bytes of a piece of a snapshot.
 const PIECE: usize = 4_096;
@@ -189,7 +190,9 @@ impl World {
     /// A new machine for a node, which starts at once.
     pub(super) fn settle(&mut self, node: NodeId) {
         let setup = genesis::setup(&self.founding, &self.dials, node, &mut self.dice);
-        let seat = Seat::new(setup, self.now, self.dice.draw(), self.chain_id().genesis_ref());
+        let shelf = Shelf::new(self.dials.sqlite, self.chain_id());
+        let seat =
+            Seat::new(setup, shelf, self.now, self.dice.draw(), self.chain_id().genesis_ref());
         self.seats.push(seat);
         self.schedule.at(self.now, Happening::Start(self.seats.len() - 1));
     }
@@ -309,17 +312,11 @@ impl World {
                 self.give(to, 2, Input::Forwarded { from, transactions })
             }
             Cargo::Ask(ask) => {
-                let seat = &self.seats[to];
-                if !seat.is_running() {
-                    return Ok(());
-                }
-                match snapshot::piece(&seat.store.reader(), ask, PIECE) {
-                    Ok(piece) => {
-                        let piece = self.spoil(to, piece);
-                        self.dispatch(to, from, Cargo::Piece(piece))
-                    }
-                    Err(never) => match never {},
-                }
+                let Some(replica) = &self.seats[to].replica else { return Ok(()) };
+                let piece = snapshot::piece(&replica.applier.store().reader(), ask, PIECE);
+                let piece = piece.map_err(|error| unreadable(from, &error))?;
+                let piece = self.spoil(to, piece);
+                self.dispatch(to, from, Cargo::Piece(piece))
             }
             Cargo::Piece(piece) => self.give(to, 11, Input::Brought { from, piece }),
         }

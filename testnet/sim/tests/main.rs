@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
 mod planted;
+mod shelves;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

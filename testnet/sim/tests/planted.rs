@@ -167,12 +167,12 @@ fn ledger() -> Ledger {
     Ledger::new(&founding.genesis, founding.chain_id, false)
 }
 
-fn genesis_ref() -> BlockRef {
+pub(super) fn genesis_ref() -> BlockRef {
     found(&Dials::calm(3)).chain_id.genesis_ref()
 }
 
 /// A block of node 0; two that differ in `name` differ in their time.
-fn sealed(parent: BlockRef, term: u64, name: u64) -> Checked<Block> {
+pub(super) fn sealed(parent: BlockRef, term: u64, name: u64) -> Checked<Block> {
     let founding = found(&Dials::calm(3));
     let draft = Draft {
         chain_id: founding.chain_id,
@@ -189,14 +189,14 @@ fn sealed(parent: BlockRef, term: u64, name: u64) -> Checked<Block> {
     Block::seal(draft, &*Signatures::StandIn.signer(node_key(NodeId::new(0)))).unwrap()
 }
 
-fn certificate(block: &Block, signers: &[u32]) -> Certificate {
+pub(super) fn certificate(block: &Block, signers: &[u32]) -> Certificate {
     let hash = block.header().roster_hash;
     let signature = Signature::new([0; 64]);
     let signed = signers.iter().map(|id| Signed { signer: NodeId::new(*id), signature });
     Certificate::assemble(ack(block), hash, signed.collect())
 }
 
-fn anchor(block: &Block) -> Anchor {
+pub(super) fn anchor(block: &Block) -> Anchor {
     let roster = Arc::new(found(&Dials::calm(3)).genesis.roster().unwrap());
     let (time, since) = (block.header().time, Height::ZERO);
     let kind = Some(block.header().kind);
