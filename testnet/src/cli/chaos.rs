@@ -7,7 +7,7 @@ use quorate_client::Testnet;
 use quorate_node::exit::{Exit, Failure};
 
 use super::up::Up;
-use super::{Output, json, running};
+use super::{Output, json, print, running};
 use crate::chaos::{self, Plan};
 use crate::directory::Directory;
 use crate::options::{At, Options};
@@ -73,8 +73,8 @@ impl Chaos {
         }
         eprintln!("the report is in {}", page.display());
         match output {
-            Output::Text => print!("{}", report.text()),
-            Output::Json => println!("{}", json(&report.json())?),
+            Output::Text => print(&report.text())?,
+            Output::Json => print(&(json(&report.json())? + "\n"))?,
         }
         kept?;
         if report.violations.is_empty() {

@@ -9,6 +9,7 @@ mod trouble;
 mod up;
 mod waiting;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -100,6 +101,16 @@ pub fn main() -> ExitCode {
 /// The testnet that runs in a directory.
 fn running(directory: &Directory) -> Result<Testnet, Failure> {
     Testnet::in_dir(directory.root()).ok_or_else(|| control::none_runs(directory))
+}
+
+/// Prints to standard output. Whoever has read enough and hung up is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Storage, error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// One line of JSON.

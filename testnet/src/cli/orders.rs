@@ -9,7 +9,7 @@ use quorate_node::exit::{Exit, Failure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{Output, json, running};
+use super::{Output, json, print, running};
 use crate::directory::Directory;
 use crate::options::At;
 use crate::supervisor::control::{self, Order};
@@ -128,10 +128,9 @@ impl Status {
         let directory = Directory::new(self.at.dir()?)?;
         let testnet = running(&directory)?;
         match output {
-            Output::Json => println!("{}", with_status(&testnet)?),
-            Output::Text => print(&testnet),
+            Output::Json => print(&(with_status(&testnet)? + "\n")),
+            Output::Text => print(&table(&testnet)),
         }
-        Ok(())
     }
 }
 
@@ -151,18 +150,27 @@ fn with_status(testnet: &Testnet) -> Result<String, Failure> {
     json(&value)
 }
 
-fn print(testnet: &Testnet) {
-    println!(
-        "{:<8} {:<8} {:>8}  {:<10} {:>5} {:>8}  api",
-        "node", "state", "pid", "role", "term", "height"
+/// A table for people. Scripts under `scenarios/` read its columns too.
+fn table(testnet: &Testnet) -> String {
+    let mut out = format!(
+        "{:<8} {:<8} {:>8}  {:<10} {:>5} {:>8}  {:<10} api\n",
+        "node", "state", "pid", "role", "term", "height", "sees"
     );
     for (node, status) in testnet.nodes.iter().zip(statuses(&testnet.nodes)) {
-        let pid = node.pid.map_or("-".to_owned(), |pid| pid.to_string());
-        let (role, term, height) = status.map_or_else(
-            || ("-".to_owned(), "-".to_owned(), "-".to_owned()),
-            |status| (status.role, status.term.to_string(), status.height.to_string()),
+        let none = || "-".to_owned();
+        let pid = node.pid.map_or_else(none, |pid| pid.to_string());
+        let (role, term, height, sees) = status.map_or_else(
+            || (none(), none(), none(), none()),
+            |status| {
+                let sees: Vec<_> = status.live_peers.iter().map(ToString::to_string).collect();
+                let sees = if sees.is_empty() { "nobody".to_owned() } else { sees.join(",") };
+                (status.role, status.term.to_string(), status.height.to_string(), sees)
+            },
         );
         let TestnetNode { name, state, api, .. } = node;
-        println!("{name:<8} {state:<8} {pid:>8}  {role:<10} {term:>5} {height:>8}  {api}");
+        out.push_str(&format!(
+            "{name:<8} {state:<8} {pid:>8}  {role:<10} {term:>5} {height:>8}  {sees:<10} {api}\n"
+        ));
     }
+    out
 }

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# A node misses many blocks (BLOCKS, 100,000 unless said), comes back and catches up while the others go on.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+blocks=${BLOCKS:-100000}
+story "a node that missed $blocks blocks catches up" -n 3 --leader 0 --block-interval 1ms
+node0_leads
+
+now() { date +%s%3N; }
+
+testnet kill 2
+begin=$(now)
+before=$(height 0)
+testnet wait --height $((before + blocks)) --nodes 0,1 --timeout 3600s
+took=$(($(now) - begin))
+say "node2 is dead; after $took ms the others have $blocks blocks more, $((blocks * 1000 / (took + 1))) in a second"
+
+testnet revive 2
+begin=$(now)
+low=$(height 2)
+goal=$(height 0)
+testnet wait --height "$goal" --nodes 2 --timeout 3600s
+took=$(($(now) - begin))
+say "node2 is back at height $low and has $goal after $took ms: $(((goal - low) * 1000 / (took + 1))) blocks in a second"
+say "meanwhile the others went on to $(height 0)"
+testnet wait --height $(($(height 0) + 10)) --timeout 60s
+say "all have the same block: $(testnet assert same-hash --nodes 0,1,2)"
