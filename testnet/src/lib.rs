@@ -18,6 +18,7 @@ pub mod cli;
 mod cluster;
 mod directory;
 mod lines;
+mod live;
 mod options;
 mod peer_id;
 mod ports;

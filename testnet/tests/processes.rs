@@ -5,6 +5,8 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -304,4 +306,31 @@ fn whatever_goes_wrong_at_once_no_promise_is_broken() {
     assert!(!page.contains("<script") && !page.contains("http"), "it needs nothing but itself");
     // The testnet that was there still is, and all is well.
     place.ok(&["wait", "--leader", "--equal", "--nodes", "0,1,2,3,4"]);
+}
+
+#[test]
+fn what_happens_is_told_in_plain_lines() {
+    let place = place();
+    let arguments = ["up", "-n", "4", "--api-port", "0", "--p2p-port", "0"];
+    let mut up = place.command(&arguments);
+    let mut up = up.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let banner = BufReader::new(up.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let banner: Vec<_> = banner.take_while(|line| line != "(Ctrl-C ends it)").collect();
+    for said in
+        ["4 validators in ", "a quorum is 3 of 4, so one may fail; 3 would bear as many", "bob.key"]
+    {
+        assert!(banner.iter().any(|line| line.contains(said)), "{said}: {banner:#?}");
+    }
+    let mut told = BufReader::new(up.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut until = |said: &str| told.find(|line| line.contains(said)).unwrap();
+    until(" leads term ");
+    let old = leader(&place);
+    place.ok(&["kill", &old.to_string()]);
+    until(&format!("node{old} is dead"));
+    let line = until(" leads term ");
+    assert!(line.contains(" with votes of node") && line.contains("; 0 blocks lost"), "{line}");
+    place.ok(&["revive", "--all"]);
+    until(&format!("node{old} is in step at height "));
+    place.ok(&["down"]);
+    assert!(up.wait().unwrap().success());
 }

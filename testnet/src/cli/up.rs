@@ -3,6 +3,8 @@
 use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use std::{env, io};
 
@@ -13,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Output, json};
 use crate::directory::Directory;
+use crate::live::{self, Live};
 use crate::options::{At, Options, time};
 use crate::ports;
 use crate::supervisor::{self, Start, control, leader, statuses};
@@ -111,11 +114,41 @@ impl Up {
         } else {
             let directory = prepare(&self.at, &self.options, self.fresh)?;
             ports::check_free(&directory.ports()?)?;
-            let start = Start { first: self.options.leader, timeout: self.timeout };
-            let ready =
-                |testnet: &Testnet| show(testnet, output, begin.elapsed(), "Ctrl-C ends it");
-            supervisor::run(&directory, &start, ready, |event| eprintln!("{event}"))
+            self.watched(&directory, output, begin)
         }
+    }
+
+    /// Holds it together in this process, for somebody who watches.
+    fn watched(
+        &self,
+        directory: &Directory,
+        output: Output,
+        begin: Instant,
+    ) -> Result<(), Failure> {
+        let start = Start { first: self.options.leader, timeout: self.timeout };
+        let (say, heard) = mpsc::channel::<String>();
+        let watches = Arc::new(AtomicBool::new(false));
+        let tell = {
+            let (say, watches) = (say.clone(), Arc::clone(&watches));
+            move |event: &str| {
+                let told = watches.load(Ordering::Relaxed) && say.send(event.to_owned()).is_ok();
+                if !told {
+                    eprintln!("{event}");
+                }
+            }
+        };
+        let mut live = None;
+        let ready = |testnet: &Testnet| {
+            show(testnet, output, begin.elapsed(), "Ctrl-C ends it")?;
+            watches.store(true, Ordering::Relaxed);
+            let terminal = output == Output::Text && live::is_there();
+            let channel = (say, heard);
+            live = Some(Live::start(directory.clone(), testnet.clone(), channel, terminal));
+            Ok(())
+        };
+        let done = supervisor::run(directory, &start, ready, Box::new(tell));
+        drop(live);
+        done
     }
 
     /// Starts a supervisor that stays, and waits for its word.
@@ -155,7 +188,8 @@ impl Supervise {
         let directory = Directory::new(self.at.dir()?)?;
         let start = Start { first: self.leader, timeout: self.timeout };
         let ready = |testnet: &Testnet| say(&Word::Ready(testnet.clone()));
-        let done = supervisor::run(&directory, &start, ready, |event| eprintln!("{event}"));
+        let tell = Box::new(|event: &str| eprintln!("{event}"));
+        let done = supervisor::run(&directory, &start, ready, tell);
         if let Err(failure) = &done {
             // If nobody listens any more, the log has it.
             let _ = say(&Word::Failed(failure.exit.code(), failure.sentence.clone()));
@@ -183,16 +217,9 @@ fn show(testnet: &Testnet, output: Output, took: Duration, end: &str) -> io::Res
         writeln!(out, "{line}")?;
         return out.flush();
     }
-    let (count, dir) = (testnet.nodes.len(), testnet.dir.display());
-    let validators = if count == 1 { "validator" } else { "validators" };
-    writeln!(out, "{count} {validators} in {dir}, ready after {:.1} s", took.as_secs_f64())?;
     let leader = leader(&statuses(&testnet.nodes));
-    for node in &testnet.nodes {
-        let role = if leader == Some(node.node_id) { "leads" } else { "" };
-        writeln!(out, "  {:<8} {}  {role}", node.name, node.api)?;
-    }
-    let quorate = command();
-    writeln!(out, "try: {quorate} put greeting hello; {quorate} get greeting   ({end})")?;
+    let leads = testnet.nodes.iter().position(|node| Some(node.node_id) == leader);
+    out.write_all(live::banner(testnet, leads, &command(), took, end).as_bytes())?;
     out.flush()
 }
 

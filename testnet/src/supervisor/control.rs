@@ -94,12 +94,17 @@ fn answer(group: &Arc<Group>, mut stream: UnixStream) {
         return;
     };
     if order == Order::Down {
+        group.tell("the testnet is ended by order");
         group.begin_ending();
         // The connection stays open until the process is gone; then whoever waits knows it.
         std::mem::forget(stream);
         return;
     }
     let failure = obey(group, &order).err();
+    let count = group.testnet().nodes.len();
+    if let Some(what) = around(&order, count).filter(|_| failure.is_none()) {
+        group.tell(&what);
+    }
     let done = Done { failure: failure.map(|why| (why.exit.code(), why.sentence)) };
     if let Ok(line) = serde_json::to_string(&done) {
         // Who does not wait for the answer does not want it.
@@ -131,6 +136,41 @@ fn obey(group: &Arc<Group>, order: &Order) -> Result<(), Failure> {
         }
         Order::Disk { nodes, misdeed } => disks(group, &known(group, nodes)?, *misdeed),
         Order::Down => Ok(()),
+    }
+}
+
+/// What an order has done that is not to the nodes themselves, which are seen to die and to stop.
+fn around(order: &Order, count: usize) -> Option<String> {
+    let listed = |nodes: &[u16]| nodes.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
+    match order {
+        Order::Kill { .. } | Order::Revive { .. } | Order::Pause { .. } | Order::Resume { .. } => {
+            None
+        }
+        Order::Down => None,
+        Order::Partition { groups } => {
+            let all = groups.iter().map(Vec::len).sum::<usize>() == count;
+            let rest = if all { None } else { Some("the rest".to_owned()) };
+            let groups: Vec<_> = groups.iter().map(|nodes| listed(nodes)).chain(rest).collect();
+            Some(format!("nodes are parted: {}", groups.join(" | ")))
+        }
+        Order::Isolate { nodes } => Some(format!("cut off from all others: {}", listed(nodes))),
+        Order::Heal => Some("all nodes are joined".to_owned()),
+        Order::Slow { nodes, disk, net, loss } => {
+            let mut what = Vec::new();
+            what.extend(disk.map(|delay| format!("disk by {} ms", delay.as_millis())));
+            what.extend(net.map(|delay| format!("lines by {} ms", delay.as_millis())));
+            what.extend(loss.map(|lost| format!("{lost} of 1,000 pieces lost")));
+            Some(format!("slow: {} ({})", listed(nodes), what.join(", ")))
+        }
+        Order::Disk { nodes, misdeed } => {
+            let what = match misdeed {
+                Misdeed::Slow(delay) => format!("slow by {} ms", delay.as_millis()),
+                Misdeed::Fail { .. } => "about to fail".to_owned(),
+                Misdeed::Tear => "about to be torn in a write".to_owned(),
+                Misdeed::Behave => "good".to_owned(),
+            };
+            Some(format!("disk of {}: {what}", listed(nodes)))
+        }
     }
 }
 

@@ -25,12 +25,15 @@ const ENDING: Duration = Duration::from_secs(10);
 /// How long a node that was revived may take until it answers.
 const REVIVED: Duration = Duration::from_secs(30);
 
+/// Hears what happens.
+pub(crate) type Tell = Box<dyn Fn(&str) + Send + Sync>;
+
 /// The nodes, and who waits for what happens to them.
 pub(crate) struct Group {
     directory: Directory,
     program: PathBuf,
     trouble: Trouble,
-    tell: fn(&str),
+    tell: Tell,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -45,7 +48,7 @@ struct State {
 }
 
 impl Group {
-    pub(crate) fn new(directory: Directory, tell: fn(&str)) -> Result<Self, Failure> {
+    pub(crate) fn new(directory: Directory, tell: Tell) -> Result<Self, Failure> {
         let testnet = directory.describe()?;
         let ends = vec![None; testnet.nodes.len()];
         let state = State { testnet, published: false, ending: false, ends };
@@ -71,6 +74,11 @@ impl Group {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         true
+    }
+
+    /// Tells what has happened.
+    pub(crate) fn tell(&self, what: &str) {
+        (self.tell)(what);
     }
 
     /// What can go wrong around the nodes.
@@ -144,6 +152,9 @@ impl Group {
         state.ends[node] = None;
         set(&mut state.testnet.nodes[node], TestnetNodeState::Running, Some(child.id()));
         self.write(&state)?;
+        if state.published {
+            self.tell(&format!("{} is started again", state.testnet.nodes[node].name));
+        }
         drop(state);
         let watcher = Arc::clone(self);
         thread::spawn(move || watcher.watch(node, child));

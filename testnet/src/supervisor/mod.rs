@@ -24,7 +24,7 @@ use signal_hook::iterator::Signals;
 use crate::directory::Directory;
 use group::Group;
 
-pub(crate) use group::program;
+pub(crate) use group::{Tell, program};
 pub(crate) use handover::hand_over;
 pub(crate) use ready::{all, leader, statuses};
 
@@ -43,7 +43,7 @@ pub(crate) fn run(
     directory: &Directory,
     start: &Start,
     ready: impl FnOnce(&Testnet) -> std::io::Result<()>,
-    tell: fn(&str),
+    tell: Tell,
 ) -> Result<(), Failure> {
     let listener = listen(directory)?;
     let group = Arc::new(Group::new(directory.clone(), tell)?);
