@@ -10,9 +10,11 @@ testnet wait --new-leader 0
 now=$(leader)
 say "node$now leads term $(term "$now")"
 
+begin=$(date +%s%3N)
 testnet revive 0
 testnet wait --leader --equal
+took=$(($(date +%s%3N) - begin))
 [ "$(role 0)" = follower ] || fail "node0 is no follower but $(role 0)"
 [ "$(term 0)" = "$(term "$now")" ] || fail "node0 is in term $(term 0)"
-say "node0 is back: a $(role 0) of node$now in term $(term 0), at height $(height 0)"
+say "node0 is back: a $(role 0) of node$now in term $(term 0), at height $(height 0), $took ms after it was started"
 testnet status

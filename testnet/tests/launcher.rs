@@ -191,6 +191,10 @@ fn down_ends_what_a_killed_supervisor_has_left() {
     let testnet = place.up(3, &[]);
     kill_process(pid(testnet.supervisor_pid), Signal::KILL).unwrap();
     eventually("the supervisor is gone", || !lives(testnet.supervisor_pid));
+    let left = "was killed; `quorate testnet down` ends what it has left";
+    assert!(place.fails(4, &["kill", "0"]).contains(left));
+    assert!(place.fails(3, &["up", "--detach"]).contains(left));
+    assert!(place.fails(3, &["up", "--detach", "--fresh"]).contains(left));
     place.ok(&["down"]);
     let left = testnet.nodes.iter().filter_map(|node| node.pid).any(lives);
     assert!(!left && !place.dir.join("testnet.json").exists());

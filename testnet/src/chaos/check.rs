@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use quorate_chain::ids::{BlockHash, Height, NodeId, Term, TxId};
 
 use super::history::{
-    Answer, Block, Copy, Entry, History, Micros, Operation, Place, Sighting, What,
+    Answer, Block, Entry, History, Holdings, Micros, Operation, Place, Sighting, What,
 };
 use super::replay::Replay;
 use super::violation::Violation;
@@ -36,9 +36,9 @@ pub(crate) fn check(history: &History) -> Vec<Violation> {
     found.extend(history.operations.iter().filter_map(|operation| value(operation, &replay)));
     found.extend(history.sightings.iter().filter_map(|sighting| chain.changed(sighting)));
     found.extend(leaders(history));
-    for copy in &history.copies {
-        found.extend(unequal(copy, &history.chain));
-        found.extend(state(copy, &replay));
+    for held in &history.holdings {
+        found.extend(unequal(held, &history.chain));
+        found.extend(state(held, &replay));
     }
     found
 }
@@ -194,22 +194,22 @@ fn leaders(history: &History) -> Vec<Violation> {
 }
 
 /// The lowest height at which a node does not have the chain's block.
-fn unequal(copy: &Copy, chain: &[Block]) -> Option<Violation> {
-    let own: BTreeMap<_, _> = copy.blocks.iter().copied().collect();
+fn unequal(held: &Holdings, chain: &[Block]) -> Option<Violation> {
+    let own: BTreeMap<_, _> = held.blocks.iter().copied().collect();
     let other = chain.iter().find(|block| own.get(&block.height) != Some(&block.hash))?;
-    Some(Violation::Unequal { node: copy.node, height: other.height })
+    Some(Violation::Unequal { node: held.node, height: other.height })
 }
 
 /// Keys of a node that are not what the chain makes of them.
-fn state(copy: &Copy, replay: &Replay) -> Vec<Violation> {
-    let expected: BTreeMap<&str, &Entry> = replay.entries(copy.as_of).into_iter().collect();
+fn state(held: &Holdings, replay: &Replay) -> Vec<Violation> {
+    let expected: BTreeMap<&str, &Entry> = replay.entries(held.as_of).into_iter().collect();
     let said: BTreeMap<&str, &Entry> =
-        copy.entries.iter().map(|(key, entry)| (key.as_str(), entry)).collect();
+        held.entries.iter().map(|(key, entry)| (key.as_str(), entry)).collect();
     let keys = expected.keys().chain(said.keys().filter(|key| !expected.contains_key(*key)));
     let differ = keys.filter(|key| expected.get(*key) != said.get(*key));
     let violation = |key: &&str| Violation::State {
-        node: copy.node,
-        height: copy.as_of,
+        node: held.node,
+        height: held.as_of,
         key: (*key).to_owned(),
         expected: expected.get(key).map(|entry| (*entry).clone()),
         said: said.get(key).map(|entry| (*entry).clone()),

@@ -18,7 +18,7 @@ pub(crate) struct History {
     /// The chain, from the first height that concerns the run on.
     pub(crate) chain: Vec<Block>,
     /// What each node holds in the end.
-    pub(crate) copies: Vec<Copy>,
+    pub(crate) holdings: Vec<Holdings>,
 }
 
 /// Something that a client has asked, once or until somebody said what became of it.
@@ -187,7 +187,7 @@ pub(crate) enum Action {
 
 /// What a node holds in the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Copy {
+pub(crate) struct Holdings {
     /// Which node.
     pub(crate) node: NodeId,
     /// Its blocks, from the first height that concerns the run on.

@@ -73,11 +73,13 @@ struct Run {
     agreed: Option<Micros>,
 }
 
-/// Does all of that to a testnet that runs, and judges it. `tell` hears now and then how it goes.
+/// Does all of that to a testnet that runs, and judges it. It ends early when that is `enough`; `tell` hears
+/// now and then how it goes.
 pub(crate) fn run(
     directory: &Directory,
     testnet: &Testnet,
     plan: &Plan,
+    enough: &AtomicBool,
     tell: &dyn Fn(&str),
 ) -> Result<Report, Failure> {
     let unheard = |error: Error| Failure::new(Exit::NoQuorum, error);
@@ -96,7 +98,7 @@ pub(crate) fn run(
         count: AtomicU64::new(0),
     };
     let table = Table::new(directory.clone(), begin, plan.seed, count);
-    let run = happen(testnet, plan, &load, &table, tell)?;
+    let run = happen(testnet, plan, enough, &load, &table, tell)?;
     let mut violations = table.wrongs();
     if run.agreed.is_none() {
         let what = format!("{} s after all was mended the nodes had not agreed", MENDED.as_secs());
@@ -122,6 +124,7 @@ pub(crate) fn run(
 fn happen(
     testnet: &Testnet,
     plan: &Plan,
+    enough: &AtomicBool,
     load: &Load,
     table: &Table,
     tell: &dyn Fn(&str),
@@ -138,7 +141,7 @@ fn happen(
         let playing: Vec<_> =
             (0..HANDS).map(|hand| scope.spawn(move || table.play(hand))).collect();
         let (mut told, mut dead) = (Instant::now(), Vec::new());
-        while load.begin.elapsed() < plan.time {
+        while load.begin.elapsed() < plan.time && !enough.load(Ordering::Relaxed) {
             thread::sleep(PAUSE);
             for node in table.casualties() {
                 if !dead.contains(&node) {
@@ -227,12 +230,12 @@ fn gather(testnet: &Testnet, from: Height, prefix: &str, run: &Run) -> Result<Hi
     let lowest = lowest.ok_or_else(|| Failure::new(Exit::NoNode, "no node says what it holds"))?;
     let heights = (from.max(Height::new(1)), lowest);
     let chain = watch::chain(&testnet.nodes, heights, prefix)?;
-    let copies = testnet.nodes.iter().map(|node| watch::copy(node, heights, prefix));
+    let holdings = testnet.nodes.iter().map(|node| watch::holdings(node, heights, prefix));
     Ok(History {
         operations: run.operations.clone(),
         sightings: run.sightings.clone(),
         chain,
-        copies: copies.collect::<Result<_, _>>()?,
+        holdings: holdings.collect::<Result<_, _>>()?,
     })
 }
 

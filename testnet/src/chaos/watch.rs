@@ -13,7 +13,7 @@ use quorate_node::exit::{Exit, Failure};
 use serde::Deserialize;
 
 use super::hands::Table;
-use super::history::{Action, Block, Change, Copy, Entry, Sighting, Tx};
+use super::history::{Action, Block, Change, Entry, Holdings, Sighting, Tx};
 
 /// How often a node is looked at, and how long it may take to say how it fares.
 const PAUSE: Duration = Duration::from_millis(150);
@@ -151,11 +151,11 @@ fn known(tx: ToldTx, prefix: &str) -> Result<Tx, Failure> {
 }
 
 /// What a node holds: its blocks between two heights, and keys that begin like this.
-pub(crate) fn copy(
+pub(crate) fn holdings(
     node: &TestnetNode,
     (from, to): (Height, Height),
     prefix: &str,
-) -> Result<Copy, Failure> {
+) -> Result<Holdings, Failure> {
     let client = asked(Client::new(&node.api))?;
     let mut hashes = BTreeMap::new();
     let mut next = from.get();
@@ -181,7 +181,7 @@ pub(crate) fn copy(
         cursor = items.cursor;
         if cursor.is_none() {
             let blocks = hashes.into_iter().collect();
-            return Ok(Copy { node: node.node_id, blocks, entries, as_of: items.read_height });
+            return Ok(Holdings { node: node.node_id, blocks, entries, as_of: items.read_height });
         }
     }
 }

@@ -1,10 +1,14 @@
 //! `chaos`: everything goes wrong at once.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use quorate_client::Testnet;
 use quorate_node::exit::{Exit, Failure};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::up::Up;
 use super::{Output, json, print, running};
@@ -15,6 +19,8 @@ use crate::supervisor::control::{self, Order};
 
 /// Kill, hang, part, slow and depose nodes at random under load, and check that every promise was kept: 0, or 8
 /// if one was not.
+///
+/// Ctrl-C ends it early, and what happened until then is judged.
 ///
 /// It is done to the testnet that runs. If none does, one is made for it in a directory of its own, on free
 /// ports, and deleted at the end unless something was wrong or --dir says where it shall be.
@@ -61,9 +67,13 @@ impl Chaos {
         let seed = self.seed.unwrap_or_else(|| u64::from(std::process::id()));
         let plan = Plan { time: self.minutes, seed, clients: self.clients.into() };
         let stage = self.stage()?;
-        eprintln!("chaos with seed {seed} in {}", stage.directory.root().display());
-        let report =
-            chaos::run(&stage.directory, &stage.testnet, &plan, &|line| eprintln!("{line}"));
+        tell(&format!("chaos with seed {seed} in {}", stage.directory.root().display()));
+        let enough = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            let registered = signal_hook::flag::register(signal, Arc::clone(&enough));
+            registered.map_err(|error| Failure::new(Exit::Bug, error))?;
+        }
+        let report = chaos::run(&stage.directory, &stage.testnet, &plan, &enough, &tell);
         let kept = stage.leave(report.as_ref().is_ok_and(|report| report.violations.is_empty()));
         let report = report?;
         let page = self.report.unwrap_or_else(|| format!("chaos-{seed}.html").into());
@@ -71,7 +81,7 @@ impl Chaos {
         if !report.violations.is_empty() {
             write(&stage.directory.root().join("chaos-history.jsonl"), &report.operations()?)?;
         }
-        eprintln!("the report is in {}", page.display());
+        tell(&format!("the report is in {}", page.display()));
         match output {
             Output::Text => print(&report.text())?,
             Output::Json => print(&(json(&report.json())? + "\n"))?,
@@ -103,6 +113,11 @@ impl Chaos {
         let testnet = Up::new(at, options).begin()?;
         Ok(Stage { directory, testnet, own: true, passing })
     }
+}
+
+/// Tells how it goes. If nobody listens any more, it goes on all the same.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {

@@ -100,7 +100,7 @@ fn abandoned(directory: &Directory) -> Result<(), Failure> {
         }
     }
     let end = Instant::now() + ENDING;
-    while testnet.nodes.iter().any(|node| process(node).is_some()) {
+    while is_alive(&testnet) {
         if Instant::now() > end {
             for pid in testnet.nodes.iter().filter_map(process) {
                 let _ = kill_process(pid, Signal::KILL);
@@ -112,6 +112,11 @@ fn abandoned(directory: &Directory) -> Result<(), Failure> {
     std::fs::remove_file(directory.testnet_file()).map_err(|error| {
         Failure::new(Exit::Storage, format!("{}: {error}", directory.testnet_file().display()))
     })
+}
+
+/// Whether some node of a testnet runs, whoever holds it together.
+pub(super) fn is_alive(testnet: &Testnet) -> bool {
+    testnet.nodes.iter().any(|node| process(node).is_some())
 }
 
 /// A node's process, if the one that has its number still is the node: it names the home.

@@ -13,6 +13,7 @@ use quorate_node::config::values::show_duration;
 use quorate_node::exit::{Exit, Failure};
 use serde::{Deserialize, Serialize};
 
+use super::orders::is_alive;
 use super::{Output, json};
 use crate::directory::Directory;
 use crate::live::{self, Live};
@@ -75,6 +76,10 @@ fn prepare(at: &At, options: &Options, fresh: bool) -> Result<Directory, Failure
         let root = directory.root().display();
         let sentence = format!("a testnet runs in {root}; `quorate testnet down` ends it");
         return Err(Failure::new(Exit::Configuration, sentence));
+    }
+    let left = Testnet::in_dir(directory.root()).is_some_and(|left| is_alive(&left));
+    if left {
+        return Err(control::abandoned(&directory, Exit::Configuration));
     }
     if fresh {
         directory.delete()?;

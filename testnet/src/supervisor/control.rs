@@ -227,9 +227,21 @@ pub(crate) fn order(directory: &Directory, order: &Order) -> Result<(), Failure>
 
 /// That there is no testnet to be talked to.
 pub(crate) fn none_runs(directory: &Directory) -> Failure {
+    if directory.testnet_file().exists() {
+        return abandoned(directory, Exit::NoNode);
+    }
     let root = directory.root().display();
     let sentence = format!("no testnet runs in {root}; `quorate testnet up` starts one");
     Failure::new(Exit::NoNode, sentence)
+}
+
+/// That a supervisor has left its nodes behind.
+pub(crate) fn abandoned(directory: &Directory, exit: Exit) -> Failure {
+    let root = directory.root().display();
+    let sentence = format!(
+        "the supervisor of the testnet in {root} was killed; `quorate testnet down` ends what it has left"
+    );
+    Failure::new(exit, sentence)
 }
 
 /// The exit that has this code.

@@ -90,8 +90,8 @@ fn truth() -> History {
     ];
     let blocks = chain.iter().map(|block| (block.height, block.hash)).collect();
     let entries = vec![("a".to_owned(), entry("4", 7, 4))];
-    let copies = vec![Copy { node: NodeId::new(0), blocks, entries, as_of: Height::new(8) }];
-    History { operations, sightings: vec![sighting(6, 6, 0)], chain, copies }
+    let holdings = vec![Holdings { node: NodeId::new(0), blocks, entries, as_of: Height::new(8) }];
+    History { operations, sightings: vec![sighting(6, 6, 0)], chain, holdings }
 }
 
 /// What is found in the true history once this has been done to it.
@@ -255,14 +255,14 @@ fn a_chain_that_is_none_is_seen() {
 #[test]
 fn a_node_without_the_others_blocks_or_state_is_seen() {
     let unequal = |height| Violation::Unequal { node: NodeId::new(0), height: Height::new(height) };
-    assert_eq!(found(|history| history.copies[0].blocks.truncate(4)), [unequal(8)]);
-    assert_eq!(found(|history| history.copies[0].blocks[1].1 = hash(9)), [unequal(5)]);
+    assert_eq!(found(|history| history.holdings[0].blocks.truncate(4)), [unequal(8)]);
+    assert_eq!(found(|history| history.holdings[0].blocks[1].1 = hash(9)), [unequal(5)]);
     for wrong in [vec![], vec![("a".to_owned(), entry("1", 5, 1))]] {
-        let lie = |history: &mut History| history.copies[0].entries = wrong;
+        let lie = |history: &mut History| history.holdings[0].entries = wrong;
         assert!(matches!(&found(lie)[..], [Violation::State { .. }]));
     }
     let more = || ("b".to_owned(), entry("3", 6, 3));
-    let found = found(|history| history.copies[0].entries.push(more()));
+    let found = found(|history| history.holdings[0].entries.push(more()));
     assert!(matches!(&found[..], [Violation::State { .. }]));
 }
 
