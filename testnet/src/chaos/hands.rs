@@ -208,7 +208,12 @@ impl Table {
             Kind::Kill | Kind::Blackout => self.order(&Order::Revive { nodes }),
             Kind::Pause => self.order(&Order::Resume { nodes }),
             Kind::Partition | Kind::Isolate => self.order(&Order::Heal),
-            Kind::SlowNet | Kind::Loss | Kind::SlowDisk => self.order(&slow(fault, false)),
+            Kind::SlowNet | Kind::Loss => self.order(&slow(fault, false)),
+            // A node may end if its disk is far too slow.
+            Kind::SlowDisk => {
+                self.order(&slow(fault, false))?;
+                self.order(&Order::Revive { nodes })
+            }
             Kind::WriteError | Kind::SyncError | Kind::DiskFull | Kind::TornWrite => {
                 self.order(&Order::Revive { nodes })
             }

@@ -38,7 +38,7 @@ use quorate_node::exit::{Exit, Failure};
 use crate::directory::Directory;
 use crate::supervisor::{leader, statuses};
 use hands::{Span, Table};
-use history::{History, Micros, Operation, Sighting};
+use history::{History, Holdings, Micros, Operation, Sighting};
 use load::Load;
 use violation::Violation;
 
@@ -224,18 +224,29 @@ fn one_more(testnet: &Testnet) -> bool {
     client.account(key.into_secret()).waiting(wait).update("chaos/over", "yes").is_ok()
 }
 
-/// What the nodes hold, with what has happened.
+/// What the nodes hold, with what has happened. A transaction in doubt may come to the chain as late as now, so
+/// the states are read first, and then the chain as far as any of them reaches.
 fn gather(testnet: &Testnet, from: Height, prefix: &str, run: &Run) -> Result<History, Failure> {
-    let lowest = statuses(&testnet.nodes).into_iter().flatten().map(|status| status.applied).min();
-    let lowest = lowest.ok_or_else(|| Failure::new(Exit::NoNode, "no node says what it holds"))?;
-    let heights = (from.max(Height::new(1)), lowest);
-    let chain = watch::chain(&testnet.nodes, heights, prefix)?;
-    let holdings = testnet.nodes.iter().map(|node| watch::holdings(node, heights, prefix));
+    let nodes = &testnet.nodes;
+    let states = nodes.iter().map(|node| watch::entries(node, prefix));
+    let states = states.collect::<Result<Vec<_>, _>>()?;
+    let top = states.iter().map(|(_, as_of)| *as_of).max().unwrap_or(from);
+    let reach = |height: &Option<Height>| height.is_some_and(|height| height >= top);
+    if !agreed(testnet, |heights| heights.iter().all(reach)) {
+        let sentence = format!("not all nodes came to height {top}, to which one had");
+        return Err(Failure::new(Exit::NoQuorum, sentence));
+    }
+    let heights = (from.max(Height::new(1)), top);
+    let chain = watch::chain(nodes, heights, prefix)?;
+    let holdings = nodes.iter().zip(states).map(|(node, (entries, as_of))| {
+        let blocks = watch::hashes(node, heights)?;
+        Ok(Holdings { node: node.node_id, blocks, entries, as_of })
+    });
     Ok(History {
         operations: run.operations.clone(),
         sightings: run.sightings.clone(),
         chain,
-        holdings: holdings.collect::<Result<_, _>>()?,
+        holdings: holdings.collect::<Result<_, Failure>>()?,
     })
 }
 

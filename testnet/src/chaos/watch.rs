@@ -13,11 +13,13 @@ use quorate_node::exit::{Exit, Failure};
 use serde::Deserialize;
 
 use super::hands::Table;
-use super::history::{Action, Block, Change, Entry, Holdings, Sighting, Tx};
+use super::history::{Action, Block, Change, Entry, Sighting, Tx};
 
 /// How often a node is looked at, and how long it may take to say how it fares.
 const PAUSE: Duration = Duration::from_millis(150);
 const ANSWER: Duration = Duration::from_millis(700);
+/// How long a node may take in the end.
+const LONG: Duration = Duration::from_secs(30);
 /// Blocks in one answer.
 const PAGE: u64 = 1_000;
 
@@ -150,12 +152,11 @@ fn known(tx: ToldTx, prefix: &str) -> Result<Tx, Failure> {
     Ok(Tx { id: tx.id, changes, applied: tx.status == "applied" })
 }
 
-/// What a node holds: its blocks between two heights, and keys that begin like this.
-pub(crate) fn holdings(
+/// The blocks that a node holds between two heights.
+pub(crate) fn hashes(
     node: &TestnetNode,
     (from, to): (Height, Height),
-    prefix: &str,
-) -> Result<Holdings, Failure> {
+) -> Result<Vec<(Height, BlockHash)>, Failure> {
     let client = asked(Client::new(&node.api))?;
     let mut hashes = BTreeMap::new();
     let mut next = from.get();
@@ -169,19 +170,42 @@ pub(crate) fn holdings(
         next += page.blocks.len() as u64;
         hashes.extend(page.blocks.into_iter().map(|block| (block.height, block.hash)));
     }
+    Ok(hashes.into_iter().collect())
+}
+
+/// The keys that begin like this, as a node has them, and a height at which it has them so.
+///
+/// Pages are read at a height each, and a transaction that comes late may change keys between two of them. So
+/// all are read until they have been the same twice: then they were so when the first reading ended.
+pub(crate) fn entries(
+    node: &TestnetNode,
+    prefix: &str,
+) -> Result<(Vec<(String, Entry)>, Height), Failure> {
+    let client = asked(Client::new(&node.api))?.with_timeout(LONG);
+    let mut before = read_all(&client, prefix)?;
+    loop {
+        let now = read_all(&client, prefix)?;
+        if now.0 == before.0 {
+            return Ok(before);
+        }
+        before = now;
+    }
+}
+
+/// Keys page by page, and the height of the last page.
+fn read_all(client: &Client, prefix: &str) -> Result<(Vec<(String, Entry)>, Height), Failure> {
     let (mut entries, mut cursor) = (Vec::new(), None);
     loop {
-        let items = asked(client.scan(prefix, 1_000, cursor.as_deref()))?;
+        let page = asked(client.scan(prefix, 1_000, cursor.as_deref()))?;
         let entry = |item: quorate_client::answer::Item| {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             let entry = Entry { value: text(&item.value), height: item.height, tx: item.tx };
             (text(&item.key.0), entry)
         };
-        entries.extend(items.items.into_iter().map(entry));
-        cursor = items.cursor;
+        entries.extend(page.items.into_iter().map(entry));
+        cursor = page.cursor;
         if cursor.is_none() {
-            let blocks = hashes.into_iter().collect();
-            return Ok(Holdings { node: node.node_id, blocks, entries, as_of: items.read_height });
+            return Ok((entries, page.read_height));
         }
     }
 }

@@ -92,7 +92,7 @@ impl Chaos {
         }
         let dir = stage.directory.root().display();
         let sentence = format!(
-            "{} promises were broken; what the nodes hold is kept in {dir}",
+            "broken promises: {}; what the nodes hold is kept in {dir}",
             report.violations.len()
         );
         Err(Failure::new(Exit::Verification, sentence))
