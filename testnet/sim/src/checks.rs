@@ -1,10 +1,13 @@
 //! What must be true of one process, whatever happens to it.
 
-use quorate_chain::ids::{BlockRef, Height, NodeId};
+use quorate_chain::block::Item;
+use quorate_chain::ids::{BlockRef, Height, NodeId, Term};
 use quorate_consensus::ballot::Choice;
+use quorate_consensus::log::Log;
 use quorate_consensus::raft::Standing;
 use quorate_replica::store::{Store, StoreReader};
 
+use crate::ledger::Signers;
 use crate::seat::{Said, Seat};
 use crate::violation::{Check, hold};
 use crate::world::World;
@@ -71,29 +74,39 @@ impl World {
             && let Some(term) = said.leads
         {
             self.tally.elections += 1;
-            if self.liar.is_some() {
-                return Ok(());
+            let voters = elected(log, term);
+            let rule = "a leader begins with its opening block";
+            hold(voters.is_some(), rule, || format!("node {node}, term {term}"))?;
+            if let Some(voters) = voters {
+                self.ledger.leads(node, term, voters)?;
             }
-            self.ledger.leads(node, term)?;
             self.ledger.is_complete(node, term, applied, |block| log.contains(block))?;
         }
         Ok(())
     }
 
     /// Whoever leads a later term has what was committed just now.
-    pub(super) fn check_leaders(&self) -> Check {
-        if self.liar.is_some() {
-            return Ok(());
-        }
+    pub(super) fn check_leaders(&mut self) -> Check {
+        let ledger = &mut self.ledger;
         self.seats.iter().try_for_each(|seat: &Seat| {
             let (Some(replica), Some(term)) = (&seat.replica, seat.said.leads) else {
                 return Ok(());
             };
             let log = replica.driver.core().log();
             let applied = log.applied().block.height;
-            self.ledger.is_complete(seat.node, term, applied, |block| log.contains(block))
+            ledger.is_complete(seat.node, term, applied, |block| log.contains(block))
         })
     }
+}
+
+/// Who has voted for the leader of a term, as the block says that opens it.
+fn elected(log: &Log, term: Term) -> Option<Signers> {
+    let applied = log.applied().block.height;
+    let mut opening = log.from(applied).filter(|entry| entry.anchor.block.term == term);
+    opening.find_map(|entry| match &entry.block.body().item {
+        Some(Item::Opening(election)) => Some(Signers::of(election)),
+        Some(Item::Enter { .. } | Item::Leave { .. } | Item::Recovery { .. }) | None => None,
+    })
 }
 
 /// The heights of one process.

@@ -11,7 +11,9 @@ use quorate_chain::checked::Checked;
 use quorate_chain::commitment::{Commitment, leaf_changes};
 use quorate_chain::execute::{Rules, Writers, execute};
 use quorate_chain::genesis::Genesis;
-use quorate_chain::ids::{BlockHash, BlockRef, ChainId, Hash, Height, NodeId, StateRoot, Term};
+use quorate_chain::ids::{
+    BlockHash, BlockRef, ChainId, Hash, Height, NodeId, RosterHash, StateRoot, Term,
+};
 use quorate_chain::outcome::Outcome;
 use quorate_chain::roster::Roster;
 use quorate_chain::state::MemoryState;
@@ -38,6 +40,35 @@ struct Decision {
     root: Option<StateRoot>,
 }
 
+/// Who has voted for a leader, or signed a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signers {
+    /// A bit for each node.
+    bits: u64,
+    /// Under which roster.
+    under: RosterHash,
+}
+
+impl Signers {
+    /// Those of a certificate.
+    #[must_use]
+    pub fn of(certificate: &Certificate) -> Self {
+        let bits = certificate.signers().into_iter().map(bit).fold(0, |all, bit| all | bit);
+        Self { bits, under: certificate.roster_hash() }
+    }
+
+    const fn among(self, some: u64) -> bool {
+        self.bits & some != 0
+    }
+}
+
+/// Who leads a term, by which votes.
+#[derive(Clone, Copy, Debug)]
+struct Leadership {
+    node: NodeId,
+    voters: Signers,
+}
+
 /// A second opinion of what the blocks do to the state.
 #[derive(Debug)]
 struct Model {
@@ -56,12 +87,19 @@ pub struct Ledger {
     /// What is committed, by height from 1.
     committed: Vec<Decision>,
     /// Who leads which term.
-    leaders: BTreeMap<Term, NodeId>,
+    leaders: BTreeMap<Term, Vec<Leadership>>,
     /// The term of the newest commit certificate.
     certified: Term,
+    /// Who has signed it.
+    certified_by: Option<Signers>,
     model: Option<Model>,
     /// Whose disk or word does not count.
     pub excused: u64,
+    /// Who may have voted twice, or against an ack of its own.
+    pub suspects: u64,
+    /// Whether a suspect has: there was a second leader of a term, or one that lacked what was committed. From
+    /// then on nobody asks whether leaders lack anything.
+    pub doubted: bool,
     /// What a fork is judged by, if somebody lies.
     pub archive: Option<Archive>,
 }
@@ -99,8 +137,11 @@ impl Ledger {
             committed: Vec::new(),
             leaders: BTreeMap::new(),
             certified: Term::ZERO,
+            certified_by: None,
             model,
             excused: 0,
+            suspects: 0,
+            doubted: false,
             archive: None,
         }
     }
@@ -129,15 +170,27 @@ impl Ledger {
         self.committed.get(at(height)).and_then(|decision| decision.root)
     }
 
-    /// A node leads a term.
+    /// A node leads a term, by these votes.
     ///
     /// # Errors
-    /// If another does.
-    pub fn leads(&mut self, node: NodeId, term: Term) -> Check {
-        let leader = *self.leaders.entry(term).or_insert(node);
-        hold(leader == node, "at most one leader a term", || {
-            format!("term {term}: {leader} and {node}")
-        })
+    /// If another does, and no suspect has voted for both.
+    pub fn leads(&mut self, node: NodeId, term: Term, voters: Signers) -> Check {
+        let leaders = self.leaders.entry(term).or_default();
+        let suspects = self.suspects;
+        for other in leaders.iter().filter(|other| other.node != node) {
+            // Quorums of two rosters meet by way of others between them. One of those has lied then, if not both.
+            let (ours, theirs) = (voters.among(suspects), other.voters.among(suspects));
+            let same = voters.under == other.voters.under;
+            let twice =
+                if same { voters.among(suspects & other.voters.bits) } else { ours || theirs };
+            // After a leader that lacked something the rosters themselves may be in doubt.
+            hold(twice || self.doubted && !same, "at most one leader a term", || {
+                format!("term {term}: {other:?} and {node} by {voters:?}")
+            })?;
+            self.doubted = true;
+        }
+        leaders.push(Leadership { node, voters });
+        Ok(())
     }
 
     /// A block was sealed, or came to a node's disk.
@@ -234,6 +287,7 @@ impl Ledger {
         let Some((_, last)) = blocks.last() else { return Ok(()) };
         if new {
             self.certified = self.certified.max(certificate.term());
+            self.certified_by = Some(Signers::of(certificate));
             self.stands_on_disks(certificate, &last.roster)?;
         }
         Ok(())
@@ -304,9 +358,9 @@ impl Ledger {
     /// A leader's log must hold what is committed in the terms before its own (Raft §5.4).
     ///
     /// # Errors
-    /// If it does not.
+    /// If it does not, and no suspect has brought it to power.
     pub fn is_complete(
-        &self,
+        &mut self,
         node: NodeId,
         term: Term,
         applied: Height,
@@ -314,9 +368,29 @@ impl Ledger {
     ) -> Check {
         let Some((tip, certified)) = self.tip() else { return Ok(()) };
         let complete = certified >= term || tip.height <= applied || holds(tip);
-        hold(complete, "a leader has all that is committed", || {
-            format!("node {node} leads term {term} without {tip}, certified in term {certified}")
-        })
+        if complete || self.doubted {
+            return Ok(());
+        }
+        let of = self.leaders.get(&term).into_iter().flatten().find(|leader| leader.node == node);
+        let voters = of.map(|leader| leader.voters);
+        let brought = self.is_brought_by_suspects(tip, voters);
+        hold(brought, "a leader has all that is committed", || {
+            let by = self.certified_by;
+            format!(
+                "{of:?} leads term {term} without {tip}, certified in term {certified} by {by:?}"
+            )
+        })?;
+        self.doubted = true;
+        Ok(())
+    }
+
+    /// Whether a suspect has acked a block and voted for a leader that lacks it, or has sealed two in its place.
+    fn is_brought_by_suspects(&self, missing: BlockRef, voters: Option<Signers>) -> bool {
+        let sealed = self.find(missing).is_some_and(|it| self.suspects & bit(it.proposer) != 0);
+        let (Some(voters), Some(signers)) = (voters, self.certified_by) else { return sealed };
+        // From one roster to the next a certificate between has the suspect, and the votes do.
+        let acked = voters.under != signers.under || voters.among(signers.bits & self.suspects);
+        sealed || acked && voters.among(self.suspects)
     }
 
     /// The parent of a block that somebody has sealed.

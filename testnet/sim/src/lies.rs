@@ -15,7 +15,9 @@
 //! What is owed then: what honest validators promise by themselves stays true; nothing that it sends stops or
 //! convicts an honest one; and if honest validators have committed different blocks, what was signed around
 //! them names the liar and nobody else (`forks`). Not owed are what a plain majority with a liar in it cannot
-//! have: one leader a term, leaders that hold what was committed, fresh reads. When the faults end it is
+//! have: one leader a term, leaders that hold what was committed, fresh reads. But a second leader needs the liar's
+//! vote in both elections, and one that lacks a committed block needs the liar's vote and either its ack of that
+//! block or its seal (`ledger`). When the faults end it is
 //! put out of service, and progress is asked of the others.
 //!
 //! Left out: [`Message::Known`]. Whoever lies there stops a validator that has just started, by naming another

@@ -173,6 +173,7 @@ impl World {
         };
         if let Some(liar) = &world.liar {
             world.ledger.excused = bit(liar.node);
+            world.ledger.suspects = bit(liar.node);
             world.ledger.archive = Some(Archive::default());
         }
         for node in 0..world.dials.nodes {

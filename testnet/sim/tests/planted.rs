@@ -43,7 +43,7 @@ fn vote(term: u64, candidate: u32) -> Statement {
     Statement::Vote { term, candidate, tip: block(0, 0, 0) }
 }
 
-fn seen(check: Check, rule: &str) {
+pub(super) fn seen(check: Check, rule: &str) {
     assert_eq!(check.unwrap_err().rule, rule);
 }
 
@@ -59,15 +59,6 @@ fn persist(promises: &mut Promises, ticket: u64, record: Record) {
     promises.shadow.give(&job(ticket, record));
     let written = Written { ticket: Some(Ticket(ticket)), started: None, space: Space::Ok };
     promises.shadow.persisted(&written, |_| Ok(())).unwrap();
-}
-
-#[test]
-fn two_leaders_of_a_term_are_seen() {
-    let founding = found(&Dials::calm(3));
-    let mut ledger = Ledger::new(&founding.genesis, founding.chain_id, true);
-    ledger.leads(NodeId::new(0), Term::new(1)).unwrap();
-    ledger.leads(NodeId::new(0), Term::new(1)).unwrap();
-    seen(ledger.leads(NodeId::new(1), Term::new(1)), "at most one leader a term");
 }
 
 #[test]
@@ -162,7 +153,7 @@ fn what_a_disk_has_taken_back_is_known() {
     seen(other.says(&ack(&one)), "no ack leaves before the block is durable");
 }
 
-fn ledger() -> Ledger {
+pub(super) fn ledger() -> Ledger {
     let founding = found(&Dials::calm(3));
     Ledger::new(&founding.genesis, founding.chain_id, false)
 }
@@ -204,14 +195,14 @@ pub(super) fn anchor(block: &Block) -> Anchor {
 }
 
 /// A node learns that blocks are committed, by these.
-fn commits(ledger: &mut Ledger, blocks: &[&Checked<Block>], signers: &[u32]) -> Check {
+pub(super) fn commits(ledger: &mut Ledger, blocks: &[&Checked<Block>], signers: &[u32]) -> Check {
     let last = certificate(blocks.last().unwrap(), signers);
     let blocks: Vec<_> = blocks.iter().map(|it| ((*it).clone(), anchor(it))).collect();
     ledger.committed(NodeId::new(0), &blocks, &last)
 }
 
 /// Seen, and on the disks of these.
-fn store(ledger: &mut Ledger, block: &Block, nodes: &[u32]) {
+pub(super) fn store(ledger: &mut Ledger, block: &Block, nodes: &[u32]) {
     ledger.seen(block).unwrap();
     nodes.iter().for_each(|id| ledger.durable(NodeId::new(*id), block.block_ref()).unwrap());
 }
@@ -249,8 +240,6 @@ fn commits_without_disks_quorum_or_in_another_chain_are_seen() {
     let above = sealed(other.block_ref(), 2, 2);
     store(&mut ledger, &above, &[0, 1]);
     seen(commits(&mut ledger, &[&above], &[0, 1]), "what is committed is one chain");
-    let without = ledger.is_complete(NodeId::new(1), Term::new(5), Height::ZERO, |_| false);
-    seen(without, "a leader has all that is committed");
 }
 
 #[test]
