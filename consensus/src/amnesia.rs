@@ -27,6 +27,20 @@
 //!
 //! Block signatures and pre-votes do not count: they leave before they are durable.
 //!
+//! **Two processes with one key** run when somebody starts a copy of a log while the original runs, or will
+//! run again. What is sent to their common name reaches one of them, by chance.
+//!
+//! - Of two starts with one count at most one ever signs, if some other validator has answered both without a
+//!   restart in between: whom it answers second, it tells of the first. The same stops a start with a lower count
+//!   than one that was answered before.
+//! - Among an even number of voters the answers that two starts need have a validator in common. Among an odd
+//!   number they may be of two halves, and both sign, if each stays cut off from the other half for as long as it
+//!   waits for those who are not needed.
+//! - A process that has its answers is not greeted for any more: of a copy that starts later, with a higher count,
+//!   it learns only when an answer to the copy comes to it by chance, or when it starts again. The copy knows what
+//!   was certified with the key before. From then on both sign, and nothing keeps them from saying what
+//!   excludes each other; that is evidence against the key like any other.
+//!
 //! **Recovering** is part of the ballot, so that it survives a crash. It also begins with a log that was
 //! made for a key that has been used, or restored from a backup: whoever puts the node together says
 //! so in the restored ballot. A recovering validator follows, catches up and serves reads; it signs

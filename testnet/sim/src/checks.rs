@@ -30,6 +30,7 @@ impl World {
     /// What a process says of itself must be possible, and must not go back.
     pub(super) fn check_seat(&mut self, at: usize) -> Check {
         let every = self.dice.below(64) == 0;
+        self.greeted_in_order(at)?;
         let seat = &mut self.seats[at];
         let Some(replica) = &seat.replica else { return Ok(()) };
         let (node, core) = (seat.node, replica.driver.core());
@@ -81,6 +82,7 @@ impl World {
                 self.ledger.leads(node, term, voters)?;
             }
             self.ledger.is_complete(node, term, applied, |block| log.contains(block))?;
+            self.doubt()?;
         }
         Ok(())
     }
@@ -95,7 +97,8 @@ impl World {
             let log = replica.driver.core().log();
             let applied = log.applied().block.height;
             ledger.is_complete(seat.node, term, applied, |block| log.contains(block))
-        })
+        })?;
+        self.doubt()
     }
 }
 

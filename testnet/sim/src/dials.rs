@@ -21,6 +21,8 @@
 //! - A disk that takes back what was signed is found out by those who hold it, if they answer a greeting in
 //!   time (`amnesia` of the consensus). If of some quorum nobody but the forgetful one did, a promise may break:
 //!   such a world ends, and is counted.
+//! - Two processes with one key ([`Fault::Clone`]) count as one spent disk, and no other is spent beside them. What
+//!   the two do not promise together ends the world when it happens, and is counted (`twins`).
 //! - One of the first validators may lie ([`Fault::Liar`]), in one seed in six, and then no disk is spent beside
 //!   it. A plain majority with a liar in it can be forked; then evidence must name the liar, and the world ends
 //!   (`lies`, `forks`).
@@ -127,6 +129,8 @@ faults! {
     Willingness = "willingness",
     /// One validator lies.
     Liar = "liar",
+    /// A validator's data directory is copied, and a process runs from the copy too.
+    Clone = "clone",
 }
 
 impl Fault {
@@ -143,6 +147,7 @@ impl Fault {
                 | Self::StaleRead
                 | Self::Blank
                 | Self::OldCopy
+                | Self::Clone
         )
     }
 }

@@ -86,10 +86,11 @@ impl World {
         self.dials.heal();
         self.network.heal();
         if let Some(liar) = &self.liar {
-            let at = liar.node.get() as usize;
+            let at = self.seat_of(liar.node).unwrap_or_default();
             self.die(at, Death::Killed)?;
             self.seats[at].retired = Some(Retired::Lied);
         }
+        self.end_clone()?;
         for at in 0..self.seats.len() {
             let (now, seat) = (self.now, &mut self.seats[at]);
             seat.clock.set_rate(now, TRUE_RATE);
@@ -156,8 +157,8 @@ impl World {
 
     /// A fresh transaction, at somebody who runs and is a member.
     fn ask_once_more(&mut self) -> Result<Stage, crate::violation::Violation> {
-        let newest = self.seats.iter().max_by_key(|seat| (seat.said.applied, seat.is_running()));
-        let at = newest.map_or(0, |seat| seat.node.get() as usize);
+        let standing = |at: &usize| (self.seats[*at].said.applied, self.seats[*at].is_running());
+        let at = (0..self.seats.len()).max_by_key(standing).unwrap_or_default();
         let transaction = self.clients.next(0, &self.dials, &mut self.tally);
         self.submit(0, transaction, at)?;
         Ok(Stage::Fresh(self.clients.count()))

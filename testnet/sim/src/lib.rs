@@ -11,15 +11,13 @@
 //!   clock      how fast time goes at one node        seat       one machine and the process on it
 //!   ledger     the one chain that all must agree on  promises   what each has said, and what its disk has
 //!   lies       the key-holder who lies                forks      who is named when the liar forks the group
+//!   twins      two processes with one key
 //!   clients    transactions, and the oracle          life       one world from beginning to end
 //!   crowd      many worlds at once                   shrink     the smallest world that fails as well
 //! ```
 //!
 //! First anything may happen, then everything heals: there must be a leader soon, all must become equal, and
 //! a fresh transaction must go through. The checks run after every event and cost what has changed.
-//!
-//! Left out: two processes with one key at the same time. Whoever has such a key signs twice, like any liar; that
-//! a copy stops, or says nothing, is what the greeting of the core is for, and its scripts show.
 
 pub mod checks;
 pub mod cli;
@@ -50,6 +48,7 @@ pub mod signatures;
 mod statements;
 mod tell;
 mod trouble;
+pub mod twins;
 pub mod violation;
 mod visits;
 pub mod world;

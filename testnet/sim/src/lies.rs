@@ -242,7 +242,7 @@ impl World {
         let to = NodeId::new(u32::try_from(liar.dice.index(self.seats.len())).unwrap_or(0));
         liar.withheld = liar.dice.chance(300_000).then_some(to);
         let made = self.made_up(&mut liar, to);
-        let at = liar.node.get() as usize;
+        let at = self.seat_of(liar.node).unwrap_or_default();
         let runs = self.seats[at].is_running() && to != liar.node;
         self.liar = Some(liar);
         let Some(message) = made.filter(|_| runs) else { return Ok(false) };
@@ -329,7 +329,7 @@ impl World {
     }
 
     fn core_of(&self, node: NodeId) -> Option<&quorate_consensus::raft::Core> {
-        let seat = self.seats.get(node.get() as usize)?;
+        let seat = &self.seats[self.seat_of(node)?];
         seat.replica.as_ref().map(|replica| replica.driver.core())
     }
 }

@@ -190,9 +190,11 @@ impl World {
     }
 
     fn came_back(&mut self, at: usize, replica: Replica<Shared, ProcessStore>) -> Check {
-        let seat = &mut self.seats[at];
         let (ballot, log) = (replica.driver.core().ballot(), replica.driver.core().log());
         let (term, choice, tip) = (ballot.term, ballot.choice, log.tip().block);
+        let mut same_key = self.seats.iter().filter(|seat| seat.node == self.seats[at].node);
+        let unaware = same_key.any(|seat| seat.promises.go_beyond(term, choice, tip));
+        let seat = &mut self.seats[at];
         if let Some(violation) = seat.promises.comes_back(term, choice, tip) {
             if !seat.damaged {
                 return Err(violation);
@@ -200,7 +202,7 @@ impl World {
             let held = log.from(log.applied().block.height).map(|entry| entry.anchor.block);
             seat.promises.forgets(term, choice, [log.applied().block].into_iter().chain(held));
         }
-        seat.unaware = seat.promises.go_beyond(term, choice, tip);
+        seat.unaware = unaware;
         seat.told_by.clear();
         for block in seat.promises.chain() {
             self.ledger.durable(seat.node, block)?;
@@ -220,6 +222,7 @@ impl World {
         seat.life += 1;
         seat.came_with = replica.driver.core().log().len();
         seat.replica = Some(replica);
+        self.has_begun(at);
         self.plan_wake(at);
         if self.now < self.seats[at].crash_loop_until {
             let due = self.now + self.dice.below(400_000);
@@ -253,6 +256,7 @@ impl World {
         let seat = &mut self.seats[at];
         seat.disk.end_plan();
         let left = seat.store.left();
+        seat.ended = self.now;
         seat.clear();
         seat.store.outlive(left);
         match death {

@@ -34,13 +34,13 @@ impl World {
         let learner = learners.map(|member| member.id).next();
         let any = part.members[self.dice.index(part.members.len())].clone();
         let refuses = |id: NodeId| {
-            let seat = self.seats.get(id.get() as usize);
-            seat.is_some_and(|seat| seat.retired == Some(Retired::Refuses))
+            let mut its = self.seats.iter().filter(|seat| seat.node == id);
+            its.any(|seat| seat.retired == Some(Retired::Refuses))
         };
         // Whoever keeps the group at its size cares for machines that do not run any more.
         let broken = part.members.iter().find(|it| self.dials.replaces && refuses(it.id)).cloned();
         let (urgent, any) = (broken.is_some(), broken.unwrap_or(any));
-        let damaged = |id: NodeId| self.seats.get(id.get() as usize).is_some_and(|it| it.damaged);
+        let damaged = |id: NodeId| self.seats.iter().any(|it| it.node == id && it.damaged);
         let spare = damaged(any.id) || !self.on().any(|at| self.seats[at].damaged);
         let few = !self.dials.replaces || part.members.len() < self.dials.nodes as usize;
         let enough = voters > VOTERS || any.role != Role::Voter;
@@ -121,7 +121,7 @@ impl World {
     }
 
     fn join(&mut self, id: NodeId) {
-        if id.get() as usize == self.seats.len() {
+        if self.seat_of(id).is_none() {
             self.settle(id);
         }
     }

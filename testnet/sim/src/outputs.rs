@@ -53,14 +53,15 @@ impl World {
             Output::Install(job) => self.store_job(at, StoreJob::Install(job)),
             Output::Serve { read, height } => {
                 self.tally.reads += 1;
-                let honest = self.liar.is_none();
+                let honest = self.liar.is_none() && self.twins.is_none();
                 return self.clients.served((at, life), read, height, honest);
             }
             Output::RefuseRead { read, .. } => return self.clients.refused((at, life), read),
             Output::Convict(conviction) => {
                 let rule = "nobody is convicted who is honest";
                 let accused = conviction.evidence().get().accused();
-                let lies = self.liar.as_ref().is_some_and(|liar| liar.node == accused);
+                let lies = self.liar.as_ref().is_some_and(|liar| liar.node == accused)
+                    || self.twins.as_ref().is_some_and(|twins| twins.node == accused);
                 return hold(lies, rule, || format!("{conviction:?}"));
             }
             Output::TransferEnded(_) | Output::Notice(_) => {}
@@ -71,7 +72,7 @@ impl World {
 
     fn write(&mut self, at: usize, job: JournalJob) -> Check {
         if let JournalJob::Record { record: Record::Branch { blocks, .. }, .. } = &job {
-            blocks.iter().try_for_each(|block| self.ledger.seen(block))?;
+            self.see_blocks(blocks)?;
         }
         let seat = &mut self.seats[at];
         seat.promises.shadow.give(&job);
@@ -163,8 +164,9 @@ impl World {
         self.tally.messages += 1;
         self.check_statements(at, &message)?;
         let Some(message) = self.lie(at, to, message) else { return Ok(()) };
-        let to_seat = to.get() as usize;
-        self.network.keep(&self.dials, at, to_seat, &message);
+        if let Some(to_seat) = self.way(at, to) {
+            self.network.keep(&self.dials, at, to_seat, &message);
+        }
         self.dispatch(at, to, Cargo::Message(Box::new(message)))
     }
 
@@ -173,8 +175,9 @@ impl World {
         if let (Some(archive), Cargo::Message(message)) = (&mut self.ledger.archive, &cargo) {
             archive.message(message);
         }
-        let (to_seat, from) = (to.get() as usize, self.seats[at].node);
-        if to_seat >= self.seats.len() || !self.garble(&cargo)? {
+        let (way, from) = (self.way(at, to), self.seats[at].node);
+        let Some(to_seat) = way else { return Ok(()) };
+        if !self.garble(&cargo)? {
             return Ok(());
         }
         let ways = (at, to_seat);

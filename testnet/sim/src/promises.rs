@@ -52,6 +52,8 @@ pub struct Promises {
     /// What its log must hold.
     pub shadow: Shadow,
     votes: BTreeMap<Term, (NodeId, BlockRef)>,
+    /// The highest ack of each term.
+    highest: BTreeMap<Term, BlockRef>,
     /// The newest ack at each height from 1.
     acks: Vec<Option<BlockRef>>,
 }
@@ -185,7 +187,14 @@ impl Promises {
     #[must_use]
     pub const fn new(node: NodeId, genesis: BlockRef) -> Self {
         let shadow = Shadow::new();
-        Self { node, genesis, shadow, votes: BTreeMap::new(), acks: Vec::new() }
+        Self {
+            node,
+            genesis,
+            shadow,
+            votes: BTreeMap::new(),
+            highest: BTreeMap::new(),
+            acks: Vec::new(),
+        }
     }
 
     /// A statement of its own leaves, or is in a message that does.
@@ -225,6 +234,8 @@ impl Promises {
         hold(voted <= Some(block.term), "no ack below a vote", || {
             format!("node {node}: {block} after a vote in term {voted:?}")
         })?;
+        let highest = self.highest.entry(block.term).or_insert(block);
+        *highest = (*highest).max(block);
         if self.acks.len() <= here {
             self.acks.resize(here + 1, None);
         }
@@ -284,6 +295,27 @@ impl Promises {
         });
         let newest = self.acks.iter().flatten().map(|block| block.rank()).max();
         voted || newest > Some(tip.rank())
+    }
+
+    /// Whether it would be evidence against the key if another process with it had said this: another vote in a
+    /// term, another ack for a slot, or an ack and a later vote for a tip below it.
+    #[must_use]
+    pub fn excludes(&self, statement: &Statement) -> bool {
+        match *statement {
+            Statement::Vote { term, candidate, tip } => {
+                let voted = self.votes.get(&term).is_some_and(|vote| *vote != (candidate, tip));
+                let acked = self.highest.range(..term).any(|(_, ack)| ack.rank() > tip.rank());
+                voted || acked
+            }
+            Statement::Ack { block } => {
+                let here = self.acks.get(at(block.height)).copied().flatten();
+                let twice = here.is_some_and(|ack| ack.term == block.term && ack != block);
+                let mut later =
+                    self.votes.range(block.term..).skip_while(|(at, _)| **at == block.term);
+                twice || later.any(|(_, (_, tip))| tip.rank() < block.rank())
+            }
+            Statement::PreVote { .. } | Statement::Handover { .. } => false,
+        }
     }
 
     /// The blocks of the chain that a start may have found durable without anybody having been told.

@@ -30,6 +30,8 @@ pub struct Tally {
     pub forks: u64,
     /// Groups that broke a promise after a disk had lied and nobody who knew was there to tell.
     pub untold: u64,
+    /// Groups in which two processes with one key have said what excludes each other.
+    pub clashes: u64,
     /// Reads that were served.
     pub reads: u64,
     /// Roster changes that were taken.
@@ -75,6 +77,7 @@ impl Tally {
         self.snapshots += other.snapshots;
         self.forks += other.forks;
         self.untold += other.untold;
+        self.clashes += other.clashes;
         self.reads += other.reads;
         self.node_seconds += other.node_seconds;
         self.seconds += other.seconds;
@@ -96,8 +99,8 @@ impl fmt::Display for Tally {
         )?;
         writeln!(
             f,
-            "          {} ended by a lie of a disk that nobody was there to tell",
-            self.untold
+            "          {} ended by a lie of a disk that nobody was there to tell, {} by two processes with one key",
+            self.untold, self.clashes
         )?;
         write!(f, "injected ")?;
         for (at, fault) in Fault::ALL.iter().enumerate() {

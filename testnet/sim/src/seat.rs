@@ -106,6 +106,14 @@ pub struct Seat {
     pub unaware: bool,
     /// Who has told the process what is known of it.
     pub told_by: BTreeSet<NodeId>,
+    /// The processes among them that were there before it, by seat and life.
+    pub answered_by: BTreeSet<(usize, u32)>,
+    /// Since when the process runs.
+    pub begun: u64,
+    /// When the last one has ended.
+    pub ended: u64,
+    /// Whether the process has begun to sign.
+    pub is_signing: bool,
     /// What it has promised in all lives.
     pub promises: Promises,
     /// What the process has said last.
@@ -145,6 +153,10 @@ impl Seat {
             reached: genesis,
             unaware: false,
             told_by: BTreeSet::new(),
+            answered_by: BTreeSet::new(),
+            begun: 0,
+            ended: 0,
+            is_signing: false,
             promises: Promises::new(node, genesis),
             said: Said::default(),
         }
@@ -165,11 +177,12 @@ impl Seat {
     }
 
     /// The process hears something: perhaps what others know of it.
-    pub fn hears(&mut self, from: NodeId, message: &Message) {
+    pub fn hears(&mut self, from: NodeId, process: Option<(usize, u32)>, message: &Message) {
         if let (Message::Known(known), Some(replica)) = (message, &self.replica)
             && known.life.life == replica.driver.core().life()
         {
             self.told_by.insert(from);
+            self.answered_by.extend(process);
         }
     }
 

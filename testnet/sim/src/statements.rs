@@ -10,10 +10,12 @@ impl World {
     /// Checks the statements that a message carries for its sender.
     pub(super) fn check_statements(&mut self, at: usize, message: &Message) -> Check {
         let node = self.seats[at].node;
-        let promises = &mut self.seats[at].promises;
-        let mut own = |said: &SignedStatement| match said.signer == node {
-            true => promises.says(&said.statement),
-            false => Ok(()),
+        let mut own = |said: &SignedStatement| {
+            if said.signer != node {
+                return Ok(());
+            }
+            self.seats[at].promises.says(&said.statement)?;
+            self.agree(at, &said.statement)
         };
         match message {
             Message::Vote(said) => own(said),

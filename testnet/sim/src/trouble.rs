@@ -35,7 +35,7 @@ const fn mean_pause(fault: Fault) -> Option<u64> {
         Fault::DiskError => 15_000,
         Fault::Rot | Fault::Zeroed | Fault::Misdirected => 30_000,
         Fault::LostWrite | Fault::LostName | Fault::StaleRead => 20_000,
-        Fault::Blank | Fault::OldCopy => 20_000,
+        Fault::Blank | Fault::OldCopy | Fault::Clone => 20_000,
         Fault::Transfer => 5_000,
         Fault::Roster => 8_000,
         Fault::Loss
@@ -88,7 +88,7 @@ impl World {
         match fault {
             Fault::Replay => {
                 let Some((from, to, message)) = self.network.replay() else { return Ok(false) };
-                let from = NodeId::new(u32::try_from(from).unwrap_or(u32::MAX));
+                let from = self.seats[from].node;
                 let cargo = Cargo::Message(Box::new(message));
                 self.schedule.at(self.now + 1, Happening::Arrive { to, from, cargo });
             }
@@ -114,6 +114,7 @@ impl World {
                 self.seats[at].disk.fail_next(kinds[self.dice.index(kinds.len())]);
             }
             Fault::Blank | Fault::OldCopy => return self.swap(fault, at),
+            Fault::Clone => return self.clone_seat(at),
             _ if fault.spends_a_disk() => return Ok(self.damage(fault, at)),
             Fault::Crash | Fault::Power | Fault::DiskError => return Ok(false),
             _ => self.begin_trouble(fault, at),
@@ -163,6 +164,7 @@ impl World {
             Fault::Cut => self.network.join_all(),
             Fault::SlowPeer => self.network.slow_down(at, 0),
             Fault::CrashLoop if self.healing.is_none() => return self.die(at, Death::Killed),
+            Fault::Clone => return self.end_clone(),
             Fault::ClockRate | Fault::ClockFreeze => {
                 seat.clock.set_rate(now, crate::clock::TRUE_RATE);
                 self.plan_wake(at);
@@ -190,8 +192,11 @@ impl World {
         let among: Vec<usize> = if self.dials.replaces {
             self.on().collect()
         } else {
-            (0..self.network.seats()).collect()
+            (0..(self.dials.seats as usize).max(self.seats.len())).collect()
         };
+        if let Some(twins) = &mut self.twins {
+            twins.reconnect(&mut self.dice);
+        }
         let new = self.network.cut_anew(self.dials.strength(Fault::Cut), &among);
         let lasts = self.dice.spread(50_000, 20_000_000);
         self.schedule.at(self.now + lasts, Happening::Relief(Fault::Cut, 0));
@@ -272,7 +277,7 @@ impl World {
         if self.seats[at].damaged {
             return true;
         }
-        if self.liar.is_some() {
+        if self.liar.is_some() || !self.may_spend_beside_twins(at) {
             return false;
         }
         let bad = |seat: &&crate::seat::Seat| seat.damaged || seat.node == self.seats[at].node;

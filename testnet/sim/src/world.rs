@@ -35,6 +35,7 @@ use crate::schedule::Schedule;
 use crate::seat::Seat;
 use crate::shelf::Shelf;
 use crate::tell;
+use crate::twins::{Starts, Twins};
 use crate::violation::{Check, hold, unreadable};
 
 /// Bytes of a piece of a snapshot.
@@ -97,7 +98,7 @@ pub struct World {
     pub dials: Dials,
     /// What will happen.
     pub schedule: Schedule<Happening>,
-    /// The machines; a node's number is its place.
+    /// The machines. A node's number is its place, until somebody has copied one (`twins`).
     pub seats: Vec<Seat>,
     /// The network between them.
     pub network: Network,
@@ -119,6 +120,10 @@ pub struct World {
     pub liar: Option<Liar>,
     /// Whether it has forked the group.
     pub forked: bool,
+    /// The two processes with one key, if somebody has copied a validator.
+    pub twins: Option<Twins>,
+    /// How all processes have begun.
+    pub starts: Starts,
     /// Whether a validator signs that has forgotten what it signed, and nobody who knew was there to tell.
     pub untold: bool,
     /// Whom the operator has asked to leave, with the number of the roster that it was asked of.
@@ -152,7 +157,7 @@ impl World {
             now: 0,
             schedule: Schedule::default(),
             seats: Vec::new(),
-            network: Network::new(choice.seed, dials.seats as usize),
+            network: Network::new(choice.seed, dials.seats as usize + 1),
             ledger,
             clients,
             tally: Tally::default(),
@@ -162,6 +167,8 @@ impl World {
             healing: None,
             liar: Liar::new(choice.seed, &dials),
             forked: false,
+            twins: None,
+            starts: Starts::default(),
             untold: false,
             leaving: Vec::new(),
             trace: choice.seed,
@@ -209,6 +216,14 @@ impl World {
         self.on().nth(place).unwrap_or_default()
     }
 
+    /// The seat of a node: the original, if there is a copy of it.
+    pub(super) fn seat_of(&self, node: NodeId) -> Option<usize> {
+        let is_there = |seat: &Seat| seat.node == node;
+        let usual = node.get() as usize;
+        let found = self.seats.get(usual).is_some_and(is_there).then_some(usual);
+        found.or_else(|| self.seats.iter().position(is_there))
+    }
+
     /// Whoever sits there.
     pub(super) fn any_node(&mut self) -> NodeId {
         let at = self.any_seat();
@@ -233,6 +248,10 @@ impl World {
             match self.happen(happening) {
                 Err(_) if self.untold => {
                     self.tally.untold += 1;
+                    break;
+                }
+                Err(_) if self.twins.as_ref().is_some_and(Twins::have_clashed) => {
+                    self.tally.clashes += 1;
                     break;
                 }
                 other => other?,
@@ -306,7 +325,7 @@ impl World {
         match cargo {
             Cargo::Message(message) => {
                 self.tempt(to, from, &message)?;
-                self.seats[to].hears(from, &message);
+                self.hears(to, from, &message);
                 self.give(to, 1, Input::Received { from, message: *message })
             }
             Cargo::Transactions(transactions) => {

@@ -4,6 +4,7 @@
 mod leaders;
 mod planted;
 mod shelves;
+mod twins;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

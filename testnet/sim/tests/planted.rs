@@ -30,15 +30,15 @@ fn block(term: u64, height: u64, name: u8) -> BlockRef {
     BlockRef { term: Term::new(term), height: Height::new(height), hash }
 }
 
-fn ballot(term: u64, choice: Vote) -> Record {
+pub(super) fn ballot(term: u64, choice: Vote) -> Record {
     Record::Ballot(Ballot { term: Term::new(term), choice, ..Ballot::default() })
 }
 
-fn vote_for(candidate: u32) -> Vote {
+pub(super) fn vote_for(candidate: u32) -> Vote {
     Vote::For { candidate: NodeId::new(candidate), tip: block(0, 0, 0) }
 }
 
-fn vote(term: u64, candidate: u32) -> Statement {
+pub(super) fn vote(term: u64, candidate: u32) -> Statement {
     let (term, candidate) = (Term::new(term), NodeId::new(candidate));
     Statement::Vote { term, candidate, tip: block(0, 0, 0) }
 }
@@ -47,7 +47,7 @@ pub(super) fn seen(check: Check, rule: &str) {
     assert_eq!(check.unwrap_err().rule, rule);
 }
 
-fn promises() -> Promises {
+pub(super) fn promises() -> Promises {
     Promises::new(NodeId::new(0), block(0, 0, 0))
 }
 
@@ -55,7 +55,7 @@ fn job(ticket: u64, record: Record) -> JournalJob {
     JournalJob::Record { ticket: Ticket(ticket), record }
 }
 
-fn persist(promises: &mut Promises, ticket: u64, record: Record) {
+pub(super) fn persist(promises: &mut Promises, ticket: u64, record: Record) {
     promises.shadow.give(&job(ticket, record));
     let written = Written { ticket: Some(Ticket(ticket)), started: None, space: Space::Ok };
     promises.shadow.persisted(&written, |_| Ok(())).unwrap();
@@ -96,11 +96,11 @@ fn a_log_that_comes_back_shorter_is_seen() {
     assert_eq!(wrong.rule, "a log comes back with what was durable");
 }
 
-fn branch(above: BlockRef, blocks: Vec<Checked<Block>>) -> Record {
+pub(super) fn branch(above: BlockRef, blocks: Vec<Checked<Block>>) -> Record {
     Record::Branch { above, blocks }
 }
 
-fn ack(block: &Block) -> Statement {
+pub(super) fn ack(block: &Block) -> Statement {
     Statement::Ack { block: block.block_ref() }
 }
 
