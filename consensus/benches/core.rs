@@ -85,7 +85,7 @@ impl Group {
                 state_root: state_root(Height::ZERO),
                 earlier: Vec::new(),
                 executed: Height::ZERO,
-                certificate: None,
+                certificates: Vec::new(),
                 logged: Vec::new(),
                 blocks: Vec::new(),
                 replaced: (Term::ZERO, Height::ZERO),

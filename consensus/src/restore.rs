@@ -46,8 +46,9 @@ pub struct Restored {
     pub executed: Height,
     /// Rosters that were left before it, oldest first. The newest [`LEFT`](crate::log::LEFT) are of use.
     pub left: Vec<Arc<Roster>>,
-    /// The newest commit certificate that the store has.
-    pub certificate: Option<Checked<Certificate>>,
+    /// The commit certificates that the store has: the newest one, and the one that came with a snapshot until
+    /// its block is applied (see [`crate::snapshots`](crate::raft)).
+    pub certificates: Vec<Checked<Certificate>>,
     /// The commit certificates in the log. Those for blocks above the applied tip are of use.
     pub logged: Vec<Checked<Certificate>>,
     /// The blocks above the applied tip, as the disk has them.
@@ -107,7 +108,7 @@ impl Core {
         if ballot < newest {
             return Err(RestoreError::BallotBehind { ballot, log: newest });
         }
-        let certified = restored.certificate.as_ref().map(|it| it.block().height);
+        let certified = restored.certificates.iter().map(|it| it.block().height).max();
         let replaced = Some(restored.replaced).filter(|(term, _)| *term == ballot);
         let covered = restored.logged.iter().map(|it| it.block().height).max();
         let member = log.tip().roster.member(config.id).map(|member| member.lead);
@@ -122,9 +123,9 @@ impl Core {
             now,
             ballot: restored.ballot,
             disk: Durability::new(tip, covered.unwrap_or_default()),
-            certified_final: final_height(&log, restored.certificate.as_ref()),
+            certified_final: final_height(&log, &restored.certificates),
             commits: Commits::restored(
-                restored.certificate.into_iter().chain(restored.logged),
+                restored.certificates.into_iter().chain(restored.logged),
                 applied,
                 |block| log.contains(block),
             ),
@@ -151,11 +152,12 @@ impl Core {
     }
 }
 
-/// The height of the block that a certificate makes final, as far as the rosters known can say.
-fn final_height(log: &Log, certificate: Option<&Checked<Certificate>>) -> Height {
+/// The height of the highest block that a certificate makes final, as far as the rosters known can say.
+fn final_height(log: &Log, certificates: &[Checked<Certificate>]) -> Height {
     let makes = |certificate: &&Checked<Certificate>| {
         let hash = certificate.roster_hash();
         log.rosters().any(|roster| roster.hash() == hash && makes_final(certificate, roster))
     };
-    certificate.filter(makes).map(|it| it.block().height).unwrap_or_default()
+    let certified = certificates.iter().filter(makes).map(|it| it.block().height);
+    certified.max().unwrap_or_default()
 }

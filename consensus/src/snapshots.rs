@@ -28,13 +28,14 @@
 //! - *No vote for a tip of lower rank than an own ack.* The tip is the anchor now, which may be of lower
 //!   rank than what was acked. But the certified block is of higher rank than that, its certificate is
 //!   kept with the store, and a vote counts it like a tip: nobody gets one who lacks a block that is
-//!   known here to be certified. It is so after a crash at any moment, with no state of its own. If a quorum
-//!   has certified a block of lower rank against what was acked, the ack itself binds (see
+//!   known here to be certified. The store keeps the certificate until the certified block is applied, whatever
+//!   is applied before it by certificates of its own, so it is so after a crash at any moment. If a quorum has
+//!   certified a block of lower rank against what was acked, the ack itself binds (see
 //!   [`candidate`](crate::raft)).
 //! - *No two acks for one height.* Nothing is acked at or below the certified block, which is committed
 //!   already, and nothing until the chain reaches it: until the tip is whole again.
 //!
-//! Left out: what a snapshot holds; where snapshots are made (see [`leader`](crate::raft)); giving one up
+//! Left out: what a snapshot holds; at which heights snapshots are made (see [`executed`](crate::raft)); giving one up
 //! because blocks came in the meantime: who is offered one lacks what nobody that it knows has.
 
 use std::collections::BTreeMap;

@@ -50,7 +50,7 @@ impl World {
         let node = self.node(id);
         assert!(node.core.is_none(), "a store forgets nothing while its node runs");
         (node.applied, node.applied_anchor) = (Height::ZERO, genesis);
-        node.certificate = None;
+        (node.certificate, node.brought) = (None, None);
         node.certificates.clear();
         node.chain.clear();
         node.anchors.clear();

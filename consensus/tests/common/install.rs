@@ -119,6 +119,7 @@ impl World {
         }
         let newest = certificate.certificate.clone();
         node.certificates = std::iter::once((newest.block().height, newest.clone())).collect();
+        node.brought = Some(newest.clone());
         node.certificate = Some(newest);
         let left = node.left();
         Some(Some(Installed { anchor, left, state_root: state_root(height), certificate }))

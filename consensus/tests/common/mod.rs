@@ -181,7 +181,7 @@ impl World {
             state_root: root,
             earlier: node.earlier(),
             executed: node.executed(),
-            certificate: node.certificate.clone(),
+            certificates: node.stored_certificates(),
             logged: node.disk.certificates.clone(),
             replaced: node.disk.replaced,
             blocks: node.disk.blocks[usize::try_from(node.applied.get()).unwrap()..].to_vec(),

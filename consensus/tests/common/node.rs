@@ -64,6 +64,8 @@ pub struct Node {
     pub applied: Height,
     pub applied_anchor: Anchor,
     pub certificate: Option<Checked<Certificate>>,
+    /// The one that came with a snapshot. Its store keeps it until its block is applied.
+    pub brought: Option<Checked<Certificate>>,
     /// The certificates by which blocks were committed, by height.
     pub certificates: BTreeMap<Height, Checked<Certificate>>,
     /// Applied blocks, from height 1.
@@ -112,6 +114,7 @@ impl Node {
             applied_anchor: genesis.clone(),
             genesis,
             certificate: None,
+            brought: None,
             certificates: BTreeMap::new(),
             chain: Vec::new(),
             applies: true,
@@ -147,6 +150,12 @@ impl Node {
         tip.map(|block| block.header().executed).unwrap_or_default()
     }
 
+    /// The commit certificates that its store has of use to itself.
+    pub fn stored_certificates(&self) -> Vec<Checked<Certificate>> {
+        let brought = self.brought.iter().filter(|it| it.block().height > self.applied);
+        self.certificate.iter().chain(brought).cloned().collect()
+    }
+
     /// What its disk and store have.
     pub fn kept(&self) -> Self {
         let disk = Disk {
@@ -161,6 +170,7 @@ impl Node {
             applied: self.applied,
             applied_anchor: self.applied_anchor.clone(),
             certificate: self.certificate.clone(),
+            brought: self.brought.clone(),
             certificates: self.certificates.clone(),
             chain: self.chain.clone(),
             incarnation: self.incarnation,

@@ -172,7 +172,6 @@ impl<S: Store> Applier<S> {
         let mut overlay = Overlay::new(&self.reader);
         let (mut blocks, mut applied) = (Vec::new(), Vec::new());
         let mut standing = self.standing.clone();
-        standing.replaced = None;
         for (block, anchor, certificate) in run {
             let (header, height) = (block.header(), anchor.block.height);
             let follows = header.parent == standing.applied.block.hash;
@@ -194,6 +193,8 @@ impl<S: Store> Applier<S> {
             standing.certificate = Some(certificate);
         }
         standing.outcomes = self.commitment.outcomes();
+        let applied_tip = standing.applied.block;
+        standing.replaced = standing.replaced.and_then(|replaced| replaced.above(applied_tip));
         let (changes, leaves) = overlay.into_changes();
         self.standing = standing.clone();
         let batch = Batch { blocks, changes, leaves, standing };

@@ -70,7 +70,7 @@ where
     let whole = life.is_some() && report.as_ref().is_none_or(|report| replay.is_whole(report));
     let mut above = replay.salvaged();
     // The certificate that covers what a block names stood in the log before it, and may be lost.
-    let certified = standing.certificate.as_ref().map(|certificate| certificate.block().height);
+    let certified = standing.certificates().map(|certificate| certificate.block().height).max();
     let floor = certified.unwrap_or_default().max(applied.height);
     let whole = whole && above.covered(floor) == above.blocks.len();
     // The new log would not tell which acks of this term must not be given again.
@@ -94,6 +94,8 @@ where
         }
     };
 
+    let life = raised(life, standing);
+
     let mut rebuild = Rebuild::begin(disk, &identity, options(setup))?;
     rebuild.push(Entry::Preamble(&life.to_bytes()))?;
     let (start, tag) = (applied.to_bytes(), record::tag(applied));
@@ -111,6 +113,13 @@ where
     let saved = above.blocks.len();
     let repaired = report.map(|report| Repaired { report, saved, forgotten: !whole });
     Ok(Kept { wal, life, above, torn: None, repaired, start: None })
+}
+
+/// A life whose ballot has come to the term of the certificate by which a snapshot was installed.
+pub(crate) fn raised(life: Life, standing: &Standing) -> Life {
+    let proof = standing.replaced.as_ref().map(|replaced| &replaced.proof);
+    let Some(proof) = proof.filter(|proof| proof.term() > life.ballot.term) else { return life };
+    Life { ballot: life.ballot.raised(proof.clone()), ..life }
 }
 
 fn term(block: &quorate_chain::block::Block) -> Term {

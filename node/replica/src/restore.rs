@@ -36,10 +36,10 @@ use crate::driver::Driver;
 use crate::io::Unreadable;
 use crate::journal::Journal;
 use crate::record::{self, Life};
-use crate::repair::{Repaired, repair};
+use crate::repair::{Repaired, raised, repair};
 use crate::replay::{Above, Replay, ReplayError};
 use crate::setup::{Birth, Setup};
-use crate::store::{Replaced, Standing, Store, StoreReader, pages};
+use crate::store::{Standing, Store, StoreReader, pages};
 
 /// Bytes of a block, and of the record that it stands in, besides its body.
 const BESIDES: usize = 1_024;
@@ -154,7 +154,7 @@ pub fn open<D: Disk, S: Store>(
         state_root: standing.state_root,
         earlier,
         executed: named_at(&store, standing.applied.block.height)?,
-        certificate: standing.certificate.clone(),
+        certificates: standing.certificates().cloned().collect(),
         left: left_rosters(&store, &standing.applied)?,
         logged: above.certificates,
         blocks: above.blocks,
@@ -218,17 +218,14 @@ fn restore_log<D: Disk, S: Store>(
     let opened = Wal::open(disk, &identity, options(setup), floor, |record| replay.visit(&record));
     match opened {
         Ok((wal, found)) => {
-            let start = standing.replaced.as_ref().filter(|_| !replay.is_started_at(applied));
+            let replaced = standing.replaced.as_ref().filter(|it| it.applied != applied);
+            let start = replaced.filter(|_| !replay.is_started_at(applied));
             // What the log has is from before the snapshot.
             let above = if start.is_some() { Above::default() } else { replay.finish()? };
             let kept = found.preamble.map(|bytes| Life::from_bytes(&Bytes::from(bytes)));
             let kept = kept.transpose().map_err(OpenError::Preamble)?;
-            let mut life = kept.unwrap_or_else(|| begin_life(setup, found.records, salt));
-            if let Some(Replaced { proof, .. }) =
-                start.filter(|it| it.proof.term() > life.ballot.term)
-            {
-                life.ballot = life.ballot.raised(proof.clone());
-            }
+            let life = kept.unwrap_or_else(|| begin_life(setup, found.records, salt));
+            let life = raised(life, standing);
             let start = start.map(|_| applied);
             Ok(Kept { wal, life, above, torn: found.torn, repaired: None, start })
         }

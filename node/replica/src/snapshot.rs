@@ -31,7 +31,9 @@
 //! **Installing.** The store takes it over in one transaction and is made safe against a power cut; then
 //! the log begins anew above the anchor, with the ballot that the certificate leads to if it is of a
 //! higher term. Between the two the store knows what the log still reaches ([`Replaced`]), so that a crash
-//! there is not taken for damage.
+//! there is not taken for damage. The certificate that was offered stays in the store until its block is
+//! applied, beside that of what is applied before it: what was promised to blocks that the log does not have any
+//! more is kept as long as the certificate is known.
 //!
 //! Left out: following the rosters from a known one to one that is further than a step away
 //! (`quorate_chain::proof::RosterStep` can; nobody keeps the steps yet): such an offer is not taken. A node

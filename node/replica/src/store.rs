@@ -47,17 +47,37 @@ pub struct Standing {
     pub outcomes: Hash,
     /// The newest commit certificate, for the applied tip or a descendant.
     pub certificate: Option<Checked<Certificate>>,
-    /// What the applied tip took the place of, if it came with a snapshot and nothing was applied since.
+    /// What a snapshot took the place of, and by which right, until the block that it came with a certificate
+    /// for is applied.
     pub replaced: Option<Replaced>,
+}
+
+impl Standing {
+    /// The commit certificates that a validator must know after a crash: the newest one, and the one that came
+    /// with a snapshot.
+    pub fn certificates(&self) -> impl Iterator<Item = &Checked<Certificate>> {
+        let brought = self.replaced.iter().map(|replaced| &replaced.proof.certificate);
+        self.certificate.iter().chain(brought)
+    }
 }
 
 /// What a snapshot took the place of. Until the log has been begun anew it is only as long as this says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replaced {
-    /// The applied tip before.
+    /// The applied tip before. As soon as something is applied above the snapshot, the log has been begun anew
+    /// and is as long as the store: then it is the applied tip itself.
     pub applied: BlockRef,
-    /// The certificate that came with the snapshot, with its roster: a ballot may rest on it.
+    /// The certificate that came with the snapshot, with its roster. A ballot may rest on it, and promises do
+    /// that the log does not have any more: they are kept as long as it is known.
     pub proof: Proven,
+}
+
+impl Replaced {
+    /// What is left of it when a block above the snapshot is applied.
+    pub(crate) fn above(self, applied: BlockRef) -> Option<Self> {
+        let certified = self.proof.certificate.block().height;
+        (certified > applied.height).then_some(Self { applied, ..self })
+    }
 }
 
 /// What a store takes over with a snapshot, besides the entries that were staged.

@@ -6,6 +6,8 @@ mod common;
 use std::sync::{Arc, Mutex};
 
 use common::{Carried, Group, limits, update};
+use quorate_consensus::message::Message;
+use quorate_consensus::raft::Standing;
 use quorate_consensus::time::Span;
 use quorate_replica::io::Answer;
 use quorate_replica::setup::Limits;
@@ -39,8 +41,16 @@ fn away(limits: Limits) -> Group {
 
 /// A group whose node 2 was away while the others went on and forgot old blocks.
 fn behind() -> Group {
-    let mut group = away(often());
-    for nonce in 3..40 {
+    behind_by(often(), 1)
+}
+
+/// The same; the others applied so many blocks at once.
+fn behind_by(limits: Limits, leap: u64) -> Group {
+    let mut group = away(limits);
+    for nonce in 3..41 {
+        for id in 0..2 {
+            group.node_mut(id).hold_apply = nonce % leap != 0;
+        }
         group.submit(0, update(group.chain_id, u8::try_from(nonce % 7).unwrap(), nonce));
         group.settle();
     }
@@ -75,6 +85,56 @@ fn catch_up(group: &mut Group) {
 fn a_node_that_was_away_for_long_goes_on_from_a_snapshot() {
     let mut group = behind();
     group.start(2).unwrap();
+    catch_up(&mut group);
+    assert_eq!(group.installs, [(2, true)]);
+}
+
+#[test]
+fn a_crash_before_the_certified_block_is_applied_does_not_forget_its_certificate() {
+    let mut group = behind_by(Limits { message_bytes: 300, ..often() }, 4);
+    group.start(2).unwrap();
+    let certified = |group: &Group| {
+        let standing = group.node(2).store.reader().standing().unwrap().unwrap();
+        standing.certificate.unwrap().block().height
+    };
+    for _ in 0..20_000 {
+        if group.installs == [(2, true)] {
+            break;
+        }
+        group.turn();
+    }
+    assert_eq!(group.installs, [(2, true)]);
+    let (anchor, brought) = (group.applied(2), certified(&group));
+    // What is applied next is proven by a certificate of its own, and the certified block is lost on its way.
+    let is_it = |carried: &Carried| {
+        let Carried::Message(Message::Append(append)) = carried else { return false };
+        append.blocks.iter().any(|block| block.block_ref().height >= brought)
+    };
+    for _ in 0..20_000 {
+        group.wire.retain(|(_, to, carried)| *to != 2 || !is_it(carried));
+        if group.applied(2) > anchor && certified(&group) < brought {
+            break;
+        }
+        group.turn();
+    }
+    let half_way = group.replica(2).driver.status().tip.height;
+    assert!(half_way > anchor && half_way < brought, "{anchor} < {half_way} < {brought}");
+    group.kill(2);
+    group.start(2).unwrap();
+    // It hears what others know of it, and then nothing more. It lacks a certified block: it may not lead.
+    for _ in 0..2_000 {
+        group.wire.retain(|(from, to, carried)| {
+            let greets = |message: &Message| {
+                matches!(message, Message::Greet(_) | Message::Known(_) | Message::Pull { .. })
+            };
+            let greets = matches!(carried, Carried::Message(message) if greets(message));
+            greets || *from != 2 && *to != 2
+        });
+        group.turn();
+        let status = group.replica(2).driver.status();
+        assert_ne!(status.standing, Standing::Candidate);
+    }
+    assert!(group.replica(2).driver.core().may_sign(), "that is not what it waits for");
     catch_up(&mut group);
     assert_eq!(group.installs, [(2, true)]);
 }
