@@ -76,6 +76,11 @@ impl Acks {
         self.given.push_back(ack);
     }
 
+    /// Whether this block, or one of higher rank, was acked to a leader in this life.
+    pub(crate) fn gave(&self, block: BlockRef) -> bool {
+        block.rank() <= self.highest
+    }
+
     /// Whether no block of higher rank than this one was acked to a leader.
     pub(crate) fn allow(&self, tip: BlockRef) -> bool {
         tip.rank() >= self.highest

@@ -340,9 +340,7 @@ impl Core {
     pub(crate) fn pulled_from(&mut self, from: NodeId, committed: BlockRef) {
         if !self.log.contains(committed) {
             if committed.height < self.log.applied().block.height {
-                let from_height = crate::progress::after(committed.height);
-                let bytes = self.config.message_bytes;
-                self.effects.push(Effect::Fetch { node: from, from: from_height, bytes });
+                self.read_for(from, crate::progress::after(committed.height));
             }
             return;
         }
@@ -353,6 +351,17 @@ impl Core {
         let last = blocks.last().map_or(committed, |block| block.block_ref());
         let certificate = self.certificate_up_to(last.height);
         self.send(from, Message::Pulled { parent: committed, blocks, certificate });
+    }
+
+    /// Asks the store for blocks for a peer, unless it has been asked for some and has not answered: whoever asks
+    /// again and again waits for himself. Returns whether it has.
+    pub(crate) fn read_for(&mut self, node: NodeId, from: Height) -> bool {
+        let asked = self.reading.insert(node);
+        if asked {
+            let bytes = self.config.message_bytes;
+            self.effects.push(Effect::Fetch { node, from, bytes });
+        }
+        asked
     }
 
     /// The blocks held from a height on: as many as fit in a message, at least one. Who must cut a
@@ -391,6 +400,7 @@ impl Core {
 
     /// The store has been asked for blocks for a peer.
     pub(crate) fn fetched(&mut self, node: NodeId, found: Fetched) {
+        self.reading.remove(&node);
         let (parent, blocks, certificate) = match found {
             Fetched::Blocks { parent, blocks, certificate } => (parent, blocks, certificate),
             Fetched::Pruned { snapshot } => return self.offer_snapshot(node, snapshot),

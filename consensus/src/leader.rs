@@ -181,7 +181,7 @@ impl Core {
     }
 
     fn send_blocks(&mut self, id: NodeId) {
-        let (applied, limit) = (self.log.applied().block.height, self.config.message_bytes);
+        let applied = self.log.applied().block.height;
         let (moment, patience) = (self.now.moment, self.config.election_timeout);
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(peer) = leader.others.get_mut(&id) else { return };
@@ -196,7 +196,9 @@ impl Core {
         }
         if from <= applied {
             peer.fetching = true;
-            return self.effects.push(Effect::Fetch { node: id, from, bytes: limit });
+            // What it has asked for itself comes first.
+            self.read_for(id, from);
+            return;
         }
         let blocks = self.blocks_from(from, |last| last.term == self.ballot.term);
         let below = from.previous().and_then(|below| self.log.anchor(below));

@@ -18,12 +18,13 @@
 //!
 //! Left out: everything below the applied tip, which the store has.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use quorate_chain::certificate::CertificateKind;
 use quorate_chain::checked::Checked;
 use quorate_chain::crypto::{ValidatorKey, Verifier};
-use quorate_chain::ids::{Height, NodeId, RosterHash, Term};
+use quorate_chain::ids::{BlockRef, Height, NodeId, RosterHash, Term};
 use quorate_chain::roster::{Lead, Roster};
 use quorate_chain::statement::{SignedStatement, Statement};
 
@@ -68,6 +69,8 @@ pub struct Core {
     pub(crate) now: Now,
     pub(crate) ballot: Ballot,
     pub(crate) log: Log,
+    /// The tip that the log had when this life began.
+    pub(crate) began: BlockRef,
     pub(crate) disk: Durability,
     pub(crate) commits: Commits,
     pub(crate) states: States,
@@ -87,6 +90,8 @@ pub struct Core {
     pub(crate) unsigned: Vec<(Statement, RosterHash)>,
     /// Whose append by an unknown leader is to be answered.
     pub(crate) owed: Option<(NodeId, Lap)>,
+    /// For whom the store has been asked for blocks and has not answered.
+    pub(crate) reading: BTreeSet<NodeId>,
     /// The height of the newest block that is known to have acks enough to be final.
     pub(crate) certified_final: Height,
     /// The highest height whose state a committed block names.

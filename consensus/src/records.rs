@@ -16,6 +16,7 @@
 //! which costs one certificate.
 
 use quorate_chain::block::Block;
+use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
 use quorate_chain::ids::{BlockRef, Height};
 
@@ -53,8 +54,9 @@ impl Core {
             return;
         }
         let on_chain = self.commits.on_chain(|block| self.log.contains(block));
-        let newest = on_chain.or(self.commits.reached()).or(self.commits.newest_ahead());
-        if let Some(certificate) = newest.filter(|it| it.block().height >= names).cloned() {
+        let known = [on_chain, self.commits.reached(), self.commits.newest_ahead()];
+        let covers = |it: &&Checked<Certificate>| it.block().height >= names;
+        if let Some(certificate) = known.into_iter().flatten().find(covers).cloned() {
             let ticket = self.disk.certificate(certificate.block().height);
             self.effects.push(Effect::Persist { ticket, record: Record::Certificate(certificate) });
         }

@@ -1,8 +1,14 @@
 //! How a core begins: from what a disk and a store have kept.
 //!
+//! **The ballot** is that of the log, but a store may have been faster: what was applied may have been
+//! committed by a certificate of a later term. Then the ballot is raised by it, as when it was heard, and whoever
+//! puts the node together writes it before anything of this life is said ([`Core::ballot`]). If the certificate
+//! is by a roster that has not come here, it is as if it had not been heard.
+//!
 //! Candidacy and leadership are not durable, and a restarted validator never leads its old term again.
 //! Nothing is said by a core before its first event: so no effect is lost while a node is put together.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use quorate_chain::block::Block;
@@ -21,6 +27,7 @@ use crate::durability::Durability;
 use crate::evidence::Witness;
 use crate::finality::makes_final;
 use crate::jitter::Jitter;
+use crate::judge::Proven;
 use crate::log::{Anchor, Log, Unfit};
 use crate::raft::Core;
 use crate::reads::Reads;
@@ -102,14 +109,18 @@ impl Core {
                 judged.map_err(|why| RestoreError::Unfit { block: here, why: Box::new(why) })?;
             log.branch(below.block, vec![entry]);
         }
-        let (tip, ballot) = (log.tip().block, restored.ballot.term);
+        let ballot = raised(&log, restored.ballot, &restored.certificates);
+        let tip = log.tip().block;
         let logged = restored.logged.iter();
         let newest = logged.map(|it| it.term()).fold(tip.term, Term::max);
-        if ballot < newest {
-            return Err(RestoreError::BallotBehind { ballot, log: newest });
+        if ballot.term < newest {
+            return Err(RestoreError::BallotBehind { ballot: ballot.term, log: newest });
         }
         let certified = restored.certificates.iter().map(|it| it.block().height).max();
-        let replaced = Some(restored.replaced).filter(|(term, _)| *term == ballot);
+        let replaced = Some(restored.replaced).filter(|(term, _)| *term == ballot.term);
+        let certified_final = final_height(&log, &restored.certificates);
+        let known = |it: &Checked<Certificate>| it.term() <= ballot.term;
+        let kept: Vec<_> = restored.certificates.into_iter().filter(known).collect();
         let covered = restored.logged.iter().map(|it| it.block().height).max();
         let member = log.tip().roster.member(config.id).map(|member| member.lead);
         let lead = config.lead.or(member).unwrap_or(Lead::Yes);
@@ -121,14 +132,12 @@ impl Core {
             verifier,
             jitter,
             now,
-            ballot: restored.ballot,
+            ballot,
             disk: Durability::new(tip, covered.unwrap_or_default()),
-            certified_final: final_height(&log, &restored.certificates),
-            commits: Commits::restored(
-                restored.certificates.into_iter().chain(restored.logged),
-                applied,
-                |block| log.contains(block),
-            ),
+            certified_final,
+            commits: Commits::restored(kept.into_iter().chain(restored.logged), applied, |block| {
+                log.contains(block)
+            }),
             states: States::new(applied, restored.state_root, window)
                 .with_earlier(restored.earlier),
             floor: restored.executed,
@@ -136,6 +145,7 @@ impl Core {
             named: Height::ZERO,
             install: Install::default(),
             log,
+            began: tip,
             role: Role::Follower(follower),
             willing: None,
             handed: None,
@@ -146,10 +156,23 @@ impl Core {
             witness: Witness::default(),
             unsigned: Vec::new(),
             owed: None,
+            reading: BTreeSet::new(),
             effects: Vec::new(),
             halted: false,
         })
     }
+}
+
+/// The ballot, raised by the newest certificate of a later term by which what is applied was committed.
+fn raised(log: &Log, ballot: Ballot, certificates: &[Checked<Certificate>]) -> Ballot {
+    let later = certificates.iter().filter(|it| it.term() > ballot.term);
+    let proofs = later.filter_map(|certificate| {
+        let hash = certificate.roster_hash();
+        let roster = log.rosters().find(|roster| roster.hash() == hash)?.clone();
+        Some(Proven { certificate: certificate.clone(), roster })
+    });
+    let newest = proofs.max_by_key(Proven::term);
+    newest.map_or_else(|| ballot.clone(), |proof| ballot.raised(proof))
 }
 
 /// The height of the highest block that a certificate makes final, as far as the rosters known can say.

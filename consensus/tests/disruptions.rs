@@ -4,11 +4,13 @@
 
 mod common;
 
-use common::World;
 use common::forge::LIES;
 use common::net::Net;
+use common::{CHAIN, World};
 use quorate_chain::ids::NodeId;
-use quorate_consensus::event::Event;
+use quorate_consensus::effect::Effect;
+use quorate_consensus::event::{Event, Fetched};
+use quorate_consensus::message::Message;
 use quorate_consensus::raft::Standing;
 use quorate_consensus::time::Span;
 
@@ -121,4 +123,26 @@ fn one_validator_that_lies_deposes_nobody() {
         assert!(net.committed() > start + 5, "{kind}");
         net.world.check_same_chain();
     }
+}
+
+#[test]
+fn a_store_reads_one_range_at_a_time_for_each_peer_however_often_it_asks() {
+    let mut world = World::led(3);
+    for _ in 0..5 {
+        world.seal(0);
+        world.settle();
+    }
+    let pull = |from: u32, world: &mut World| {
+        let message = Message::Pull { committed: CHAIN.genesis_ref() };
+        let effects = world.tap(1, Event::Received { from: NodeId::new(from), message });
+        effects.iter().filter(|it| matches!(it, Effect::Fetch { .. })).count()
+    };
+    assert_eq!(pull(2, &mut world), 1);
+    for _ in 0..100 {
+        assert_eq!(pull(2, &mut world), 0, "node 2 is being read for");
+    }
+    assert_eq!(pull(0, &mut world), 1, "which is nothing to node 0");
+    let found = Fetched::Pruned { snapshot: None };
+    world.tap(1, Event::Fetched { node: NodeId::new(2), found });
+    assert_eq!((pull(2, &mut world), pull(2, &mut world)), (1, 0));
 }

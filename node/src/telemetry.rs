@@ -52,7 +52,7 @@ pub(crate) fn set_level(level: Level) {
 
 /// What the log had to tell when it was opened.
 pub(crate) fn found(found: &Found) {
-    let Found { torn, repaired, recovering } = found;
+    let Found { torn, repaired, recovering, logged: _ } = found;
     if let Some(torn) = torn {
         let (file, bytes) = (&torn.file, torn.bytes);
         info!(

@@ -186,7 +186,9 @@ impl World {
             replaced: node.disk.replaced,
             blocks: node.disk.blocks[usize::try_from(node.applied.get()).unwrap()..].to_vec(),
         };
-        node.core = Some(Core::new(config, Arc::new(StandIn), restored, now).unwrap());
+        let core = Core::new(config, Arc::new(StandIn), restored, now).unwrap();
+        node.disk.ballot = core.ballot().clone();
+        node.core = Some(core);
         match self.greets {
             true => self.greet(id),
             false => self.step(id, Event::Tick),
@@ -295,6 +297,12 @@ impl World {
             assert!(handled < 100_000, "events without end:\n{}", self.out);
         }
         self.busy = false;
+    }
+
+    /// Gives a node an event; returns what it wants done, and does none of it.
+    pub fn tap(&mut self, id: u32, event: Event) -> Vec<Effect> {
+        let now = self.now(id);
+        self.node(id).core.as_mut().unwrap().step(now, event)
     }
 
     fn one_step(&mut self, id: u32, event: Event) {

@@ -22,7 +22,7 @@ use quorate_chain::limits as format;
 use quorate_chain::roster::Roster;
 use quorate_chain::state::StateRead;
 use quorate_chain::state_root::{MemoryLeaves, StateTree, StateTreeError};
-use quorate_consensus::ballot::Ballot;
+use quorate_consensus::ballot::{Ballot, Choice};
 use quorate_consensus::config::{Boot, Config, Incarnation};
 use quorate_consensus::life::Life as Start;
 use quorate_consensus::log::{Anchor, LEFT};
@@ -122,6 +122,8 @@ pub struct Found {
     pub torn: Option<TornTail>,
     /// The damage, if there was any.
     pub repaired: Option<Repaired>,
+    /// The term that the log had come to, and the choice in it. What was applied may have raised it.
+    pub logged: (Term, Choice),
     /// Whether the validator signs nothing until the others have readmitted it.
     pub recovering: bool,
 }
@@ -142,6 +144,7 @@ pub fn open<D: Disk, S: Store>(
     let commitment = rebuild(&store.reader(), &standing)?;
     let kept = restore_log(setup, disk, &standing, &mut store)?;
     let Kept { wal, mut life, above, torn, repaired, start } = kept;
+    let logged = (life.ballot.term, life.ballot.choice);
     life.boot += 1;
     let recovering = life.ballot.recovering;
 
@@ -161,12 +164,13 @@ pub fn open<D: Disk, S: Store>(
         replaced: above.replaced,
     };
     let core = Core::new(config, Arc::clone(&setup.verifier), restored, now)?;
+    life.ballot = core.ballot().clone();
     let (limits, writers) = (&setup.limits, setup.genesis.writers);
     let mut journal = Journal::new(wal, life, &setup.wal);
     journal.begin(start)?;
     let driver = Driver::new(setup, core, store.reader(), journal.space());
     let applier = Applier::new(store, commitment, standing, writers, limits);
-    let found = Found { torn, repaired, recovering };
+    let found = Found { torn, repaired, logged, recovering };
     Ok(Replica { driver, journal, applier, found })
 }
 

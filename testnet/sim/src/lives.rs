@@ -190,8 +190,8 @@ impl World {
     }
 
     fn came_back(&mut self, at: usize, replica: Replica<Shared, ProcessStore>) -> Check {
-        let (ballot, log) = (replica.driver.core().ballot(), replica.driver.core().log());
-        let (term, choice, tip) = (ballot.term, ballot.choice, log.tip().block);
+        let (log, (term, choice)) = (replica.driver.core().log(), replica.found.logged);
+        let tip = log.tip().block;
         let mut same_key = self.seats.iter().filter(|seat| seat.node == self.seats[at].node);
         let unaware = same_key.any(|seat| seat.promises.go_beyond(term, choice, tip));
         let seat = &mut self.seats[at];
@@ -201,6 +201,11 @@ impl World {
             }
             let held = log.from(log.applied().block.height).map(|entry| entry.anchor.block);
             seat.promises.forgets(term, choice, [log.applied().block].into_iter().chain(held));
+        }
+        // What was applied may have raised the ballot, which is durable by now.
+        let ballot = replica.driver.core().ballot();
+        if ballot.term > term {
+            seat.promises.shadow.raise(ballot.term);
         }
         seat.unaware = unaware;
         seat.told_by.clear();

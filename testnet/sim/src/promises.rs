@@ -145,6 +145,11 @@ impl Shadow {
         }
     }
 
+    /// The ballot is of this term now, without a choice.
+    pub fn raise(&mut self, term: Term) {
+        (self.term, self.choice) = (term, Choice::Open);
+    }
+
     /// The chain begins at a block; what is below it is not in the log.
     fn begin_at(&mut self, block: BlockRef) {
         let nothing = BlockRef { height: Height::ZERO, ..block };
