@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use quorate_chain::ids::NodeId;
-use quorate_client::{Testnet, TestnetNodeState};
+use quorate_client::{Testnet, TestnetNode, TestnetNodeState};
 use quorate_node::exit::{Exit, Failure};
 
 use super::fault::{Deck, Fault, Kind, World};
@@ -117,7 +117,7 @@ impl Table {
                 self.rest(fault.hold);
             }
             if let Err(failure) = self.undo(&fault) {
-                self.wrong("a node", failure);
+                self.wrong(fault.kind.name(), format!("could not be undone: {failure}"));
             }
             self.world().release(&fault);
             let refused = refused.map(|failure| failure.sentence);
@@ -222,12 +222,27 @@ impl Table {
     }
 
     /// Undoes whatever may still be wrong.
-    pub(crate) fn mend(&self) -> Result<(), Failure> {
+    pub(crate) fn mend(&self, nodes: &[TestnetNode]) {
         let all: Vec<u16> = (0..self.world().count).collect();
         let fast = Some(Duration::ZERO);
-        self.order(&Order::Heal)?;
-        self.order(&Order::Slow { nodes: all, disk: fast, net: fast, loss: Some(0) })?;
-        self.order(&Order::Revive { nodes: Vec::new() })
+        let slow = Order::Slow { nodes: all.clone(), disk: fast, net: fast, loss: Some(0) };
+        let revive = |node: &u16| (usize::from(*node), Order::Revive { nodes: vec![*node] });
+        let orders = [(0, Order::Heal), (0, slow)].into_iter().chain(all.iter().map(revive));
+        for (node, order) in orders {
+            if let Err(failure) = self.order(&order) {
+                self.wrong(&nodes[node].name, failure);
+            }
+        }
+    }
+
+    /// Those of the nodes that run now.
+    pub(crate) fn alive(&self, nodes: &[TestnetNode]) -> Vec<TestnetNode> {
+        let now = Testnet::in_dir(self.directory.root()).map_or_else(Vec::new, |now| now.nodes);
+        let runs = |node: &&TestnetNode| {
+            let now = now.iter().find(|now| now.node_id == node.node_id);
+            now.is_some_and(|now| now.state == TestnetNodeState::Running)
+        };
+        nodes.iter().filter(runs).cloned().collect()
     }
 }
 

@@ -15,6 +15,7 @@
 //! A seed determines what the decks hold and what the clients want, but neither time nor scheduling:
 //! the same seed does not give the same run. `quorate testnet sim` plays runs that repeat.
 
+mod aftermath;
 mod check;
 mod fault;
 mod hands;
@@ -31,24 +32,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use quorate_chain::ids::Height;
-use quorate_client::{Client, Error, Level, Testnet, Wait};
+use quorate_client::{Client, Error, Testnet};
 use quorate_node::exit::{Exit, Failure};
 
 use crate::directory::Directory;
-use crate::supervisor::{leader, statuses};
 use hands::{Span, Table};
-use history::{History, Holdings, Micros, Operation, Sighting};
+use history::{History, Micros, Operation, Sighting};
 use load::Load;
-use violation::Violation;
 
 pub(crate) use page::page;
 pub(crate) use report::Report;
 
 /// How many things are done at the same time.
 const HANDS: u64 = 3;
-/// How long the nodes may take to agree when all is well again: far longer than they need on any machine.
-const MENDED: Duration = Duration::from_secs(120);
 /// How often it is looked for nodes that have ended by themselves.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -87,6 +83,7 @@ pub(crate) fn run(
     let from = client.height().map_err(unheard)?.height;
     let count =
         u16::try_from(testnet.nodes.len()).map_err(|error| Failure::new(Exit::Bug, error))?;
+    let said = aftermath::logs(testnet);
     let begin = Instant::now();
     let load = Load {
         seed: plan.seed,
@@ -99,16 +96,18 @@ pub(crate) fn run(
     };
     let table = Table::new(directory.clone(), begin, plan.seed, count);
     let run = happen(testnet, plan, enough, &load, &table, tell)?;
-    let mut violations = table.wrongs();
-    if run.agreed.is_none() {
-        let what = format!("{} s after all was mended the nodes had not agreed", MENDED.as_secs());
-        violations.push(Violation::NoProgress(what));
-    }
     tell("looking at what the nodes hold");
-    let history = gather(testnet, from, &load.prefix, &run)?;
-    tell(&format!("checking {} operations", history.operations.len()));
-    violations.extend(check::check(&history));
-    violations.extend(panics(testnet));
+    let alive = table.alive(&testnet.nodes);
+    let (history, mut violations) = aftermath::gather(&alive, from, &load.prefix, &run)?;
+    tell(&format!("checking {} operations", run.operations.len()));
+    violations.extend(history.iter().flat_map(check::check));
+    let history = history.unwrap_or_else(|| History {
+        operations: run.operations,
+        sightings: run.sightings,
+        ..History::default()
+    });
+    violations.extend(aftermath::panics(testnet, &said));
+    violations.extend(table.wrongs());
     Ok(Report {
         plan: *plan,
         nodes: count,
@@ -158,17 +157,18 @@ fn happen(
         table.end();
         let spans = playing.into_iter().map(joined).collect::<Result<Vec<_>, _>>()?;
         tell("all is mended now");
-        table.mend()?;
+        table.mend(&testnet.nodes);
         let mended = table.now();
+        let alive = table.alive(&testnet.nodes);
         // The clients go on until the nodes have agreed on who leads.
-        let led = agreed(testnet, |heights| heights.iter().all(Option::is_some));
+        let led = aftermath::agreed(&alive, |heights| heights.iter().all(Option::is_some));
         load.over.store(true, Ordering::Relaxed);
         let mut operations = Vec::new();
         for client in working {
             let told = joined(client)?;
             operations.extend(told.map_err(|error| Failure::new(Exit::NoQuorum, error))?);
         }
-        let equal = led && one_more(testnet) && agreed(testnet, all_equal);
+        let equal = led && aftermath::one_more(testnet) && aftermath::are_equal(&alive);
         let agreed = equal.then(|| table.now());
         let mut sightings = Vec::new();
         for watcher in watching {
@@ -194,73 +194,4 @@ impl Drop for End<'_> {
 
 fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> Result<T, Failure> {
     thread.join().map_err(|_| Failure::new(Exit::Bug, "a thread of the run has ended early"))
-}
-
-/// Waits until all nodes name one leader and their heights are as they should be.
-fn agreed(testnet: &Testnet, heights_are: impl Fn(&[Option<Height>]) -> bool) -> bool {
-    let end = Instant::now() + MENDED;
-    while Instant::now() < end {
-        let statuses = statuses(&testnet.nodes);
-        let heights: Vec<_> =
-            statuses.iter().map(|status| status.as_ref().map(|status| status.applied)).collect();
-        if leader(&statuses).is_some() && heights_are(&heights) {
-            return true;
-        }
-        thread::sleep(PAUSE);
-    }
-    false
-}
-
-fn all_equal(heights: &[Option<Height>]) -> bool {
-    heights.iter().all(|height| height.is_some() && height == &heights[0])
-}
-
-/// Whether one more transaction is acknowledged.
-fn one_more(testnet: &Testnet) -> bool {
-    let key = testnet.keys.get("alice").and_then(|path| quorate_client::KeyFile::read(path).ok());
-    let client = Client::new(&testnet.nodes()).ok();
-    let Some((key, client)) = key.zip(client) else { return false };
-    let wait = Wait { level: Level::Applied, timeout: Duration::from_secs(60) };
-    client.account(key.into_secret()).waiting(wait).update("chaos/over", "yes").is_ok()
-}
-
-/// What the nodes hold, with what has happened. A transaction in doubt may come to the chain as late as now, so
-/// the states are read first, and then the chain as far as any of them reaches.
-fn gather(testnet: &Testnet, from: Height, prefix: &str, run: &Run) -> Result<History, Failure> {
-    let nodes = &testnet.nodes;
-    let states = nodes.iter().map(|node| watch::entries(node, prefix));
-    let states = states.collect::<Result<Vec<_>, _>>()?;
-    let top = states.iter().map(|(_, as_of)| *as_of).max().unwrap_or(from);
-    let reach = |height: &Option<Height>| height.is_some_and(|height| height >= top);
-    if !agreed(testnet, |heights| heights.iter().all(reach)) {
-        let sentence = format!("not all nodes came to height {top}, to which one had");
-        return Err(Failure::new(Exit::NoQuorum, sentence));
-    }
-    let heights = (from.max(Height::new(1)), top);
-    let chain = watch::chain(nodes, heights, prefix)?;
-    let holdings = nodes.iter().zip(states).map(|(node, (entries, as_of))| {
-        let blocks = watch::hashes(node, heights)?;
-        Ok(Holdings { node: node.node_id, blocks, entries, as_of })
-    });
-    Ok(History {
-        operations: run.operations.clone(),
-        sightings: run.sightings.clone(),
-        chain,
-        holdings: holdings.collect::<Result<_, Failure>>()?,
-    })
-}
-
-/// Nodes whose log says that they were wrong themselves.
-fn panics(testnet: &Testnet) -> Vec<Violation> {
-    let mut found = Vec::new();
-    for node in &testnet.nodes {
-        let text = std::fs::read(&node.log).unwrap_or_default();
-        for line in
-            String::from_utf8_lossy(&text).lines().filter(|line| line.contains("panicked at"))
-        {
-            let (name, what) = (node.name.clone(), line.trim().to_owned());
-            found.push(Violation::Casualty { name, at: 0, what });
-        }
-    }
-    found
 }
