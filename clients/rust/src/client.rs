@@ -28,6 +28,8 @@ use crate::problem::{Code, Effect, EffectWord, Problem, Retry};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long one node of several is waited for before the next one is asked the same.
 const TURN: Duration = Duration::from_secs(2);
+/// The same if it is the only one: no node lets anybody wait longer.
+const LONGEST_TURN: Duration = Duration::from_secs(60);
 /// What a node may take beyond the time it was told to wait.
 const MARGIN: Duration = Duration::from_millis(500);
 /// The first and the longest pause between two rounds of questions.
@@ -373,7 +375,7 @@ impl Client {
         left: Duration,
     ) -> Result<Reply, Failure> {
         let alone = self.inner.nodes.len() == 1;
-        let turn = if alone { left } else { left.min(TURN) };
+        let turn = left.min(if alone { LONGEST_TURN } else { TURN });
         let mut url = format!("{}{}", self.inner.nodes[at], question.path);
         if let Some((_, level)) = question.sends {
             url.push_str(&path::wait(level, turn));

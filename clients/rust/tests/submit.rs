@@ -177,3 +177,13 @@ fn every_code_reads_back() {
     }
     assert_eq!(Code::ALL.len(), 25);
 }
+
+#[test]
+fn a_long_wait_is_asked_of_a_node_in_turns_that_it_allows() {
+    let node = Node::start(0, [applied()]);
+    let wait = Wait { level: Level::Applied, timeout: Duration::from_secs(600) };
+    account(&[&node.url()]).waiting(wait).put("k", "v").unwrap();
+    let target = node.asked()[0].target.clone();
+    let timeout = target.split("timeout=").nth(1).unwrap().trim_end_matches("ms");
+    assert_eq!(timeout, "60000", "{target}");
+}
