@@ -1,6 +1,7 @@
 //! What a home says of the node: genesis, key, settings.
 
 use std::fs;
+use std::io;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,7 +20,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::home::{self, Home};
-use crate::keys::{self, KeyFile, Used};
+use crate::keys::{self, KeyFile, KeyFileError, Used};
 use crate::traffic::Identity;
 
 /// What a home says of the node.
@@ -82,11 +83,13 @@ impl Papers {
                 &"there is none yet; `quorate genesis create` makes one of every validator.json",
             ));
         }
-        let file = fs::read(&path).map_err(|error| named(&error))?;
+        let file = fs::read(&path).map_err(|error| {
+            Failure::new(unusable(&error), format!("{}: {error}", path.display()))
+        })?;
         let genesis = Genesis::parse(&file).map_err(|error| named(&error))?;
         let roster = genesis.roster().map_err(|error| named(&error))?;
         let path = home.layout().validator_key();
-        let KeyFile { key, log, development } = KeyFile::read(&path).map_err(configuration)?;
+        let KeyFile { key, log, development } = KeyFile::read(&path).map_err(bad_key)?;
         if development && !genesis.testnet {
             return Err(configuration(format!(
                 "{} is a development key, which others may know; the genesis of {} is not that of a testnet",
@@ -184,8 +187,30 @@ impl Papers {
         let used = Some(Used { incarnation, signed: true });
         let development = self.development;
         let file = KeyFile { development, ..KeyFile::of(&self.key.seed(), used) };
-        file.write(&home.layout().validator_key()).map_err(configuration)
+        // What cannot be written is never the key's fault.
+        file.write(&home.layout().validator_key())
+            .map_err(|error| Failure::new(Exit::Storage, error))
     }
+}
+
+/// How a node ends that cannot read a file: a file that is not there, or not for it, is for the operator
+/// to put right; all else is the disk.
+fn unusable(error: &io::Error) -> Exit {
+    use io::ErrorKind::{InvalidData, IsADirectory, NotADirectory, NotFound, PermissionDenied};
+
+    let for_the_operator = matches!(
+        error.kind(),
+        NotFound | PermissionDenied | InvalidData | IsADirectory | NotADirectory
+    );
+    if for_the_operator { Exit::Configuration } else { Exit::Storage }
+}
+
+fn bad_key(error: KeyFileError) -> Failure {
+    let exit = match &error {
+        KeyFileError::Io { source, .. } => unusable(source),
+        KeyFileError::Open { .. } | KeyFileError::Content { .. } => Exit::Configuration,
+    };
+    Failure::new(exit, error)
 }
 
 pub(crate) fn no_random(error: std::io::Error) -> Failure {

@@ -1,9 +1,12 @@
 //! The home of a node: made once, used by one, readable by its owner alone.
 
+mod common;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use quorate_node::Node;
 use quorate_node::config::Config;
 use quorate_node::exit::Exit;
 use quorate_node::home::{Home, HomeError, Layout, NewHome};
@@ -64,4 +67,28 @@ fn the_second_user_of_a_home_is_told_the_first_ones_process() {
     assert_eq!(error.failure().exit, Exit::Storage);
     drop(first);
     Home::open(directory.path()).unwrap();
+}
+
+#[test]
+fn a_file_that_the_disk_does_not_give_is_not_the_operators_fault() {
+    use std::os::unix::fs::symlink;
+
+    // At its beginning there is no memory: the operating system reads it with an I/O error.
+    let broken = Path::new("/proc/self/mem");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for which in [Layout::genesis, Layout::validator_key] {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("home");
+        common::home(&root, 0, &common::genesis(1), &common::config());
+        let home = Home::open(&root).unwrap();
+        let file = which(home.layout());
+        fs::remove_file(&file).unwrap();
+        symlink(broken, &file).unwrap();
+        let failure = runtime.block_on(Node::start(home, common::config())).err().unwrap();
+        assert_eq!(failure.exit, Exit::Storage, "{failure}");
+        fs::remove_file(&file).unwrap();
+        let home = Home::open(&root).unwrap();
+        let failure = runtime.block_on(Node::start(home, common::config())).err().unwrap();
+        assert_eq!(failure.exit, Exit::Configuration, "{failure}");
+    }
 }
