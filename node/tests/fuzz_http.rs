@@ -11,6 +11,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use data_encoding::BASE64URL_NOPAD;
 use quorate_node::Node;
 use quorate_node::home::Home;
 
@@ -25,6 +26,22 @@ const PATHS: &[&str] = &[
     "/v1/blocks/1",
     "/v1/headers",
 ];
+
+/// What a query may begin with: numbers that a client chooses freely reach further than its words.
+fn begin(choice: u8, numbers: (u64, u32, u8)) -> String {
+    let (height, index, operation) = numbers;
+    match choice % 6 {
+        0 => format!("consistency=local&cursor={height}.{index}.{operation}&"),
+        1 => format!("cursor={height}.{index}.{operation}&"),
+        2 => format!("consistency=local&at={height}&"),
+        3 => format!("from={height}&limit={index}&"),
+        4 => {
+            let after = BASE64URL_NOPAD.encode(&height.to_be_bytes());
+            format!("consistency=local&limit={operation}&cursor={after}&")
+        }
+        _ => String::new(),
+    }
+}
 
 /// The status that a request gets.
 fn status(address: SocketAddr, request: &[u8]) -> u16 {
@@ -46,8 +63,8 @@ fn fuzz_http_request() {
     let node = Node::start(Home::open(&home).unwrap(), common::config());
     let node = runtime.block_on(node).unwrap();
     let address = node.api_address();
-    let input = bolero::check!().with_type::<(u8, bool, Vec<u8>, Vec<u8>)>();
-    input.for_each(|(at, is_json, query, body)| {
+    let input = bolero::check!().with_type::<(u8, (u8, (u64, u32, u8)), bool, Vec<u8>, Vec<u8>)>();
+    input.for_each(|(at, (choice, numbers), is_json, query, body)| {
         let path = PATHS[usize::from(*at) % PATHS.len()];
         let method = if path.starts_with("/v1/txs") { "POST" } else { "GET" };
         let (kind, length) = (if *is_json { "json" } else { "octet-stream" }, body.len());
@@ -56,8 +73,11 @@ fn fuzz_http_request() {
              content-length: {length}\r\nconnection: close\r\n\r\n"
         );
         let graphic = query.iter().filter(|byte| byte.is_ascii_graphic());
-        let mut request = format!("{method} {path}?").into_bytes();
-        request.extend(graphic);
+        let mut request = format!("{method} {path}?{}", begin(*choice, *numbers)).into_bytes();
+        // Behind what it knows a query has nothing else, more often than not.
+        if choice % 2 == 0 {
+            request.extend(graphic);
+        }
         request.extend_from_slice(head.as_bytes());
         request.extend_from_slice(body);
         let status = status(address, &request);

@@ -23,6 +23,15 @@ pub(crate) fn version(height: Height, index: u32, operation: u8) -> Result<i64, 
     Ok((number << INDEX_BITS | index) << OPERATION_BITS | operation)
 }
 
+/// The number below which the versions stand that come before a place; none if all do. A client may
+/// name any place, also one that no write can have.
+pub(crate) fn before(height: Height, index: u32, operation: u8) -> Option<i64> {
+    let beyond = i64::from(i64::from(operation) > OPERATION);
+    let index = index.min(u32::try_from(INDEX).unwrap_or(u32::MAX));
+    let operation = operation.min(u8::try_from(OPERATION).unwrap_or(u8::MAX));
+    version(height, index, operation).ok()?.checked_add(beyond)
+}
+
 /// Height and index of a place.
 pub(crate) fn split_place(place: i64) -> (Height, u32) {
     let index = u32::try_from(place & INDEX).unwrap_or_default();
@@ -55,5 +64,20 @@ mod tests {
             }
         }
         assert!(version(Height::new(1 << 42), 0, 0).is_err());
+    }
+
+    #[test]
+    fn before_any_place_at_all_stands_what_comes_before_it() {
+        let height = Height::new(7);
+        let number = |index, operation| version(height, index, operation).unwrap();
+        assert_eq!(before(height, 3, 5), Some(number(3, 5)));
+        assert_eq!(before(height, 3, 128), Some(number(4, 0)));
+        assert_eq!(before(height, 3, 255), Some(number(4, 0)));
+        assert!(before(height, u32::MAX, 0) > Some(number(9_999, 127)));
+        let last = before(height, u32::MAX, 255);
+        assert_eq!(last, version(Height::new(8), 0, 0).ok());
+        assert_eq!(before(Height::new((1 << 42) - 1), u32::MAX, 255), None);
+        assert_eq!(before(Height::new(1 << 42), 0, 0), None);
+        assert_eq!(before(Height::new(u64::MAX), 0, 0), None);
     }
 }

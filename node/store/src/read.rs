@@ -21,7 +21,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Rows, params};
 use crate::blocks::{below_all, block, certificate, height, number, range_end};
 use crate::convicted;
 use crate::error::StoreError;
-use crate::place::{place, split_place, split_version, version};
+use crate::place::{self, place, split_place, split_version};
 use crate::schema;
 use crate::snapshot;
 use crate::standing::{self, decode, hash};
@@ -394,10 +394,8 @@ impl StoreReader for SqliteReader {
     ) -> Result<Vec<Version>, StoreError> {
         self.ask(|db| {
             let mut next = newest_version(db, &Bytes::copy_from_slice(key))?;
-            let before = match before {
-                Some((height, index, operation)) => Some(version(height, index, operation)?),
-                None => None,
-            };
+            let before = before
+                .and_then(|(height, index, operation)| place::before(height, index, operation));
             if let Some(before) = before {
                 // A version of this key names the one before it; else the way there is from the newest.
                 let mut select = db.prepare_cached(

@@ -216,6 +216,17 @@ fn the_history_of_a_key_is_told_newest_first<S: Store>(store: S) {
     assert_eq!(reader.history(b"k", None, 2).unwrap(), all[..2]);
     assert_eq!(reader.history(b"k", Some((height(1), 1, 0)), 1).unwrap(), all[2..3]);
     assert!(reader.history(b"none", None, 10).unwrap().is_empty());
+    // Any place may be named, also one that nothing can stand at.
+    let before = |at: u64, index, operation| {
+        reader.history(b"k", Some((height(at), index, operation)), 10).unwrap()
+    };
+    assert_eq!(before(1, 0, 255), all[2..]);
+    assert_eq!(before(1, u32::MAX, 0), all[1..]);
+    for at in [3, 1 << 42, 1 << 63, u64::MAX] {
+        assert_eq!(before(at, u32::MAX, u8::MAX), all, "{at}");
+        assert_eq!(before(at, 0, 0), all, "{at}");
+    }
+    assert!(before(0, 0, 0).is_empty());
 }
 
 fn the_leaves_are_those_of_the_entries<S: Store>(store: S) {
