@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Bytes, to_bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use data_encoding::BASE64;
@@ -53,7 +54,7 @@ pub(super) fn router(ledger: Arc<Ledger>) -> Router {
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .fallback(nowhere)
+        .layer(map_response(told))
         .with_state(ledger)
 }
 
@@ -94,10 +95,31 @@ fn query<T>(found: Result<Query<T>, axum::extract::rejection::QueryRejection>) -
 
 type Queried<T> = Result<Query<T>, axum::extract::rejection::QueryRejection>;
 
-async fn nowhere() -> Response {
-    let body = b"{\"title\":\"There is nothing at this path.\",\"status\":404}\n";
-    let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-    (StatusCode::NOT_FOUND, kind, body.as_slice()).into_response()
+/// Most bytes of what the router says of itself.
+const REMARK: usize = 4_096;
+
+/// What the router itself says no to, as a problem like every other.
+async fn told(response: Response) -> Response {
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let is_ours = kind.is_some_and(|kind| kind.starts_with("application/"));
+    if is_ours || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let (head, body) = response.into_parts();
+    let remark = to_bytes(body, REMARK).await.unwrap_or_default();
+    let detail = match status {
+        StatusCode::NOT_FOUND => "there is nothing at this path".to_owned(),
+        StatusCode::METHOD_NOT_ALLOWED => "this path does not take this method".to_owned(),
+        _ => String::from_utf8_lossy(&remark).into_owned(),
+    };
+    let mut problem = bad_request(detail);
+    problem.status = status.as_u16();
+    let mut answer = Refusal(problem).into_response();
+    if let Some(methods) = head.headers.get(header::ALLOW) {
+        answer.headers_mut().insert(header::ALLOW, methods.clone());
+    }
+    answer
 }
 
 async fn status(State(ledger): Shared) -> Response {

@@ -176,5 +176,11 @@ fn what_cannot_be_read_is_refused_with_a_problem() {
     get(url, &format!("/v1/blocks/{}", "0".repeat(64))).problem(404, "block_not_found");
     get(url, "/v1/blocks/0/certificate").problem(404, "proof_unavailable");
     assert_eq!(get(url, "/v2/status").status, 404);
-    assert_eq!(ask(url, "POST", "/v1/status", &[], &[]).status, 405);
+    ask(url, "POST", "/v1/status", &[], &[]).problem(405, "malformed");
+    for path in ["/", "/v1", "/v2/status", "/v1/status/", "/v1/nothing", "/%FF", "/v1/txs/%FF/x"] {
+        get(url, path).problem(404, "malformed");
+    }
+    for path in ["/v1/txs/%FF", "/v1/accounts/%FF", "/v1/blocks/%FF/certificate"] {
+        get(url, path).problem(400, "malformed");
+    }
 }

@@ -97,11 +97,43 @@ fn what_is_no_http_or_no_text_is_refused() {
     let cut = raw(url, b"POST /v1/txs HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nhalf");
     assert!(matches!(cut, None | Some(400 | 413 | 422)), "{cut:?}");
     for path in ["/v1/state/%FF", "/v1/state/%C3%28/history", "/v1/blocks/%80"] {
-        assert_eq!(get(url, path).status, 400, "{path}");
+        get(url, path).problem(400, "malformed");
     }
     // Keys that look like paths are keys.
     get(url, "/v1/state/..%2F..%2Fetc%2Fpasswd").problem(404, "key_not_found");
     get(url, "/v1/state/%00").problem(404, "key_not_found");
+    assert_eq!(get(url, "/livez").status, 200);
+}
+
+#[test]
+fn numbers_that_no_chain_reaches_are_answered() {
+    let group = group();
+    let url = group.url(0);
+    group.account(133).put("hostile/numbers", "v").unwrap();
+    for height in [0, 1, 1_u64 << 42, (1 << 63) - 1, 1 << 63, u64::MAX] {
+        for place in ["0.0", "4294967295.255"] {
+            for key in ["nokey", "hostile%2Fnumbers"] {
+                for consistency in ["local", "linearizable"] {
+                    let cursor = format!("consistency={consistency}&cursor={height}.{place}");
+                    json(url, &format!("/v1/state/{key}/history?{cursor}"));
+                }
+            }
+        }
+        for path in [
+            format!("/v1/state/nokey?consistency=local&at={height}"),
+            format!("/v1/state/hostile%2Fnumbers?at={height}"),
+            format!("/v1/blocks/{height}?txs=full"),
+            format!("/v1/blocks/{height}/certificate"),
+            format!("/v1/blocks?from={height}&limit=1000"),
+            format!("/v1/headers?from={height}&limit=1000"),
+        ] {
+            let status = get(url, &path).status;
+            assert!([200, 404].contains(&status), "{status} for {path}");
+        }
+    }
+    // The node is still there, and says all that it has.
+    let all = json(url, "/v1/state/hostile%2Fnumbers/history?cursor=4398046511104.0.0");
+    assert_eq!(all["versions"].as_array().unwrap().len(), 1, "{all}");
     assert_eq!(get(url, "/livez").status, 200);
 }
 
