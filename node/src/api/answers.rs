@@ -1,7 +1,7 @@
 //! What a node answers, field by field. Where the client has the same type, it is the client's.
 
 use bytes::Bytes;
-use quorate_chain::block::{Block, BlockKind, Header};
+use quorate_chain::block::{Block, BlockKind, Header, SignedHeader};
 use quorate_chain::certificate::Certificate;
 use quorate_chain::ids::{
     AccountKey, BlockHash, BlockRef, BodyRoot, ChainId, Height, NodeId, Nonce, RosterHash,
@@ -12,6 +12,7 @@ use quorate_chain::roster::{Lead, QuorumKind, Roster};
 use quorate_chain::transaction::{Operation, SignedTransaction};
 use quorate_client::answer;
 use quorate_client::problem::Code;
+use quorate_replica::io::Placed;
 use serde::Serialize;
 
 use super::problem::{failure_code, void_code};
@@ -245,7 +246,7 @@ pub(crate) fn full(block: &Block, outcomes: &[Outcome]) -> Txs {
 /// A commit certificate for a height, with the headers that lead to it.
 pub(crate) fn certificate(
     covers: Height,
-    path: &[Block],
+    path: &[SignedHeader],
     certificate: &Certificate,
     roster: &Roster,
 ) -> answer::Certificate {
@@ -257,29 +258,22 @@ pub(crate) fn certificate(
     answer::Certificate {
         covers,
         of: answer::Ref { height: of.height, term: of.term, hash: of.hash },
-        path: path.iter().map(|block| base64(&block.header().message())).collect(),
+        path: path.iter().map(|header| base64(&header.header.message())).collect(),
         roster_hash: certificate.roster_hash(),
         quorum: u32::try_from(roster.current().quorum(QuorumKind::Commit)).unwrap_or(u32::MAX),
         signatures: certificate.signatures().iter().map(signature).collect(),
     }
 }
 
-/// What became of a transaction that stands in a block.
-pub(crate) fn outcome(
-    transaction: &SignedTransaction,
-    block: BlockRef,
-    index: u32,
-    status: TxOutcome,
-    duplicate: bool,
-) -> answer::Outcome {
-    let operations = &transaction.content().operations;
+/// What became of a transaction that stands in a block. If that is not kept, nor are the operations.
+pub(crate) fn outcome(id: TxId, operations: &[Operation], placed: Placed) -> answer::Outcome {
+    let Placed { block, index, status, duplicate } = placed;
     let (word, error) = match status {
         TxOutcome::Applied => (answer::TxStatus::Applied, None),
         TxOutcome::Failed { operation, failure } => {
             let key = operations.get(usize::from(operation)).map(Operation::key);
-            let key = key.map_or_else(String::new, shown);
-            let detail =
-                format!("operation {operation} on {key}: {}", failure_code(failure).title());
+            let key = key.map_or_else(String::new, |key| format!(" on {}", shown(key)));
+            let detail = format!("operation {operation}{key}: {}", failure_code(failure).title());
             let error = answer::OutcomeError { code: failure_code(failure), detail };
             (answer::TxStatus::Failed, Some(error))
         }
@@ -297,7 +291,7 @@ pub(crate) fn outcome(
     });
     let results = results.collect();
     answer::Outcome {
-        id: transaction.id(),
+        id,
         status: word,
         height: Some(block.height),
         index: Some(index),

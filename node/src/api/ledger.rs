@@ -20,21 +20,19 @@ use quorate_chain::transaction::SignedTransaction;
 use quorate_client::answer::{self, Outcome, TxStatus};
 use quorate_client::problem::{Code, Problem};
 use quorate_consensus::config::Incarnation;
-use quorate_replica::io::{Answer, Input, Placed};
+use quorate_replica::io::{Answer, Input};
 use serde::Deserialize;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 
 use super::answers::{self, BlockInfo, HeaderInfo};
 use super::expired::Expired;
+use super::known::Covered;
 use super::pace::Pace;
-use super::problem::{dropped, failed, problem, refused, unacceptable};
+use super::problem::{dropped, problem, refused, unacceptable};
 use super::reading::{Found, Readers, Reading};
 use crate::exit::{Exit, Failure};
 use crate::meter::Meter;
-use crate::threads::{End, Ending, Inbox, Pool, Request, View, Wish, Word};
-
-/// Most headers between a block and the certificate that covers it.
-const PATH: u64 = quorate_chain::limits::PATH as u64;
+use crate::threads::{End, Ending, Inbox, Pool, View, Wish, Word};
 
 /// How long what is not here is waited for, in case others have it.
 const SOON: Duration = Duration::from_secs(1);
@@ -117,13 +115,7 @@ pub(crate) struct Ledger {
 /// An answer, or why there is none.
 pub(crate) type Answered<T> = Result<T, Box<Problem>>;
 
-/// What was waited for, and where it was found.
-struct Stood {
-    transaction: SignedTransaction,
-    placed: Placed,
-}
-
-fn stopping() -> Box<Problem> {
+pub(super) fn stopping() -> Box<Problem> {
     problem(Code::Stopping, "the node is about to stop")
 }
 
@@ -169,7 +161,10 @@ impl Ledger {
     ) -> Answered<Outcome> {
         let deadline = Instant::now() + timeout;
         let id = transaction.id();
-        self.quorum_in_sight(id, timeout.min(2 * self.facts.election_timeout)).await?;
+        let patience = timeout.min(2 * self.facts.election_timeout);
+        if let Err(refusal) = self.quorum_in_sight(id, patience).await {
+            return self.unless_known(id, refusal).await;
+        }
         let wish = if level == Level::Accepted { Wish::Accepted } else { Wish::Settled };
         let word = self.pool.submit(transaction.clone(), wish);
         match until(deadline, word).await {
@@ -178,30 +173,21 @@ impl Ledger {
             Some(Ok(Word::Accepted)) => Ok(answers::unplaced(id, TxStatus::Pending)),
             Some(Ok(Word::Bad(error))) => Err(unacceptable(id, &error)),
             Some(Ok(Word::Busy)) => {
-                let mut problem = problem(Code::MempoolFull, "too many requests are waiting");
-                problem.tx = Some(id);
-                Err(problem)
+                let mut refusal = problem(Code::MempoolFull, "too many requests are waiting");
+                refusal.tx = Some(id);
+                self.unless_known(id, refusal).await
             }
             Some(Ok(Word::Answer(Answer::Refused(refusal)))) => {
-                Err(self.heard(refused(id, refusal)))
+                self.unless_known(id, self.heard(refused(id, refusal))).await
             }
             Some(Ok(Word::Answer(Answer::Dropped(why)))) => Err(self.heard(dropped(id, why))),
             Some(Ok(Word::Answer(Answer::Unknown))) => {
                 Err(self.unknown(id, "the node stops before it knows"))
             }
             Some(Ok(Word::Answer(Answer::Placed(placed)))) => {
-                self.settled(Stood { transaction, placed }, deadline).await
+                self.settled(&transaction, placed, deadline).await
             }
         }
-    }
-
-    /// The outcome of a transaction that stands in an applied block.
-    async fn settled(&self, stood: Stood, deadline: Instant) -> Answered<Outcome> {
-        let Stood { transaction, placed } = stood;
-        let Placed { block, index, status, duplicate } = placed;
-        let mut outcome = answers::outcome(&transaction, block, index, status, duplicate);
-        outcome.certificate = self.certificate_soon(block.height, deadline).await?;
-        if outcome.error.is_some() { Err(failed(outcome)) } else { Ok(outcome) }
     }
 
     /// Waits for a leader, or for enough voters to elect one. A transaction that is not even taken
@@ -222,6 +208,12 @@ impl Ledger {
             }
             let pause = Duration::from_millis(50).min(patience);
             let changed = until(Instant::now() + pause, view.changed()).await;
+            if matches!(changed, Some(Err(_))) {
+                // Nobody is left who could change it.
+                let mut problem = stopping();
+                problem.tx = Some(id);
+                return Err(problem);
+            }
             if changed.is_none() && Instant::now() >= deadline {
                 let detail = format!("{reachable} voters are reachable, {needed} are needed");
                 let mut problem = problem(Code::NoQuorum, detail);
@@ -233,105 +225,11 @@ impl Ledger {
         }
     }
 
-    fn unknown(&self, id: TxId, detail: &str) -> Box<Problem> {
-        let view = self.view.borrow();
-        let mut problem = problem(Code::OutcomeUnknown, detail);
-        problem.tx = Some(id);
-        problem.reachable = u32::try_from(self.reachable(&view)).ok();
-        problem.needed = u32::try_from(view.roster.current().quorum(QuorumKind::Commit)).ok();
-        problem.leader_api = view.status.leader.and_then(|leader| self.api_of(&view, leader));
-        problem
-    }
-
-    /// What became of a transaction.
-    pub(crate) async fn transaction(&self, id: TxId) -> Answered<Outcome> {
-        if let Some(outcome) = self.placed(id).await? {
-            return Ok(outcome);
-        }
-        // Others may have acknowledged it, and it is not applied here yet.
-        self.come_close().await;
-        let (reply, waiting) = oneshot::channel();
-        let asked = self.inbox.request(Request::IsWaiting { tx: id, reply });
-        let waits = asked.is_ok() && waiting.await.unwrap_or(false);
-        // What does not wait any more may have been applied since.
-        if let Some(placed) = self.placed(id).await? {
-            return Ok(placed);
-        }
-        if waits {
-            return Ok(answers::unplaced(id, TxStatus::Pending));
-        }
-        if self.expired.knows(id) {
-            return Ok(answers::expired(id));
-        }
-        Ok(answers::unplaced(id, TxStatus::Unknown))
-    }
-
     /// Applies what others have, as far as that is to be had soon: what was acknowledged anywhere is
     /// then known here, unless there is no quorum to ask.
-    async fn come_close(&self) {
+    pub(super) async fn come_close(&self) {
         // Without one the answer is what this node has.
         let _ = self.fresh(SOON).await;
-    }
-
-    /// Remembers a transaction that has expired.
-    fn heard(&self, problem: Box<Problem>) -> Box<Problem> {
-        if let (Code::Expired, Some(tx)) = (problem.code, problem.tx) {
-            self.expired.remember(tx);
-        }
-        problem
-    }
-
-    async fn placed(&self, id: TxId) -> Answered<Option<Outcome>> {
-        let found = self.read(move |store| {
-            let Some(place) = store.place(id)? else { return Ok(None) };
-            let block = store.block(place.block.height)?;
-            Ok(block.map(|block| (place, block)))
-        });
-        let Some((place, block)) = found.await? else { return Ok(None) };
-        let at = usize::try_from(place.index).unwrap_or(usize::MAX);
-        let Some(transaction) = block.body().transactions.get(at) else { return Ok(None) };
-        let (index, status) = (place.index, place.outcome.status);
-        let mut outcome = answers::outcome(transaction, place.block, index, status, false);
-        outcome.certificate = self.certificate_here(place.block.height).await?;
-        Ok(Some(outcome))
-    }
-
-    /// The certificate that covers an applied height, if all it takes is here.
-    async fn certificate_here(&self, height: Height) -> Answered<Option<answer::Certificate>> {
-        self.read(move |store| {
-            let Some(certificate) = store.certificate(height)? else { return Ok(None) };
-            let end = certificate.block().height;
-            if end.get() - height.get() > PATH {
-                return Ok(None);
-            }
-            let mut path: Vec<Block> = Vec::new();
-            for above in height.get() + 1..=end.get() {
-                let Some(block) = store.block(Height::new(above))? else { return Ok(None) };
-                path.push(block);
-            }
-            let Some(roster) = store.roster(end)? else { return Ok(None) };
-            Ok(Some(answers::certificate(height, &path, &certificate, &roster)))
-        })
-        .await
-    }
-
-    /// The same, with a little patience: the block that the certificate is for may be about to be
-    /// applied.
-    async fn certificate_soon(
-        &self,
-        height: Height,
-        deadline: Instant,
-    ) -> Answered<Option<answer::Certificate>> {
-        let mut view = self.view.clone();
-        loop {
-            view.mark_unchanged();
-            if let Some(certificate) = self.certificate_here(height).await? {
-                return Ok(Some(certificate));
-            }
-            if !matches!(until(deadline, view.changed()).await, Some(Ok(()))) {
-                return Ok(None);
-            }
-        }
     }
 
     /// The certificate that covers a height.
@@ -341,10 +239,12 @@ impl Ledger {
             return Err(problem(Code::ProofUnavailable, detail));
         }
         self.block_at(height).await?;
-        let found = self.certificate_here(height).await?;
-        found.ok_or_else(|| {
-            problem(Code::ProofUnavailable, format!("no certificate covers height {height} yet"))
-        })
+        let why = match self.certificate_here(height).await? {
+            Covered::By(certificate) => return Ok(*certificate),
+            Covered::NotYet => "no certificate covers it yet",
+            Covered::NoMore => "what leads to its certificate is not kept here",
+        };
+        Err(problem(Code::ProofUnavailable, format!("height {height}: {why}")))
     }
 
     /// The block at a height, once it is applied; `None` if the node stops, or the block is not kept.

@@ -6,6 +6,7 @@ mod events;
 mod expired;
 mod group;
 mod http;
+mod known;
 mod ledger;
 mod metrics;
 mod pace;

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use quorate_chain::block::Block;
+use quorate_chain::block::{Block, SignedHeader};
 use quorate_chain::certificate::Certificate;
 use quorate_chain::ids::{AccountKey, BlockHash, Height, TxId};
 use quorate_chain::outcome::Outcome;
@@ -28,6 +28,8 @@ pub(crate) trait Reading: Send {
     fn standing(&self) -> Found<Option<Standing>>;
     /// The block at a height.
     fn block(&self, height: Height) -> Found<Option<Block>>;
+    /// The header of the block at a height, which is kept longer than the block.
+    fn header(&self, height: Height) -> Found<Option<SignedHeader>>;
     /// The height of a block.
     fn height_of(&self, hash: BlockHash) -> Found<Option<Height>>;
     /// The lowest height whose block is kept.
@@ -75,6 +77,10 @@ where
 
     fn block(&self, height: Height) -> Found<Option<Block>> {
         StoreReader::block(self, height).map_err(unreadable)
+    }
+
+    fn header(&self, height: Height) -> Found<Option<SignedHeader>> {
+        StoreReader::header(self, height).map_err(unreadable)
     }
 
     fn height_of(&self, hash: BlockHash) -> Found<Option<Height>> {

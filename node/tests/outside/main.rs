@@ -12,5 +12,6 @@ mod events;
 mod group;
 mod hostile;
 mod http;
+mod known;
 mod reads;
 mod writes;
