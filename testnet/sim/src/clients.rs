@@ -58,6 +58,19 @@ struct Submitted {
     seat: usize,
     life: u32,
     answered: bool,
+    /// Whether it was told where its transaction stands.
+    placed: bool,
+}
+
+/// What has become of a submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It may still be answered.
+    Open,
+    /// The client was told that it stands, and this is where.
+    Placed(Height),
+    /// The client was told anything else, or nobody is left who could say.
+    Lost,
 }
 
 /// All clients.
@@ -124,15 +137,26 @@ impl Clients {
                 return again;
             }
         }
-        self.fresh(client, dials, tally)
+        self.fresh(client, dials, tally, |_| {})
     }
 
-    /// A transaction with a number that was not used.
+    /// A transaction with a number that was not used, which never expires.
+    pub fn lasting(
+        &mut self,
+        client: usize,
+        dials: &Dials,
+        tally: &mut Tally,
+    ) -> Checked<SignedTransaction> {
+        self.fresh(client, dials, tally, |content| content.expires = None)
+    }
+
+    /// A transaction with a number that was not used, after a change.
     fn fresh(
         &mut self,
         client: usize,
         dials: &Dials,
         tally: &mut Tally,
+        change: impl Fn(&mut Transaction),
     ) -> Checked<SignedTransaction> {
         let sent = &mut self.clients[client].sent;
         let recent = sent.len().saturating_sub(2 * OPEN);
@@ -149,7 +173,8 @@ impl Clients {
         if sent.len() <= nonce {
             sent.resize_with(nonce + 1, || None);
         }
-        let content = self.content(client, nonce, dials);
+        let mut content = self.content(client, nonce, dials);
+        change(&mut content);
         let transaction = Checked::vouch(self.sign(client, &content));
         let entry = Sent {
             transaction: Some(transaction.clone()),
@@ -224,7 +249,14 @@ impl Clients {
         life: u32,
     ) -> Submission {
         let nonce = index(transaction.content().nonce);
-        self.submitted.push(Submitted { client, nonce, seat, life, answered: false });
+        self.submitted.push(Submitted {
+            client,
+            nonce,
+            seat,
+            life,
+            answered: false,
+            placed: false,
+        });
         Submission(self.submitted.len() as u64 - 1)
     }
 
@@ -283,6 +315,7 @@ impl Clients {
             return hold(false, "only what was asked is answered", || format!("{submission:?}"));
         };
         let before = std::mem::replace(&mut submitted.answered, true);
+        submitted.placed = matches!(answer, Answer::Placed(_));
         hold(!before, "each submission is answered once", || {
             format!("{submission:?}: {answer:?}")
         })?;
@@ -388,10 +421,17 @@ impl Clients {
         Some(Violation { rule: "every submission is answered", found })
     }
 
-    /// How many submissions there were.
+    /// What has become of a submission.
     #[must_use]
-    pub fn count(&self) -> usize {
-        self.submitted.len()
+    pub fn fate(&self, submission: Submission, alive: impl Fn(usize, u32) -> bool) -> Fate {
+        let number = usize::try_from(submission.0).unwrap_or(usize::MAX);
+        let Some(one) = self.submitted.get(number) else { return Fate::Lost };
+        let sent = self.clients[one.client].sent[one.nonce].as_ref();
+        match sent.and_then(|sent| sent.place) {
+            Some((height, _)) if one.placed => Fate::Placed(height),
+            _ if !one.answered && alive(one.seat, one.life) => Fate::Open,
+            _ => Fate::Lost,
+        }
     }
 }
 

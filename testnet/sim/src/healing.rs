@@ -3,16 +3,22 @@
 //! All faults end at once, and whoever is down and may run is started. Then
 //! 1. within ten election timeouts there is a leader, or forty if some would rather not lead,
 //! 2. within a minute all who run have applied the same, and have answered all who asked them,
-//! 3. a fresh transaction is applied everywhere.
+//! 3. within a minute more a fresh transaction has a place, whoever asked for it has been told so, and it is
+//!    applied everywhere. Whoever is told anything else asks again.
 
-use quorate_chain::roster::Lead;
+use std::sync::Arc;
+
+use quorate_chain::ids::Height;
+use quorate_chain::roster::{Lead, Roster};
+use quorate_replica::io::Submission;
 
 use crate::checks::few_messages;
+use crate::clients::Fate;
 use crate::clock::TRUE_RATE;
 use crate::genesis::ELECTION_TIMEOUT;
 use crate::lives::Death;
 use crate::seat::Retired;
-use crate::violation::{Check, hold};
+use crate::violation::{Check, Violation, hold};
 use crate::world::{Happening, World};
 
 /// How often somebody looks, in microseconds.
@@ -25,7 +31,8 @@ const EQUAL: u64 = 60_000_000;
 enum Stage {
     Leader,
     Equal,
-    Fresh(usize),
+    /// The last attempt, if anybody could be asked.
+    Fresh(Option<Submission>),
     Done,
 }
 
@@ -68,17 +75,31 @@ impl World {
                     self.describe()
                 });
             }
-            Stage::Equal if self.are_equal() => self.ask_once_more()?,
+            Stage::Equal if self.are_equal() => Stage::Fresh(self.ask_once_more()?),
             Stage::Equal => {
                 return hold(took <= EQUAL, "all are equal within a minute", || self.describe());
             }
-            Stage::Fresh(count) if self.are_equal() && self.clients.count() >= count => Stage::Done,
-            Stage::Fresh(_) => {
-                return hold(took <= EQUAL, "a fresh transaction is applied", || self.describe());
+            Stage::Fresh(asked) => {
+                hold(took <= EQUAL, "a fresh transaction is applied", || self.describe())?;
+                return self.attend(asked, healing.since);
             }
             Stage::Done => Stage::Done,
         };
         self.healing = Some(Healing { stage: next, since: self.now });
+        Ok(())
+    }
+
+    /// Looks after the fresh transaction, and asks again if it was not taken.
+    fn attend(&mut self, asked: Option<Submission>, since: u64) -> Check {
+        let (seats, now) = (&self.seats, self.now);
+        let alive = |at: usize, life: u32| seats[at].listens(now) && seats[at].life == life;
+        let fate = asked.map_or(Fate::Lost, |asked| self.clients.fate(asked, alive));
+        let stage = match fate {
+            Fate::Placed(height) if self.are_equal() && self.have_applied(height) => Stage::Done,
+            Fate::Placed(_) | Fate::Open => return Ok(()),
+            Fate::Lost => Stage::Fresh(self.ask_once_more()?),
+        };
+        self.healing = Some(Healing { stage, since });
         Ok(())
     }
 
@@ -128,15 +149,25 @@ impl World {
         running.clone().any(|said| said.leads.is_some() && said.leads == newest)
     }
 
+    /// All who run and are members have applied this height.
+    fn have_applied(&self, height: Height) -> bool {
+        let Some(roster) = self.newest_roster() else { return false };
+        let members = self.seats.iter().filter(|seat| roster.member(seat.node).is_some());
+        let mut running = members.filter_map(|seat| seat.replica.as_ref());
+        running.all(|replica| replica.driver.core().log().applied().block.height >= height)
+    }
+
+    /// The roster at the tip of whoever knows of most that is committed.
+    fn newest_roster(&self) -> Option<Arc<Roster>> {
+        let running = self.seats.iter().filter_map(|seat| seat.replica.as_ref());
+        let logs = running.map(|replica| replica.driver.core().log());
+        let newest = logs.max_by_key(|log| log.committed().height)?;
+        Some(Arc::clone(&newest.tip().roster))
+    }
+
     /// All members that run have applied all that is committed, and nobody waits for an answer.
     fn are_equal(&self) -> bool {
-        let newest = self
-            .seats
-            .iter()
-            .filter_map(|seat| seat.replica.as_ref())
-            .max_by_key(|replica| replica.driver.core().log().committed().height);
-        let Some(newest) = newest else { return false };
-        let roster = &newest.driver.core().log().tip().roster;
+        let Some(roster) = self.newest_roster() else { return false };
         let height = self.ledger.height();
         let mut members = self.seats.iter().filter(|seat| roster.member(seat.node).is_some());
         let equal = members.all(|seat| match &seat.replica {
@@ -155,13 +186,19 @@ impl World {
         equal && self.clients.unanswered(alive).is_none() && !self.clients.owes_read(alive)
     }
 
-    /// A fresh transaction, at somebody who runs and is a member.
-    fn ask_once_more(&mut self) -> Result<Stage, crate::violation::Violation> {
-        let standing = |at: &usize| (self.seats[*at].said.applied, self.seats[*at].is_running());
-        let at = (0..self.seats.len()).max_by_key(standing).unwrap_or_default();
-        let transaction = self.clients.next(0, &self.dials, &mut self.tally);
-        self.submit(0, transaction, at)?;
-        Ok(Stage::Fresh(self.clients.count()))
+    /// A transaction with a new number, at the member that has applied most of those who run.
+    fn ask_once_more(&mut self) -> Result<Option<Submission>, Violation> {
+        let Some(roster) = self.newest_roster() else { return Ok(None) };
+        let fits = |at: &usize| {
+            let seat = &self.seats[*at];
+            seat.listens(self.now) && roster.member(seat.node).is_some()
+        };
+        let members = (0..self.seats.len()).filter(fits);
+        let Some(at) = members.max_by_key(|at| self.seats[*at].said.applied) else {
+            return Ok(None);
+        };
+        let transaction = self.clients.lasting(0, &self.dials, &mut self.tally);
+        self.submit(0, transaction, at)
     }
 
     /// Who stands where, for whoever reads of a failure.

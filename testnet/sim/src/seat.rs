@@ -204,6 +204,12 @@ impl Seat {
         self.replica.is_some()
     }
 
+    /// Whether a process runs here and does not stand still.
+    #[must_use]
+    pub const fn listens(&self, now: u64) -> bool {
+        self.is_running() && self.paused_until <= now
+    }
+
     /// The process is gone, with everything that was in its memory.
     pub fn clear(&mut self) {
         self.replica = None;

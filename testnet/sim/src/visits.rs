@@ -2,10 +2,10 @@
 
 use quorate_chain::checked::Checked;
 use quorate_chain::transaction::SignedTransaction;
-use quorate_replica::io::Input;
+use quorate_replica::io::{Input, Submission};
 
 use crate::dials::Fault;
-use crate::violation::Check;
+use crate::violation::{Check, Violation};
 use crate::world::{Happening, World};
 
 impl World {
@@ -25,31 +25,32 @@ impl World {
             return self.read_at(at);
         }
         let transaction = self.clients.next(client, &self.dials, &mut self.tally);
-        self.submit(client, transaction, at)
+        self.submit(client, transaction, at).map(drop)
     }
 
     /// A client reads at a seat, if a process runs there and listens.
     fn read_at(&mut self, at: usize) -> Check {
         let seat = &self.seats[at];
-        if !seat.is_running() || seat.paused_until > self.now {
+        if !seat.listens(self.now) {
             return Ok(());
         }
         let read = self.clients.read((at, seat.life));
         self.give(at, 12, Input::Read { read })
     }
 
-    /// A client submits a transaction at a seat, if a process runs there and listens.
+    /// A client submits a transaction at a seat, if a process runs there and listens. Returns what it waits for.
     pub(super) fn submit(
         &mut self,
         client: usize,
         transaction: Checked<SignedTransaction>,
         at: usize,
-    ) -> Check {
+    ) -> Result<Option<Submission>, Violation> {
         let seat = &self.seats[at];
-        if !seat.is_running() || seat.paused_until > self.now {
-            return Ok(());
+        if !seat.listens(self.now) {
+            return Ok(None);
         }
         let submission = self.clients.submit(client, &transaction, at, seat.life);
-        self.give(at, 8, Input::Submit { submission, transaction })
+        self.give(at, 8, Input::Submit { submission, transaction })?;
+        Ok(Some(submission))
     }
 }

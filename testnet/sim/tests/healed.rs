@@ -1,0 +1,67 @@
+//! What counts as well, and what does not.
+
+use quorate_chain::block::{Block, Body, Draft};
+use quorate_chain::ids::{Height, NodeId};
+use quorate_chain::outcome::{Outcome, Status};
+use quorate_replica::io::{Answer, Placed, Refusal};
+use quorate_sim::clients::{Clients, Fate};
+use quorate_sim::dials::Dials;
+use quorate_sim::genesis::{found, node_key};
+use quorate_sim::ledger::Ledger;
+use quorate_sim::report::Tally;
+use quorate_sim::signatures::Signatures;
+
+use crate::planted::{anchor, certificate, genesis_ref, sealed};
+
+#[test]
+fn a_fresh_transaction_is_well_only_where_it_was_placed() {
+    let dials = Dials::calm(3);
+    let founding = found(&dials);
+    let mut ledger = Ledger::new(&founding.genesis, founding.chain_id, false);
+    let mut tally = Tally::default();
+    let mut clients = Clients::new(1, &dials, founding.chain_id);
+    let old = clients.next(0, &dials, &mut tally);
+    let fresh = clients.lasting(0, &dials, &mut tally);
+    assert_ne!(old.id(), fresh.id(), "it has a new number, whatever waits");
+    let refused = [Answer::Unknown, Answer::Refused(Refusal::Full)].map(|other| {
+        let asked = clients.submit(0, &fresh, 0, 1);
+        assert_eq!(clients.fate(asked, |_, _| true), Fate::Open);
+        assert_eq!(clients.fate(asked, |_, _| false), Fate::Lost, "nobody is left to answer");
+        clients.answered(asked, &other, Height::ZERO, &ledger, &mut tally).unwrap();
+        asked
+    });
+
+    let empty = sealed(genesis_ref(), 1, 0);
+    let header = empty.header().clone();
+    let draft = Draft {
+        chain_id: header.chain_id,
+        roster_hash: header.roster_hash,
+        kind: header.kind,
+        parent: genesis_ref(),
+        term: header.term,
+        proposer: header.proposer,
+        time: header.time,
+        executed: header.executed,
+        state_root: header.state_root,
+        body: Body { item: None, transactions: vec![fresh.get().clone()] },
+    };
+    let carries =
+        Block::seal(draft, &*Signatures::StandIn.signer(node_key(header.proposer))).unwrap();
+    let block = carries.block_ref();
+    ledger.seen(&carries).unwrap();
+    let signers = [0, 1];
+    signers.iter().for_each(|id| ledger.durable(NodeId::new(*id), block).unwrap());
+    let decided = [(carries.clone(), anchor(&carries))];
+    ledger.committed(NodeId::new(0), &decided, &certificate(&carries, &signers)).unwrap();
+    let outcome = Outcome { tx: fresh.id(), status: Status::Applied };
+    clients.applied(block, &[outcome], &ledger).unwrap();
+
+    for asked in refused {
+        assert_eq!(clients.fate(asked, |_, _| true), Fate::Lost, "any answer but a place");
+    }
+    let asked = clients.submit(0, &fresh, 0, 1);
+    let placed = Placed { block, index: 0, status: Status::Applied, duplicate: false };
+    let answer = Answer::Placed(placed);
+    clients.answered(asked, &answer, Height::ZERO, &ledger, &mut tally).unwrap();
+    assert_eq!(clients.fate(asked, |_, _| false), Fate::Placed(block.height));
+}
