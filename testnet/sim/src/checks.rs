@@ -41,6 +41,9 @@ impl World {
         let said = Said { term: core.term(), committed, applied, leads };
         let last = std::mem::replace(&mut seat.said, said);
         goes_forward(node, last, said)?;
+        let lies = self.liar.as_ref().is_some_and(|liar| liar.node == node);
+        let recovering = core.ballot().recovering;
+        remembers(node, recovering, seat.damaged || lies)?;
         if committed > seat.reached.height {
             seat.reached = log.committed();
         }
@@ -148,6 +151,16 @@ pub fn goes_forward(node: NodeId, last: Said, said: Said) -> Check {
         last.term <= said.term && last.committed <= said.committed && last.applied <= said.applied;
     hold(forward, "term, committed and applied never go back", || {
         format!("node {node}: {last:?}, then {said:?}")
+    })
+}
+
+/// A validator recovers only if its disk has broken a promise, or others sign with its key.
+///
+/// # Errors
+/// If it does without that.
+pub fn remembers(node: NodeId, recovering: bool, excused: bool) -> Check {
+    hold(!recovering || excused, "a validator with a whole disk has forgotten nothing", || {
+        format!("node {node} recovers")
     })
 }
 

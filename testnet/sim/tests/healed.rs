@@ -4,6 +4,7 @@ use quorate_chain::block::{Block, Body, Draft};
 use quorate_chain::ids::{Height, NodeId};
 use quorate_chain::outcome::{Outcome, Status};
 use quorate_replica::io::{Answer, Placed, Refusal};
+use quorate_sim::checks::remembers;
 use quorate_sim::clients::{Clients, Fate};
 use quorate_sim::dials::Dials;
 use quorate_sim::genesis::{found, node_key};
@@ -12,6 +13,16 @@ use quorate_sim::report::Tally;
 use quorate_sim::signatures::Signatures;
 
 use crate::planted::{anchor, certificate, genesis_ref, sealed};
+
+#[test]
+fn who_recovers_with_a_whole_disk_is_seen() {
+    let node = NodeId::new(1);
+    for (recovering, excused) in [(false, false), (false, true), (true, true)] {
+        remembers(node, recovering, excused).unwrap();
+    }
+    let wrong = remembers(node, true, false).unwrap_err();
+    assert_eq!(wrong.rule, "a validator with a whole disk has forgotten nothing");
+}
 
 #[test]
 fn a_fresh_transaction_is_well_only_where_it_was_placed() {
