@@ -1,7 +1,12 @@
 //! What leaves a node: every statement of its own in it must be true already.
+//!
+//! A leader's vote for itself and its acks leave in no message of their own, only in the certificates of its term
+//! that it has made of them. Of what stands in other certificates each part has left before, and what was true
+//! of the disk then need not be true any more.
 
+use quorate_chain::certificate::Certificate;
 use quorate_chain::statement::SignedStatement;
-use quorate_consensus::message::Message;
+use quorate_consensus::message::{Append, Message};
 
 use crate::violation::Check;
 use crate::world::World;
@@ -20,13 +25,13 @@ impl World {
         match message {
             Message::Vote(said) => own(said),
             Message::Stored(stored) => stored.acks.iter().try_for_each(own),
-            Message::Append(_)
-            | Message::PreVoteRequest { .. }
+            Message::Append(append) => self.check_append(at, append),
+            Message::Committed(certificate) => self.check_own(at, certificate),
+            Message::PreVoteRequest { .. }
             | Message::VoteRequest { .. }
             | Message::Refuse { .. }
             | Message::Reject { .. }
             | Message::Stale(_)
-            | Message::Committed(_)
             | Message::Pull { .. }
             | Message::Pulled { .. }
             | Message::Snapshot(_)
@@ -39,5 +44,23 @@ impl World {
             | Message::Standing { .. }
             | Message::Recovering { .. } => Ok(()),
         }
+    }
+
+    fn check_append(&mut self, at: usize, append: &Append) -> Check {
+        let election = append.election.as_ref().map(|proof| &proof.certificate);
+        let mut certificates = election.into_iter().chain(&append.certificate);
+        certificates.try_for_each(|certificate| self.check_own(at, certificate))
+    }
+
+    /// Checks what a leader has said in a certificate of the term that it leads.
+    fn check_own(&mut self, at: usize, certificate: &Certificate) -> Check {
+        let seat = &mut self.seats[at];
+        let node = seat.node;
+        let has_signed = certificate.signatures().iter().any(|signed| signed.signer == node);
+        if !has_signed || seat.said.leads != Some(certificate.term()) {
+            return Ok(());
+        }
+        seat.promises.says(certificate.statement())?;
+        self.agree(at, certificate.statement())
     }
 }
