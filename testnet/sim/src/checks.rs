@@ -7,6 +7,7 @@ use quorate_consensus::log::Log;
 use quorate_consensus::raft::Standing;
 use quorate_replica::store::{Store, StoreReader};
 
+use crate::genesis::ELECTION_TIMEOUT;
 use crate::ledger::Signers;
 use crate::seat::{Said, Seat};
 use crate::violation::{Check, hold};
@@ -25,6 +26,29 @@ const MESSAGES_BLOCK: u64 = 6;
 /// Most messages between two nodes in a second, one way, whatever their clocks do: heartbeats and answers, at
 /// twice the rate, campaigns and questions.
 const MESSAGES_SECOND: u64 = 60;
+
+/// What breaks when a validator says something else than it has said.
+const FORGETTABLE: &[&str] = &[
+    "a vote never changes",
+    "a key keeps its word",
+    "no ack below a vote",
+    "no two acks for one slot",
+    "at most one leader a term",
+    "a leader has all that is committed",
+    "no correct node fills a slot twice",
+    "committed blocks are the same everywhere",
+    "what is committed is one chain",
+    "only what is committed is applied",
+    "one height, one state",
+    "recovery never shortens the committed prefix",
+    "no correct node stops for what others say",
+    "nobody is convicted who is honest",
+    "what was told stands there",
+    "what was dropped never stands",
+    "a transaction stands once",
+    "real-time order",
+    "reads are fresh",
+];
 
 impl World {
     /// What a process says of itself must be possible, and must not go back.
@@ -152,6 +176,24 @@ pub fn goes_forward(node: NodeId, last: Said, said: Said) -> Check {
     hold(forward, "term, committed and applied never go back", || {
         format!("node {node}: {last:?}, then {said:?}")
     })
+}
+
+/// Whoever starts signs nothing before it has heard from all, or has waited an election timeout by its own clock.
+///
+/// # Errors
+/// If it does.
+pub fn waits(node: NodeId, waited: u64, heard_all: bool) -> Check {
+    let long = waited >= ELECTION_TIMEOUT.as_micros();
+    hold(long || heard_all, "who starts waits for those who are not needed", || {
+        format!("node {node} signs {waited} µs after its start")
+    })
+}
+
+/// Whether what is wrong may come of a statement that its signer has forgotten: it concerns what several have
+/// said, decided or been told, and not what one process does with its own memory, disk and time.
+#[must_use]
+pub fn may_follow_from_amnesia(rule: &str) -> bool {
+    FORGETTABLE.contains(&rule)
 }
 
 /// A validator recovers only if its disk has broken a promise, or others sign with its key.

@@ -110,6 +110,10 @@ pub struct Seat {
     pub answered_by: BTreeSet<(usize, u32)>,
     /// Since when the process runs.
     pub begun: u64,
+    /// What its clock said then.
+    pub begun_clock: u64,
+    /// Whether it has recovered since.
+    pub has_recovered: bool,
     /// When the last one has ended.
     pub ended: u64,
     /// Whether the process has begun to sign.
@@ -155,6 +159,8 @@ impl Seat {
             told_by: BTreeSet::new(),
             answered_by: BTreeSet::new(),
             begun: 0,
+            begun_clock: 0,
+            has_recovered: false,
             ended: 0,
             is_signing: false,
             promises: Promises::new(node, genesis),
@@ -196,6 +202,15 @@ impl Seat {
             let silent = half.current().voters().filter(|it| !self.told_by.contains(&it.id));
             2 * silent.count() <= half.current().voters().count()
         })
+    }
+
+    /// Whether every voter has told the process what is known of it.
+    #[must_use]
+    pub fn heard_all(&self) -> bool {
+        let Some(replica) = &self.replica else { return false };
+        let roster = &replica.driver.core().log().tip().roster;
+        let mut voters = roster.ids().into_iter().filter(|id| roster.is_voter(*id));
+        voters.all(|id| id == self.node || self.told_by.contains(&id))
     }
 
     /// Whether a process runs here.

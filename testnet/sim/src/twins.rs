@@ -32,6 +32,7 @@ use quorate_consensus::config::Incarnation;
 use quorate_consensus::life::Life;
 use quorate_consensus::message::Message;
 
+use crate::checks::waits;
 use crate::dials::Fault;
 use crate::dice::Dice;
 use crate::ledger::bit;
@@ -235,6 +236,8 @@ impl World {
         let seat = &mut self.seats[at];
         let Some(replica) = &seat.replica else { return };
         seat.begun = self.now;
+        seat.begun_clock = seat.clock.now(self.now).moment.as_micros();
+        seat.has_recovered = false;
         seat.answered_by.clear();
         seat.is_signing = false;
         let life = replica.driver.core().life();
@@ -253,10 +256,14 @@ impl World {
         let seat = &mut self.seats[at];
         let Some(replica) = &seat.replica else { return Ok(()) };
         let core = replica.driver.core();
+        // Who was readmitted has waited for others.
+        seat.has_recovered |= core.ballot().recovering;
         if seat.is_signing || !core.may_sign() {
             return Ok(());
         }
         seat.is_signing = true;
+        let waited = seat.clock.now(self.now).moment.as_micros() - seat.begun_clock;
+        waits(seat.node, waited, seat.heard_all() || seat.has_recovered)?;
         let (node, life) = (seat.node, core.life());
         let answered_by = std::mem::take(&mut seat.answered_by);
         let signing = Signing { node, life, begun: seat.begun, since: self.now, answered_by };

@@ -21,6 +21,7 @@ use quorate_replica::io::{FetchJob, Input, Output};
 use quorate_replica::snapshot::{self, Ask, Piece};
 use quorate_replica::store::Store;
 
+use crate::checks::may_follow_from_amnesia;
 use crate::clients::Clients;
 use crate::dials::{Choice, Dials, Fault};
 use crate::dice::Dice;
@@ -246,7 +247,7 @@ impl World {
             self.now = moment.max(self.now);
             self.tally.events += 1;
             match self.happen(happening) {
-                Err(_) if self.untold => {
+                Err(wrong) if self.untold && may_follow_from_amnesia(wrong.rule) => {
                     self.tally.untold += 1;
                     break;
                 }

@@ -4,7 +4,7 @@ use quorate_chain::block::{Block, Body, Draft};
 use quorate_chain::ids::{Height, NodeId};
 use quorate_chain::outcome::{Outcome, Status};
 use quorate_replica::io::{Answer, Placed, Refusal};
-use quorate_sim::checks::remembers;
+use quorate_sim::checks::{may_follow_from_amnesia, remembers, waits};
 use quorate_sim::clients::{Clients, Fate};
 use quorate_sim::dials::Dials;
 use quorate_sim::genesis::{found, node_key};
@@ -22,6 +22,18 @@ fn who_recovers_with_a_whole_disk_is_seen() {
     }
     let wrong = remembers(node, true, false).unwrap_err();
     assert_eq!(wrong.rule, "a validator with a whole disk has forgotten nothing");
+}
+
+#[test]
+fn who_signs_at_once_after_a_start_is_seen() {
+    let node = NodeId::new(1);
+    for (waited, heard_all) in [(1_000_000, false), (0, true)] {
+        waits(node, waited, heard_all).unwrap();
+    }
+    let hasty = waits(node, 999_999, false).unwrap_err();
+    assert_eq!(hasty.rule, "who starts waits for those who are not needed");
+    assert!(!may_follow_from_amnesia(hasty.rule), "nothing that was forgotten excuses it");
+    assert!(may_follow_from_amnesia("a vote never changes"));
 }
 
 #[test]
