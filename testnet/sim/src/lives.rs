@@ -221,7 +221,7 @@ impl World {
         // A liar's votes bring to power who lacks what was committed. Whoever has forgotten in a power cut that
         // it was, takes the blocks of that leader in its place; there is no shorter log, and a fork to come.
         let instead = log.anchor(seat.reached.height).map(|anchor| anchor.block);
-        let displaced = self.liar.is_some() && may_displace(instead, seat.reached);
+        let displaced = self.liar.is_some() && may_displace(instead, tip, seat.reached);
         keeps_prefix(seat.node, seat.reached, holds || seat.damaged || displaced)?;
         seat.born();
         seat.life += 1;

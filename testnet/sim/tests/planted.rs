@@ -304,10 +304,14 @@ fn heights_out_of_order_and_more_messages_than_a_few_are_seen() {
     keeps_prefix(node, block(1, 1, 1), true).unwrap();
     let lost = keeps_prefix(node, block(1, 1, 1), false);
     seen(lost, "recovery never shortens the committed prefix");
-    // A log that is shorter, or has another block of that term, is no later leader's.
-    assert!(may_displace(Some(block(3, 51, 2)), block(2, 51, 1)));
-    assert!(!may_displace(None, block(2, 51, 1)));
-    assert!(!may_displace(Some(block(2, 51, 2)), block(2, 51, 1)));
+    // Another block may stand there under a later leader, also one of the same term that a liar has sealed.
+    let (reached, later) = (block(2, 51, 1), block(3, 52, 9));
+    for instead in [block(3, 51, 2), block(2, 51, 2)] {
+        assert!(may_displace(Some(instead), later, reached));
+        assert!(!may_displace(Some(instead), block(2, 60, 9), reached), "the leader is the same");
+    }
+    assert!(!may_displace(None, later, reached), "the log is shorter");
+    assert!(!may_displace(Some(reached), later, reached), "it is there");
     kept_in_order(node, Some(at(5)), &[at(10), at(5)], at(12)).unwrap();
     seen(kept_in_order(node, Some(at(11)), &[at(10)], at(12)), "pruned ≤ snapshot ≤ applied");
     seen(kept_in_order(node, Some(at(1)), &[at(13)], at(12)), "pruned ≤ snapshot ≤ applied");
