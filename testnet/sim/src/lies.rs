@@ -10,7 +10,10 @@
 //! - withhold blocks;
 //! - claim terms and heights up to the last number there is, with certificates that it alone has signed;
 //! - send again what it has signed long ago;
-//! - bring pieces of snapshots that are not what they claim to be.
+//! - bring pieces of snapshots that are not what they claim to be, and offer snapshots that there are not;
+//! - append as if it led, with votes that it alone has signed;
+//! - answer greetings, questions where it stands and reads with what it has made up;
+//! - ask for blocks again and again.
 //!
 //! What is owed then: what honest validators promise by themselves stays true; nothing that it sends stops or
 //! convicts an honest one; and if honest validators have committed different blocks, what was signed around
@@ -20,8 +23,7 @@
 //! block or its seal (`ledger`). When the faults end it is
 //! put out of service, and progress is asked of the others.
 //!
-//! Left out: [`Message::Known`]. Whoever lies there stops a validator that has just started, by naming another
-//! life of it, and it starts again.
+//! Left out: more than it could send anyway. How much a node takes from one peer is for the network to say.
 #![expect(clippy::wildcard_enum_match_arm, reason = "nothing is owed to a liar's messages")]
 
 use std::collections::BTreeMap;
@@ -37,7 +39,8 @@ use quorate_chain::ids::{
 use quorate_chain::roster::{QuorumKind, Roster};
 use quorate_chain::state::StateEntry;
 use quorate_chain::statement::{SignedStatement, Statement};
-use quorate_consensus::message::{Message, Proof};
+use quorate_consensus::life::{Life, SignedLife};
+use quorate_consensus::message::{Append, Beat, Known, Lap, Message, Nonce, Proof, Snapshot};
 use quorate_replica::snapshot::Piece;
 
 use crate::dials::{Dials, Fault};
@@ -48,6 +51,8 @@ use crate::world::{Cargo, World};
 
 /// Most second blocks that it keeps acks of.
 const TWINS: usize = 64;
+/// How often it asks for the same blocks at once.
+const BURST: usize = 64;
 /// Most of its own messages that it keeps to send again.
 const KEPT: usize = 64;
 
@@ -210,6 +215,19 @@ impl World {
                 let wanted = Statement::Vote { term, candidate: from, tip: *tip };
                 vec![(from, Message::Vote(liar.says(self, wanted, proof.roster.hash())))]
             }
+            Message::Greet(life) if liar.dice.flip() => {
+                vec![(from, self.made_up_memory(liar, from, *life))]
+            }
+            Message::Whereabouts { nonce } => {
+                let term = Term::new(u64::MAX >> liar.dice.below(64));
+                let roster_hash = RosterHash::new([0xee; 32]);
+                vec![(from, Message::Standing { nonce: *nonce, term, roster_hash })]
+            }
+            Message::ReadRequest { nonce } if liar.dice.flip() => {
+                let height = Height::new(u64::MAX >> liar.dice.below(64));
+                let height = liar.dice.flip().then_some(height);
+                vec![(from, Message::ReadAt { nonce: *nonce, height })]
+            }
             Message::Stored(stored) => {
                 let mut whole = Vec::new();
                 for said in &stored.acks {
@@ -236,6 +254,24 @@ impl World {
         }
     }
 
+    /// What the liar says that it knows of a validator: another start of its log, a vote and an ack that it
+    /// never gave, signed with the only key that the liar has.
+    fn made_up_memory(&self, liar: &Liar, of: NodeId, start: SignedLife) -> Message {
+        let Life { incarnation, boot, nonce } = start.life;
+        let other = Life { incarnation, boot, nonce: Nonce(!nonce.0) };
+        let other = Some(other.sign(self.chain_id(), of, &*liar.key));
+        let (roster_hash, height) = (RosterHash::new([0xee; 32]), Height::new(u64::MAX));
+        let block =
+            BlockRef { term: Term::new(u64::MAX), height, hash: BlockHash::new([0xee; 32]) };
+        let vote = Statement::Vote { term: block.term, candidate: liar.node, tip: block };
+        let said = [vote, Statement::Ack { block }].map(|statement| {
+            let said = liar.says(self, statement, roster_hash);
+            Some(SignedStatement { signer: of, ..said })
+        });
+        let [vote, ack] = said;
+        Message::Known(Box::new(Known { life: start, other, vote, ack }))
+    }
+
     /// The liar makes something up, and sends it to somebody. Returns whether it did.
     pub(super) fn make_up(&mut self) -> Result<bool, crate::violation::Violation> {
         let Some(mut liar) = self.liar.take() else { return Ok(false) };
@@ -246,7 +282,10 @@ impl World {
         let runs = self.seats[at].is_running() && to != liar.node;
         self.liar = Some(liar);
         let Some(message) = made.filter(|_| runs) else { return Ok(false) };
-        self.dispatch(at, to, Cargo::Message(Box::new(message)))?;
+        let times = if matches!(message, Message::Pull { .. }) { BURST } else { 1 };
+        for _ in 0..times {
+            self.dispatch(at, to, Cargo::Message(Box::new(message.clone())))?;
+        }
         Ok(true)
     }
 
@@ -259,7 +298,7 @@ impl World {
         let height = Height::new(if last { u64::MAX } else { near });
         let nowhere = BlockRef { term, height, hash: BlockHash::new([0xee; 32]) };
         let tip = if liar.dice.flip() { log.tip().block } else { nowhere };
-        let (kind, place) = (liar.dice.below(10), liar.dice.index(liar.kept.len()));
+        let (kind, place) = (liar.dice.below(12), liar.dice.index(liar.kept.len()));
         let liar = &*liar;
         let (roster, candidate) = (Arc::clone(&log.tip().roster), liar.node);
         let prove = |statement| Proof {
@@ -292,6 +331,17 @@ impl World {
                 let parent = BlockRef { hash: entry.block.header().parent, height: below, term };
                 let second = twin(&entry.block, &*liar.key, false)?;
                 Message::Pulled { parent, blocks: vec![second], certificate: Some(certified()) }
+            }
+            9 => {
+                let election = Some(prove(voted));
+                let (lap, beat, blocks) = (Lap(u64::MAX), Beat(u64::MAX), Vec::new());
+                let (parent, certificate) = (tip, Some(certified()));
+                let append = Append { term, election, lap, beat, parent, blocks, certificate };
+                Message::Append(Box::new(append))
+            }
+            10 => {
+                let proof = prove(Statement::Ack { block: tip });
+                Message::Snapshot(Box::new(Snapshot { block: nowhere, proof }))
             }
             _ => liar.kept.get(place)?.clone(),
         })
