@@ -29,6 +29,8 @@ use crate::telemetry;
 const LONGEST: u64 = 4_096;
 /// How long an order may take to come.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait before the next connection when none could be accepted.
+const EXHAUSTED: Duration = Duration::from_millis(100);
 /// How long an order may take to be done.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -112,7 +114,12 @@ fn bind(layout: &Layout, path: &Path) -> io::Result<UnixListener> {
 }
 
 async fn accept(listener: UnixListener, ledger: Arc<Ledger>) {
-    while let Ok((stream, _)) = listener.accept().await {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // No file is left to open, for instance; the operator is heard again when one is.
+            tokio::time::sleep(EXHAUSTED).await;
+            continue;
+        };
         let ledger = Arc::clone(&ledger);
         tokio::spawn(async move {
             let (reader, mut writer) = stream.into_split();

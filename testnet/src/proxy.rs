@@ -23,6 +23,8 @@ const PIECE: usize = 16 << 10;
 const UNDER_WAY: usize = 256;
 /// How much later a lost piece arrives: the shortest time after which Linux sends one again.
 const AGAIN: Duration = Duration::from_millis(200);
+/// How long to wait before the next connection when none could be accepted.
+const EXHAUSTED: Duration = Duration::from_millis(100);
 
 /// What is wrong with a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -81,7 +83,11 @@ async fn serve(listener: TcpListener, target: SocketAddr, fault: watch::Receiver
     let mut connections = JoinSet::new();
     let mut number = 0_u64;
     loop {
-        let Ok((near, _)) = listener.accept().await else { continue };
+        let Ok((near, _)) = listener.accept().await else {
+            // No file is left to open, for instance.
+            tokio::time::sleep(EXHAUSTED).await;
+            continue;
+        };
         if fault.borrow().cut {
             continue;
         }

@@ -74,7 +74,8 @@ impl Config {
             queue_frames: 4_096,
             queue_bytes: 48 << 20,
             inbox_bytes: 64 << 20,
-            request_bytes: 1 << 20,
+            // The transactions that a node forwards at once, and what kind of request that is.
+            request_bytes: (1 << 20) + 1,
             answer_bytes: 8 << 20,
             requests: 32,
             request_timeout: Duration::from_secs(10),

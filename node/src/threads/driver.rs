@@ -149,7 +149,12 @@ impl<S: Store> Seat<S> {
             match self.turn(&mut turn, deadline) {
                 Ok(()) => {}
                 Err(Halted::Gone) => return Ok(()),
-                Err(Halted::Stop(stop)) => return Err(why(&stop)),
+                Err(Halted::Stop(stop)) => {
+                    let failure = why(&stop);
+                    // Before the queues go, whose ends are a reason of their own.
+                    ending.begin(End::Failed(failure.clone()));
+                    return Err(failure);
+                }
             }
             let view = View::of(&self.driver);
             self.view.send_if_modified(|before| {

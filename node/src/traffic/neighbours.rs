@@ -56,7 +56,11 @@ impl Neighbours {
         match Beat::read(bytes, self.chain_id, &Ed25519, key) {
             Ok(beat) => {
                 let before = known.beats.get(&beat.node);
-                let newer = |last: &Beat| (beat.boot, beat.number) > (last.boot, last.number);
+                // Starts of two logs cannot be compared; whom it came from itself is not long gone.
+                let newer = |last: &Beat| match beat.incarnation == last.incarnation {
+                    true => (beat.boot, beat.number) > (last.boot, last.number),
+                    false => from == beat.node,
+                };
                 if before.is_none_or(newer) {
                     known.beats.insert(beat.node, beat);
                 }

@@ -79,9 +79,17 @@ pub(crate) struct Done {
     failure: Option<(u8, String)>,
 }
 
+/// How long to wait before the next order when none could be accepted.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
 /// Does what it is told, each order in a thread of its own, as long as the process lives.
 pub(super) fn listen(group: &Arc<Group>, listener: &UnixListener) {
-    for stream in listener.incoming().filter_map(Result::ok) {
+    for stream in listener.incoming() {
+        let Ok(stream) = stream else {
+            // No file is left to open, for instance.
+            thread::sleep(EXHAUSTED);
+            continue;
+        };
         let group = Arc::clone(group);
         thread::spawn(move || answer(&group, stream));
     }
