@@ -12,7 +12,8 @@
 //!   ends replaces what stands there, be it of lower rank.
 //! - *At or below the committed tip*, or beside another certified block, it proves that two blocks of one
 //!   height are committed, and nobody can say which one is the chain: the validator stops with both. The same
-//!   is proven by a certified block further up from which hashes lead down to the other block.
+//!   is proven by a certified block further up from which hashes lead down to the other block, and by a certificate
+//!   that comes as the proof of a term.
 //!
 //! Left out: a certificate for a block below those whose refs are known (see [`Log`](crate::log::Log)); and
 //! one that nobody shows. A leader that is told of a committed block which is not on its chain asks for
@@ -58,11 +59,19 @@ impl Core {
 
     /// Takes over a commit certificate that is known to be good.
     pub(crate) fn take_certificate(&mut self, proven: Proven) {
-        self.see_certificate(proven.certificate.get());
-        let block = proven.certificate.block();
         if proven.term() > self.ballot.term {
             self.adopt_term(proven.clone());
+        } else {
+            self.see_certificate(proven.certificate.get());
+            self.keep_certificate(proven.certificate.clone());
         }
+        self.note_final(&proven);
+    }
+
+    /// Keeps a good commit certificate for a block above the committed tip. If it proves that two blocks of one height
+    /// are committed, the validator stops with both.
+    pub(crate) fn keep_certificate(&mut self, certificate: Checked<Certificate>) {
+        let block = certificate.block();
         let committed = block.height <= self.log.committed().height;
         let certified = if committed {
             self.log.at(block.height)
@@ -72,15 +81,15 @@ impl Core {
         if let Some(ours) = certified.filter(|ours| *ours != block) {
             return self.halt(Halt::Contradiction { ours, theirs: block });
         }
-        if !committed {
-            let log = &self.log;
-            self.commits.keep(proven.certificate.clone(), |block| log.contains(block));
-            if matches!(self.role, Role::Leader(_)) && !self.log.contains(block) {
-                // What it has sealed stands beside what a quorum has signed, and can never be committed.
-                self.follow(None);
-            }
+        if committed {
+            return;
         }
-        self.note_final(&proven);
+        let log = &self.log;
+        self.commits.keep(certificate, |block| log.contains(block));
+        if matches!(self.role, Role::Leader(_)) && !self.log.contains(block) {
+            // What it has sealed stands beside what a quorum has signed, and can never be committed.
+            self.follow(None);
+        }
     }
 
     /// Commits what is certified and durable (a certificate covers all ancestors).

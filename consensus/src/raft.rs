@@ -13,7 +13,8 @@
 //! Invariants, checked after every step by [`Core::check`]:
 //! - the term never falls, and within a term a vote never changes (Raft §5.2);
 //! - applied ≤ committed ≤ durable ≤ tip, by height;
-//! - the tip never falls in rank, unless a certificate says so;
+//! - the tip never falls in rank, unless a certificate says so, or what is given up must not be built upon
+//!   (see `soundness`);
 //! - a leader's tip is of its own term, or the block its opening block will stand on.
 //!
 //! Left out: everything below the applied tip, which the store has.
@@ -306,7 +307,7 @@ impl Core {
         own == Some(&proof.certificate) || matches!(self.judge(proof), Verdict::Good(_))
     }
 
-    /// Enters a proven term, as a follower without a leader.
+    /// Enters a proven term, as a follower without a leader. A commit certificate says more than that.
     pub(crate) fn adopt_term(&mut self, proven: Proven) {
         self.see_certificate(proven.certificate.get());
         let commit = proven.certificate.kind() == CertificateKind::Commit;
@@ -314,8 +315,7 @@ impl Core {
         self.set_ballot(self.ballot.raised(proven));
         self.follow(None);
         if commit {
-            let log = &self.log;
-            self.commits.keep(certificate, |block| log.contains(block));
+            self.keep_certificate(certificate);
         }
     }
 

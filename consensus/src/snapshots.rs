@@ -143,15 +143,11 @@ impl Core {
         let above = std::mem::take(&mut self.commits);
         self.commits =
             Commits::restored([certificate.certificate.clone()], anchor.block.height, |_| false);
-        above.into_ahead().for_each(|kept| {
-            if kept.block().height > anchor.block.height {
-                self.commits.keep(kept, |_| false);
-            }
-        });
         self.disk.installed(anchor.block);
         self.states = States::new(anchor.block.height, state_root, self.config.window_blocks);
         self.acks.begin(certified.height.max(anchor.block.height));
         self.log = Log::new(anchor, left);
+        above.into_ahead().for_each(|kept| self.keep_certificate(kept));
         if certificate.term() > self.ballot.term {
             self.adopt_term(certificate.clone());
         }
