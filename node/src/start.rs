@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::admin;
-use crate::api::{self, Ledger, Pace, Readers, Server};
+use crate::api::{self, Bounds, Ledger, Pace, Readers, Server};
 use crate::clock::Clock;
 use crate::config::{Config, Storage};
 use crate::exit::{Exit, Failure};
@@ -118,6 +118,11 @@ impl Node {
         S::Reader: 'static,
     {
         let clock = Clock::start();
+        let bounds = Bounds {
+            connections: config.api_connections,
+            header_timeout: config.api_header_timeout,
+            write_timeout: config.api_write_timeout,
+        };
         let setup = papers.setup(config)?;
         let replica =
             quorate_replica::open(&setup, disk, store, clock.now()).map_err(|e| cannot_open(&e))?;
@@ -159,9 +164,7 @@ impl Node {
             subscribers: Arc::new(Semaphore::new(config.api_subscribers)),
         });
         let network = traffic.run(identity, threads.view.clone(), Arc::clone(&ending));
-        let timeout = config.api_header_timeout;
-        let server = api::serve(Arc::clone(&ledger), listener, config.api_connections, timeout)
-            .map_err(configuration)?;
+        let server = api::serve(Arc::clone(&ledger), listener, bounds).map_err(configuration)?;
         let (node, height) = (id.get(), applied.get());
         tracing::info!(node, height, api = %server.address(), ?p2p, chain = %chain_id, "started");
         let admin = home.as_ref().and_then(|home| admin::open(home.layout(), &ledger));

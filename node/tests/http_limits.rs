@@ -125,3 +125,51 @@ fn connections_beyond_the_limit_wait_until_one_is_closed() {
     drop((first, third));
     runtime.block_on(node.shutdown()).expect("it stops in order");
 }
+
+#[test]
+fn who_never_reads_does_not_keep_others_out() {
+    let runtime = tokio::runtime::Runtime::new().expect("there are threads");
+    let limit = Config {
+        api_connections: 4,
+        api_subscribers: 1,
+        api_write_timeout: Duration::from_millis(500),
+        ..common::config()
+    };
+    let (_directory, node, address) = serve(&runtime, limit);
+    // So that a list is more than what lies between the two ends.
+    let client = quorate_client::Client::new(&format!("http://{address}")).expect("an address");
+    let account = client.account(quorate_chain::crypto::SecretKey::from_seed(&[8; 32]));
+    for at in 0..40 {
+        account.put(format!("large/{at}"), vec![7; 200 << 10]).expect("there is a validator");
+    }
+    let deaf: Vec<TcpStream> = ["/v1/state?prefix=large", "/v1/events?topics=state&from=1"]
+        .iter()
+        .cycle()
+        .take(4)
+        .map(|path| {
+            let mut stream = connect(address);
+            let head = format!("GET {path} HTTP/1.1\r\nHost: node\r\n\r\n");
+            // Again and again, in case what waits is larger than an answer.
+            stream.write_all(head.repeat(8).as_bytes()).expect("it is open");
+            stream
+        })
+        .collect();
+    let mut one = connect(address);
+    assert!(livez(&mut one).starts_with("HTTP/1.1 200 "), "there is room again");
+    // Who hears events and does not read them is no subscriber for ever, either.
+    let begun = std::time::Instant::now();
+    loop {
+        let mut subscriber = connect(address);
+        let head = b"GET /v1/events?topics=block&from=1 HTTP/1.1\r\nHost: node\r\n\r\n";
+        subscriber.write_all(head).expect("it is open");
+        let mut start = [0; 12];
+        subscriber.read_exact(&mut start).expect("an answer comes");
+        if start.ends_with(b"200") {
+            break;
+        }
+        assert!(start.ends_with(b"429") && begun.elapsed() < PATIENCE, "{start:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(deaf);
+    runtime.block_on(node.shutdown()).expect("it stops in order");
+}

@@ -15,9 +15,9 @@ mod reading;
 mod serve;
 mod state;
 mod status;
+mod stream;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 
@@ -25,7 +25,7 @@ pub(crate) use expired::Expired;
 pub(crate) use ledger::{Facts, Ledger, Level, Liveness, Neighbour, Neighbourhood};
 pub(crate) use pace::Pace;
 pub(crate) use reading::Readers;
-pub(crate) use serve::Server;
+pub(crate) use serve::{Bounds, Server};
 
 /// Begins to serve clients.
 ///
@@ -34,8 +34,7 @@ pub(crate) use serve::Server;
 pub(crate) fn serve(
     ledger: Arc<Ledger>,
     listener: TcpListener,
-    connections: usize,
-    header_timeout: Duration,
+    bounds: Bounds,
 ) -> std::io::Result<Server> {
-    Server::start(listener, http::router(ledger), connections, header_timeout)
+    Server::start(listener, http::router(ledger), bounds)
 }

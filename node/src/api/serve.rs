@@ -1,5 +1,6 @@
 //! The loop that accepts connections. It is our own because what is at the other end may be slow on
-//! purpose: the head of a request has a time limit, and connections have a number.
+//! purpose: the head of a request has a time limit, so has an answer that is not read, and connections
+//! have a number.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,8 +16,21 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
+use super::stream::Impatient;
+
 /// How long to wait when the operating system gives no more connections.
 const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// What clients may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// Most connections at a time.
+    pub(crate) connections: usize,
+    /// How long the head of a request may take.
+    pub(crate) header_timeout: Duration,
+    /// How long nothing at all of an answer may be read.
+    pub(crate) write_timeout: Duration,
+}
 
 /// What serves clients.
 pub(crate) struct Server {
@@ -33,12 +47,11 @@ impl Server {
     pub(super) fn start(
         listener: TcpListener,
         router: Router,
-        connections: usize,
-        header_timeout: Duration,
+        bounds: Bounds,
     ) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         let (close, closing) = watch::channel(false);
-        let task = tokio::spawn(accept(listener, router, connections, header_timeout, closing));
+        let task = tokio::spawn(accept(listener, router, bounds, closing));
         Ok(Self { address, close, task })
     }
 
@@ -66,15 +79,14 @@ impl Server {
 async fn accept(
     listener: TcpListener,
     router: Router,
-    connections: usize,
-    header_timeout: Duration,
+    bounds: Bounds,
     mut closing: watch::Receiver<bool>,
 ) {
-    let permits = Arc::new(Semaphore::new(connections));
+    let permits = Arc::new(Semaphore::new(bounds.connections));
     let graceful = GracefulShutdown::new();
     // Telling HTTP/1 from HTTP/2 would wait for the first bytes as long as a client likes.
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(bounds.header_timeout);
     // When this task is aborted its connections are, too.
     let mut open = tokio::task::JoinSet::new();
     loop {
@@ -99,7 +111,8 @@ async fn accept(
         // Small answers leave at once.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let stream = TokioIo::new(Impatient::new(stream, bounds.write_timeout));
+        let connection = builder.serve_connection(stream, service).into_owned();
         let connection = graceful.watch(connection);
         open.spawn(async move {
             if let Err(error) = connection.await {

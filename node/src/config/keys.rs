@@ -138,6 +138,17 @@ pub const KEYS: &[Key] = &[
         show: |config| show_duration(config.api_header_timeout),
     },
     Key {
+        name: "api.write_timeout",
+        unit: TIME,
+        meaning: "how long a client may read nothing of its answer before it is cut off",
+        example: "10s",
+        read: |config, text| {
+            config.api_write_timeout = duration(text).filter(|time| !time.is_zero())?;
+            Some(())
+        },
+        show: |config| show_duration(config.api_write_timeout),
+    },
+    Key {
         name: "p2p.listen",
         unit: "a multiaddress: /ip4/127.0.0.1/tcp/7700",
         meaning: "where other nodes reach this node",
