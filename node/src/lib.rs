@@ -7,6 +7,7 @@ mod clock;
 pub mod config;
 mod embed;
 pub mod exit;
+mod files;
 pub mod home;
 pub mod keys;
 mod meter;

@@ -28,6 +28,7 @@ use crate::api::{self, Bounds, Ledger, Pace, Readers, Server};
 use crate::clock::Clock;
 use crate::config::{Config, Storage};
 use crate::exit::{Exit, Failure};
+use crate::files;
 use crate::home::{self, Home};
 use crate::papers::{Papers, cannot_open, configuration, no_random};
 use crate::telemetry;
@@ -119,7 +120,7 @@ impl Node {
     {
         let clock = Clock::start();
         let bounds = Bounds {
-            connections: config.api_connections,
+            connections: files::room(config.api_connections)?,
             header_timeout: config.api_header_timeout,
             write_timeout: config.api_write_timeout,
         };

@@ -29,7 +29,7 @@ use super::expired::Expired;
 use super::known::Covered;
 use super::pace::Pace;
 use super::problem::{dropped, problem, refused, unacceptable};
-use super::reading::{Found, Readers, Reading};
+use super::reading::{Found, Readers, Reading, is_exhausted};
 use crate::exit::{Exit, Failure};
 use crate::meter::Meter;
 use crate::threads::{End, Ending, Inbox, Pool, View, Wish, Word};
@@ -127,6 +127,11 @@ impl Ledger {
     ) -> Answered<T> {
         match self.readers.read(what).await {
             Some(Ok(found)) => Ok(found),
+            Some(Err(error)) if is_exhausted(&error) => {
+                let mut problem = problem(Code::RateLimited, error.to_string());
+                problem.status = 503;
+                Err(problem)
+            }
             Some(Err(error)) => {
                 let why = format!("cannot read the store: {error}");
                 self.ending.begin(End::Failed(Failure::new(Exit::Storage, why)));

@@ -12,6 +12,7 @@ use quorate_chain::roster::Roster;
 use quorate_chain::state::{Grants, Nonces, StateRead, Value};
 use quorate_replica::io::Unreadable;
 use quorate_replica::store::{Place, Standing, StoreReader, Version};
+use quorate_store::StoreError;
 use tokio::sync::Semaphore;
 
 /// How many readers there are at most. Each has a connection to the database.
@@ -56,6 +57,11 @@ pub(crate) trait Reading: Send {
         before: Option<(Height, u32, u8)>,
         limit: usize,
     ) -> Found<Vec<Version>>;
+}
+
+/// Whether the store is as good as ever, and only could not be opened once more just now.
+pub(super) fn is_exhausted(error: &Unreadable) -> bool {
+    matches!(error.0.downcast_ref(), Some(StoreError::Exhausted))
 }
 
 fn unreadable<E: Error + Send + Sync + 'static>(error: E) -> Unreadable {

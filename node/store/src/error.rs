@@ -11,6 +11,9 @@ pub enum StoreError {
     /// SQLite failed.
     #[error("SQLite: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// The operating system has no more files to give, to this process or to any; that passes.
+    #[error("no more files can be opened")]
+    Exhausted,
     /// The file is a database of another program.
     #[error("{file} is no store of this program (application id {found:08x})")]
     Foreign {

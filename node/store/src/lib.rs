@@ -9,6 +9,7 @@
 //! `blocks`, `transactions`, `state`, `history` and `evidence`.
 
 mod blocks;
+mod connect;
 mod convicted;
 mod error;
 mod place;

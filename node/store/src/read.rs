@@ -16,13 +16,13 @@ use quorate_chain::roster::Roster;
 use quorate_chain::state::{Grants, Nonces, StateEntry, StateKey, StateRead, Value};
 use quorate_chain::state_root::{Leaf, Leaves, PathRange};
 use quorate_replica::store::{Convicted, Entries, Place, Range, Standing, StoreReader, Version};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Rows, params};
+use rusqlite::{Connection, OptionalExtension, Rows, params};
 
 use crate::blocks::{below_all, block, certificate, height, number, range_end};
+use crate::connect::connect;
 use crate::convicted;
 use crate::error::StoreError;
 use crate::place::{self, place, split_place, split_version};
-use crate::schema;
 use crate::snapshot;
 use crate::standing::{self, decode, hash};
 use crate::write::{half, newest_version};
@@ -55,7 +55,7 @@ impl SqliteReader {
         question: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let db = idle.map_or_else(|| self.connect(), Ok)?;
+        let db = idle.map_or_else(|| connect(&self.file), Ok)?;
         let transaction = db.unchecked_transaction()?;
         let answer = question(&transaction)?;
         transaction.commit()?;
@@ -64,15 +64,6 @@ impl SqliteReader {
             idle.push(db);
         }
         Ok(answer)
-    }
-
-    fn connect(&self) -> Result<Connection, StoreError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(self.file.as_path(), flags)?;
-        db.execute_batch(schema::SETTINGS)?;
-        db.execute_batch(schema::READER_SETTINGS)?;
-        db.set_prepared_statement_cache_capacity(64);
-        Ok(db)
     }
 
     fn block_ref(&self, db: &Connection, height: Height) -> Result<Option<BlockRef>, StoreError> {
