@@ -184,7 +184,7 @@ pub enum Effect {
     },
     /// Read blocks from the store for a peer; then `Fetched`. The range ends at a block that the store
     /// has a certificate for, even if that takes more bytes: whoever must cut a suffix for it could not
-    /// take less. The store has one at least every window.
+    /// take less. Of all blocks that the store has applied at once it has one, for the last of them or above.
     Fetch {
         /// The peer.
         node: NodeId,

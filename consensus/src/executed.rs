@@ -10,6 +10,10 @@
 //! height long past, which others may have dropped (see `states`). That height is committed, so the others can
 //! apply it too. It is not the committed one, so that their acks wait for that as short as possible.
 //!
+//! It is taken when a slot is offered. A slot is offered again if the tip, its urgency or the snapshot that is due
+//! changes, not whenever a quorum has applied more: a block that waits to be sealed may name a lower height than it
+//! could.
+//!
 //! **Snapshots** are made at heights that are a multiple of K, and must be provable. So the first block sealed
 //! after such a height was applied, by a quorum and the leader, names exactly that height, unless an
 //! ancestor has named it. An ancestor counts if it is of the leader's own term, or attested: covered by a

@@ -35,7 +35,8 @@
 //! **A leader that removes itself** leads on until `Leave` is committed, counted in the old half only, seals
 //! nothing above that block, tells everybody what is committed, and steps down (thesis 4.2.2).
 //!
-//! Left out, for now: that the certified block in an `Enter` or `Leave` is an ancestor.
+//! The certified block in an `Enter` or `Leave` must be an ancestor, as far down as refs are known (see
+//! [`Log`](crate::log::Log)).
 //!
 //! **Recovery.** When no quorum can be had any more, the admins may name a roster and a leader (see
 //! [`quorate_chain::recovery`]). That is made offline, on the disk of that leader, and the core begins with
