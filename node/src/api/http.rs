@@ -234,8 +234,7 @@ async fn blocks(State(ledger): Shared, wanted: Queried<ListQuery>) -> Reply {
         next: Option<Height>,
     }
     let (from, limit) = query(wanted)?.bounds()?;
-    let blocks = ledger.blocks(from, limit).await?;
-    let next = next(blocks.last().map(|block| block.height), blocks.len(), limit);
+    let (blocks, next) = ledger.blocks(from, limit).await?;
     Ok(json(StatusCode::OK, &Blocks { blocks, next }))
 }
 

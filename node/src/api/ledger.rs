@@ -37,6 +37,9 @@ use crate::threads::{End, Ending, Inbox, Pool, View, Wish, Word};
 /// How long what is not here is waited for, in case others have it.
 const SOON: Duration = Duration::from_secs(1);
 
+/// About how many bytes of blocks are read for one list.
+const LIST_BYTES: usize = 16 << 20;
+
 /// How far a caller waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -302,21 +305,27 @@ impl Ledger {
         self.view.borrow().status.applied.height
     }
 
-    /// Blocks from a height on, without their transactions.
-    pub(crate) async fn blocks(&self, from: Height, limit: usize) -> Answered<Vec<BlockInfo>> {
+    /// Blocks from a height on, without their transactions, and where the list goes on: it ends before its
+    /// limit if they are large, since each is read whole.
+    pub(crate) async fn blocks(
+        &self,
+        from: Height,
+        limit: usize,
+    ) -> Answered<(Vec<BlockInfo>, Option<Height>)> {
         let from = self.kept_from(from).await?;
         self.read(move |store| {
-            let (mut infos, mut height) = (Vec::new(), Some(from));
+            let (mut infos, mut height, mut bytes) = (Vec::new(), Some(from), 0);
             let mut certificate = None;
-            while let Some(at) = height.filter(|_| infos.len() < limit) {
-                let Some(block) = store.block(at)? else { break };
+            while let Some(at) = height.filter(|_| infos.len() < limit && bytes < LIST_BYTES) {
+                let Some(block) = store.block(at)? else { return Ok((infos, None)) };
+                bytes += block.bytes().len();
                 if certificate.is_none_or(|certified: BlockRef| certified.height < at) {
                     certificate = store.certificate(at)?.map(|certificate| certificate.block());
                 }
                 infos.push(answers::block_info(&block, None, certificate));
                 height = at.next();
             }
-            Ok(infos)
+            Ok((infos, height))
         })
         .await
     }
@@ -327,8 +336,8 @@ impl Ledger {
         self.read(move |store| {
             let (mut infos, mut height) = (Vec::new(), Some(from));
             while let Some(at) = height.filter(|_| infos.len() < limit) {
-                let Some(block) = store.block(at)? else { break };
-                infos.push(HeaderInfo::of(block.header()));
+                let Some(signed) = store.header(at)? else { break };
+                infos.push(HeaderInfo::of(&signed.header));
                 height = at.next();
             }
             Ok(infos)

@@ -182,3 +182,25 @@ fn keys_that_are_no_text_can_be_read_and_listed() {
         assert!(group.node(1).get(text).unwrap().is_some(), "{text}");
     }
 }
+
+#[test]
+fn a_list_of_large_blocks_is_cut_and_loses_none() {
+    let group = crate::group::Group::start("large-blocks", 1, &crate::common::config());
+    let account = group.account(142);
+    let last = (0..100)
+        .map(|at| account.put(format!("reads/blocks/{at}"), vec![7; 200 << 10]).unwrap().height)
+        .max();
+    let (mut next, mut heights, mut pages) = (Value::from(1), Vec::new(), 0);
+    while !next.is_null() {
+        let page = json(group.url(0), &format!("/v1/blocks?limit=1000&from={next}"));
+        let blocks = page["blocks"].as_array().unwrap();
+        heights.extend(blocks.iter().map(|block| block["height"].as_u64().unwrap()));
+        let size: u64 = blocks.iter().map(|block| block["size"].as_u64().unwrap()).sum();
+        assert!(size < 21 << 20, "one page is of {size} bytes");
+        (next, pages) = (page["next"].clone(), pages + 1);
+    }
+    assert!(pages > 1, "{pages}");
+    let all: Vec<u64> = (1..=heights.len() as u64).collect();
+    assert_eq!(heights, all);
+    assert!(heights.last().copied() >= last.unwrap().map(|height| height.get()));
+}
