@@ -7,8 +7,8 @@
 //!
 //! # What is promised
 //!
-//! `amnesia` of the consensus says what the two promise together; [`World::greeted_in_order`] checks the first
-//! of these, [`World::agree`] the others, beside the checks of each process by itself:
+//! `amnesia` of the consensus says what the two promise together; `World::greeted_in_order` checks the first
+//! of these, `World::agree` the others, beside the checks of each process by itself:
 //!
 //! 1. Of two starts of one log with one count, one never signs, if any other validator has answered both without a
 //!    death in between; nor does a start with a lower count that began after the other had got its answers.
