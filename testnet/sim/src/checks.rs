@@ -65,7 +65,8 @@ impl World {
         let said = Said { term: core.term(), committed, applied, leads };
         let last = std::mem::replace(&mut seat.said, said);
         goes_forward(node, last, said)?;
-        let lies = self.liar.as_ref().is_some_and(|liar| liar.node == node);
+        // Whoever takes over a liar's certified second block in the place of one that it has acked lacks that ack.
+        let lies = self.liar.is_some();
         let recovering = core.ballot().recovering;
         remembers(node, recovering, seat.damaged || lies)?;
         if committed > seat.reached.height {
