@@ -36,6 +36,16 @@ enum Done {
     Start(BlockRef),
 }
 
+/// What a journal has done while nothing waited.
+#[derive(Clone, Copy, Debug)]
+pub struct Idle {
+    /// Whether there is more to do at once.
+    pub more: bool,
+    /// For the driver, if there is more or less room than it was told last: where nothing is written, nothing else
+    /// would say so.
+    pub room: Option<Written>,
+}
+
 /// The owner of the log.
 #[derive(Debug)]
 pub struct Journal<D> {
@@ -49,11 +59,14 @@ pub struct Journal<D> {
     done: Option<Ticket>,
     /// Where the log was begun anew last.
     started: Option<BlockRef>,
+    /// How much room there was when the driver was told last.
+    told: Space,
 }
 
 impl<D: Disk> Journal<D> {
     pub(crate) fn new(wal: Wal<D>, life: Life, options: &Options) -> Self {
         Self {
+            told: wal.space(),
             wal,
             life,
             max_record: options.max_record,
@@ -86,7 +99,13 @@ impl<D: Disk> Journal<D> {
             Ok(()) | Err(Error::NoSpace { .. }) => {}
             Err(error) => return Err(error),
         }
-        Ok(Written { ticket: self.done, started: self.started, space: self.space() })
+        Ok(self.written())
+    }
+
+    /// How far the log has come, and how much room there is.
+    fn written(&mut self) -> Written {
+        self.told = self.space();
+        Written { ticket: self.done, started: self.started, space: self.told }
     }
 
     fn stage(&mut self, job: JournalJob) {
@@ -182,12 +201,15 @@ impl<D: Disk> Journal<D> {
         }
     }
 
-    /// One bounded step of what is better done while nothing waits; true if there is more to do.
+    /// One bounded step of what is better done while nothing waits. While there is little room it is to be done
+    /// again after a while: it finds out whether there is more.
     ///
     /// # Errors
     /// If the disk failed: then the node must stop.
-    pub fn idle_work(&mut self) -> Result<bool, Error> {
-        self.wal.idle_work()
+    pub fn idle_work(&mut self) -> Result<Idle, Error> {
+        let more = self.wal.idle_work()?;
+        let changed = self.space() != self.told;
+        Ok(Idle { more, room: changed.then(|| self.written()) })
     }
 
     /// How much room there is.

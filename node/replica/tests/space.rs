@@ -7,19 +7,21 @@ use common::{Group, write};
 use quorate_chain::roster::Lead;
 use quorate_consensus::time::Span;
 use quorate_replica::io::{Answer, Input, Refusal};
+use quorate_replica::journal::Idle;
 use quorate_wal::Space;
 
 /// What the journal of a node finds out while it has nothing to do.
 fn idle(group: &mut Group, id: u32) {
     for _ in 0..50 {
         let replica = group.node_mut(id).replica.as_mut().unwrap();
-        if !replica.journal.idle_work().unwrap() {
+        let Idle { more, room } = replica.journal.idle_work().unwrap();
+        if let Some(written) = room {
+            group.give(id, Input::Written(written));
+        }
+        if !more {
             break;
         }
     }
-    let replica = group.node_mut(id).replica.as_mut().unwrap();
-    let written = replica.journal.write([]).unwrap();
-    group.give(id, Input::Written(written));
     group.settle();
 }
 

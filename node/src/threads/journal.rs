@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use quorate_chain::ids::Height;
 use quorate_replica::io::{Input, JournalJob};
-use quorate_replica::journal::Journal;
-use quorate_wal::Disk;
+use quorate_replica::journal::{Idle, Journal};
+use quorate_wal::{Disk, Space};
 
 use super::{Ending, Gates};
 use crate::exit::{Exit, Failure};
@@ -41,7 +41,8 @@ pub(super) fn run<D: Disk>(
 ) -> Result<(), Failure> {
     let (mut idle, mut busy) = (false, 0);
     loop {
-        let first = if journal.is_waiting() {
+        let short = idle && journal.space() != Space::Ok;
+        let first = if journal.is_waiting() || short {
             orders.recv_timeout(FULL)
         } else if idle {
             orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -57,7 +58,7 @@ pub(super) fn run<D: Disk>(
             Err(RecvTimeoutError::Timeout) => None,
         };
         if first.is_none() && !journal.is_waiting() {
-            idle = !journal.idle_work().map_err(|error| failed(&error))?;
+            idle = !idle_work(&mut journal, gates)?;
             busy = 0;
             continue;
         }
@@ -85,8 +86,18 @@ pub(super) fn run<D: Disk>(
         }
         busy += 1;
         if busy >= BUSY {
-            journal.idle_work().map_err(|error| failed(&error))?;
+            idle_work(&mut journal, gates)?;
             busy = 0;
         }
     }
+}
+
+/// Does what is better done while nothing waits, and tells the driver if there is another amount of room. Returns
+/// whether there is more to do.
+fn idle_work<D: Disk>(journal: &mut Journal<D>, gates: &Gates) -> Result<bool, Failure> {
+    let Idle { more, room } = journal.idle_work().map_err(|error| failed(&error))?;
+    if let Some(written) = room {
+        gates.inbox.complete(Input::Written(written));
+    }
+    Ok(more)
 }

@@ -6,9 +6,10 @@
 
 use quorate_replica::apply::ApplyError;
 use quorate_replica::io::Input;
+use quorate_replica::journal::Idle;
 use quorate_replica::{OpenError, Replica, open};
 use quorate_store::StoreError;
-use quorate_wal::Error as LogError;
+use quorate_wal::{Error as LogError, Space};
 
 use crate::checks::{keeps_prefix, may_displace};
 use crate::dials::Fault;
@@ -56,6 +57,9 @@ impl World {
         let (ledger, node) = (&mut self.ledger, seat.node);
         seat.promises.shadow.persisted(&written, |block| ledger.durable(node, block))?;
         let full = replica.journal.is_waiting();
+        if written.space != Space::Ok && !std::mem::replace(&mut seat.short, true) {
+            self.schedule.at(self.now + 1_000_000, Happening::Idle(at, life));
+        }
         self.give(at, 4, Input::Written(written))?;
         let seat = &mut self.seats[at];
         if full {
@@ -72,13 +76,27 @@ impl World {
     /// The journal has nothing to do.
     pub(super) fn idle(&mut self, at: usize, life: u32) -> Check {
         let seat = &mut self.seats[at];
-        if seat.life != life || seat.is_writing {
+        if seat.life != life {
+            return Ok(());
+        }
+        if seat.is_writing {
+            if seat.short {
+                self.schedule.at(self.now + 1_000_000, Happening::Idle(at, life));
+            }
             return Ok(());
         }
         let Some(replica) = &mut seat.replica else { return Ok(()) };
         match replica.journal.idle_work() {
-            Ok(true) => self.schedule.at(self.now + 1_000, Happening::Idle(at, life)),
-            Ok(false) => {}
+            Ok(Idle { more, room }) => {
+                seat.short = replica.journal.space() != Space::Ok;
+                if more || seat.short {
+                    let pause = if more { 1_000 } else { 1_000_000 };
+                    self.schedule.at(self.now + pause, Happening::Idle(at, life));
+                }
+                if let Some(written) = room {
+                    return self.give(at, 4, Input::Written(written));
+                }
+            }
             Err(LogError::NoSpace { .. }) => {}
             Err(_) => return self.disk_failed(at),
         }

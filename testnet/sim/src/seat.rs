@@ -78,6 +78,8 @@ pub struct Seat {
     pub writing: Vec<JournalJob>,
     /// Whether it is.
     pub is_writing: bool,
+    /// Whether it looks again and again whether there is more room.
+    pub short: bool,
     /// What waits for the applier.
     pub applies: VecDeque<StoreJob>,
     /// Whether it works.
@@ -143,6 +145,7 @@ impl Seat {
             jobs: VecDeque::new(),
             writing: Vec::new(),
             is_writing: false,
+            short: false,
             applies: VecDeque::new(),
             is_applying: false,
             wake: None,
@@ -231,7 +234,7 @@ impl Seat {
         self.jobs.clear();
         self.writing.clear();
         self.applies.clear();
-        (self.is_writing, self.is_applying) = (false, false);
+        (self.is_writing, self.is_applying, self.short) = (false, false, false);
         self.wake = None;
         self.said = Said::default();
     }
