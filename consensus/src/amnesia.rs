@@ -11,7 +11,7 @@
 //! once: who greets answers greetings, mostly with "nothing known", since this memory is no more
 //! durable than the certificates in which it stands.
 //!
-//! A quorum of answers is what it cannot do without; the others are given one election timeout more. For whoever
+//! A quorum of answers is what it cannot do without; the others are given ten heartbeats more. For whoever
 //! has answered may be just those who know nothing: of three validators the one that has the greeter's ack may be
 //! cut off. Among the answers of all is that of everybody who holds a certificate with it.
 //! What is left: a disk that has taken back what it said was durable, or was replaced by an older copy of itself
@@ -93,6 +93,8 @@ use crate::time::{Moment, Span};
 
 /// A greeting is said again after so many heartbeats without enough answers.
 const PATIENCE: u64 = 2;
+/// So many heartbeats those who are not needed have for their answer.
+const GRACE: u64 = 10;
 /// How many logs of one node are remembered.
 const MOST_LOGS: usize = 4;
 /// The least time between two terms that a leader begins for the sake of recovering validators.
@@ -192,7 +194,7 @@ impl Core {
         let (own, moment) = (self.config.id, self.now.moment);
         let roster = self.log.tip().roster.clone();
         let again = moment.after(self.config.heartbeat.times(PATIENCE));
-        let late = moment.after(self.config.election_timeout);
+        let late = moment.after(self.config.heartbeat.times(GRACE));
         let Memory::Greeting(greeting) = &mut self.memory else { return };
         let known: BTreeSet<_> = greeting.heard.iter().copied().chain([own]).collect();
         if roster.has_quorum(QuorumKind::Election, &known) {

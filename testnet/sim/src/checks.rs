@@ -7,7 +7,7 @@ use quorate_consensus::log::Log;
 use quorate_consensus::raft::Standing;
 use quorate_replica::store::{Store, StoreReader};
 
-use crate::genesis::ELECTION_TIMEOUT;
+use crate::genesis::HEARTBEAT;
 use crate::ledger::Signers;
 use crate::seat::{Said, Seat};
 use crate::violation::{Check, hold};
@@ -179,12 +179,12 @@ pub fn goes_forward(node: NodeId, last: Said, said: Said) -> Check {
     })
 }
 
-/// Whoever starts signs nothing before it has heard from all, or has waited an election timeout by its own clock.
+/// Whoever starts signs nothing before it has heard from all, or has waited ten heartbeats by its own clock.
 ///
 /// # Errors
 /// If it does.
 pub fn waits(node: NodeId, waited: u64, heard_all: bool) -> Check {
-    let long = waited >= ELECTION_TIMEOUT.as_micros();
+    let long = waited >= 10 * HEARTBEAT.as_micros();
     hold(long || heard_all, "who starts waits for those who are not needed", || {
         format!("node {node} signs {waited} µs after its start")
     })

@@ -16,6 +16,8 @@ use crate::seat::Seat;
 
 /// The least time without a leader before a campaign.
 pub const ELECTION_TIMEOUT: Span = Span::millis(1_000);
+/// The heartbeat of every validator.
+pub const HEARTBEAT: Span = Span::millis(100);
 
 /// The keys and the genesis of a world.
 #[derive(Clone)]
@@ -83,7 +85,7 @@ pub fn setup(founding: &Founding, dials: &Dials, node: NodeId, dice: &mut Dice) 
         lead,
         limits: Limits {
             election_timeout: ELECTION_TIMEOUT,
-            heartbeat: Span::millis(100),
+            heartbeat: HEARTBEAT,
             window_blocks: dials.window,
             window_bytes: 1 << 20,
             message_bytes: 1 << 16,
