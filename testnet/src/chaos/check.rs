@@ -115,7 +115,9 @@ fn outcomes(history: &History, replay: &Replay) -> Vec<Violation> {
     };
     let in_chain = history.chain.iter().flat_map(|block| {
         let place = |index| Place { height: block.height, index };
-        (0..).zip(&block.txs).map(move |(index, tx)| (place(index), tx.applied))
+        // What others do to keys of their own is not known here.
+        let ours = (0..).zip(&block.txs).filter(|(_, tx)| !tx.changes.is_empty());
+        ours.map(move |(index, tx)| (place(index), tx.applied))
     });
     let told = history.operations.iter().filter_map(|operation| match operation.answer {
         Answer::Ordered { place, applied, .. } => Some((place, applied)),

@@ -160,6 +160,14 @@ fn an_outcome_against_the_rules_is_seen_whoever_tells_it() {
 }
 
 #[test]
+fn what_became_of_others_transactions_is_not_judged() {
+    let nothing = |applied| Tx { id: tx(99), changes: Vec::new(), applied };
+    for applied in [true, false] {
+        assert_eq!(found(|history| history.chain[4].txs.push(nothing(applied))), []);
+    }
+}
+
+#[test]
 fn a_transaction_takes_effect_in_all_its_parts_or_in_none() {
     let lie = |history: &mut History| {
         // Its second part fails, so the first must not be seen; yet it is.
