@@ -330,11 +330,11 @@ impl Core {
         self.role = Role::Follower(Follower::new(leader, heard, deadline, confirmed));
     }
 
-    /// Has a statement signed as soon as the ballot is durable.
+    /// Has a statement signed as soon as the ballot is durable. Of several of one kind for one node the newest is what
+    /// it waits for: one of each kind for each node, however often it asks.
     pub(crate) fn sign_when_durable(&mut self, statement: Statement, roster_hash: RosterHash) {
-        if !self.unsigned.contains(&(statement, roster_hash)) {
-            self.unsigned.push((statement, roster_hash));
-        }
+        self.unsigned.retain(|(waiting, _)| !is_for_the_same(waiting, &statement));
+        self.unsigned.push((statement, roster_hash));
     }
 
     pub(crate) fn release_statements(&mut self) {
@@ -431,5 +431,15 @@ impl Core {
         let names = held.map(|entry| entry.block.header().executed).max().unwrap_or_default();
         let covered = self.commits.highest().max(self.log.committed().height);
         assert!(names <= covered, "no block names a state that no certificate known here covers");
+    }
+}
+
+/// Whether two statements are of one kind and for one node.
+fn is_for_the_same(one: &Statement, other: &Statement) -> bool {
+    match (*one, *other) {
+        (Statement::PreVote { candidate: a, .. }, Statement::PreVote { candidate: b, .. })
+        | (Statement::Vote { candidate: a, .. }, Statement::Vote { candidate: b, .. })
+        | (Statement::Handover { to: a, .. }, Statement::Handover { to: b, .. }) => a == b,
+        _ => false,
     }
 }
