@@ -3,11 +3,13 @@
 //! A free port is looked for below the range from which the system takes the near ends of outgoing
 //! connections. In that range a port that is free now may be the near end of another node's
 //! connection by the time a node wants to listen on it. Each process looks in a stretch of its own
-//! first, so that two launchers at the same time do not choose the same ports.
+//! first, which it holds with a locked file as long as it lives, so that two launchers at the same time
+//! do not choose the same ports: a launcher lives until its nodes listen.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use quorate_node::exit::{Exit, Failure};
@@ -40,7 +42,7 @@ pub(crate) fn choose(first: u16, count: u16, taken: &[u16]) -> Result<Vec<u16>, 
 fn free(count: u16, taken: &[u16]) -> Result<Vec<u16>, Failure> {
     let range = candidates();
     let length = u32::from(range.end - range.start);
-    let start = std::process::id() % (length / STRETCH) * STRETCH;
+    let start = stretch(length / STRETCH) * STRETCH;
     let mut found = Vec::new();
     for _ in 0..length {
         if found.len() == usize::from(count) {
@@ -57,6 +59,26 @@ fn free(count: u16, taken: &[u16]) -> Result<Vec<u16>, Failure> {
         return Err(Failure::new(Exit::Configuration, "there are not enough free ports"));
     }
     Ok(found)
+}
+
+/// The stretch of this process, of so many. If all are held, one is shared.
+fn stretch(count: u32) -> u32 {
+    static HELD: OnceLock<(u32, Option<File>)> = OnceLock::new();
+    let (number, _) = HELD.get_or_init(|| {
+        let first = std::process::id() % count;
+        let mut numbers = (0..count).map(|step| (first + step) % count);
+        let held = numbers.find_map(|number| Some((number, Some(hold(number)?))));
+        held.unwrap_or((first, None))
+    });
+    *number
+}
+
+/// Holds a stretch as long as the file is open, unless another process does.
+fn hold(number: u32) -> Option<File> {
+    let path = std::env::temp_dir().join(format!("quorate-ports-{number}"));
+    let file = File::options().create(true).truncate(false).write(true).open(path).ok()?;
+    file.try_lock().ok()?;
+    Some(file)
 }
 
 fn candidates() -> Range<u16> {
@@ -92,6 +114,17 @@ mod tests {
         different.dedup();
         assert_eq!(different.len(), 6);
         check_free(&ports).unwrap();
+    }
+
+    #[test]
+    fn a_stretch_is_held_once_at_a_time() {
+        // One that nobody looks in.
+        let number = u32::MAX - std::process::id();
+        let held = hold(number).unwrap();
+        assert!(hold(number).is_none());
+        drop(held);
+        assert!(hold(number).is_some());
+        let _ = fs::remove_file(std::env::temp_dir().join(format!("quorate-ports-{number}")));
     }
 
     #[test]
