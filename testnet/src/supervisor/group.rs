@@ -144,6 +144,10 @@ impl Group {
     fn start(self: &Arc<Self>, node: usize) -> Result<(), Failure> {
         let mut state = self.lock();
         let known = &state.testnet.nodes[node];
+        if known.pid.is_some() {
+            // Another order was faster.
+            return Ok(());
+        }
         let mut command = command(&self.program, known)?;
         self.trouble.surround(&mut command, node, known)?;
         let child = command.spawn().map_err(|error| {
