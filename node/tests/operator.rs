@@ -7,14 +7,12 @@ mod common;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use common::process::{PATIENCE, Process};
 use quorate_client::{Client, KeyFile};
 use serde_json::Value;
-
-/// Long enough for any machine: what is waited for comes, or is a bug.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
@@ -44,49 +42,9 @@ fn shown(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A process that ends with the test.
-struct Process {
-    child: Child,
-    /// Where it serves clients, by its own word.
-    url: String,
-}
-
-impl Process {
-    /// Starts a node and waits until it says where it serves.
-    fn start(arguments: &[&str]) -> Self {
-        let mut child = command(&[&["start"], arguments].concat())
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut said = String::new();
-        let url = loop {
-            let Some(Ok(line)) = lines.next() else { panic!("it has ended: {said}") };
-            if let Some(rest) = line.split("api=").nth(1).filter(|_| line.contains("started")) {
-                break format!("http://{}", rest.split(' ').next().unwrap());
-            }
-            said.push_str(&line);
-        };
-        // What it says later is read, so that it never waits for a reader.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url }
-    }
-
-    fn client(&self) -> Client {
-        Client::new(&self.url).unwrap().with_timeout(PATIENCE)
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = (self.child.kill(), self.child.wait());
-    }
+/// Starts a node and waits until it says where it serves.
+fn start(arguments: &[&str]) -> Process {
+    Process::start(&mut command(&[&["start"], arguments].concat()))
 }
 
 fn eventually(what: &str, holds: impl Fn() -> bool) {
@@ -135,13 +93,12 @@ fn three_homes_made_apart_are_one_chain() {
         .collect();
     assert!(hashes.iter().all(|hash| *hash == hashes[0] && hash.trim().len() == 64));
 
-    let mut nodes: Vec<_> =
-        homes.iter().map(|home| Process::start(&["--home", shown(home)])).collect();
+    let mut nodes: Vec<_> = homes.iter().map(|home| start(&["--home", shown(home)])).collect();
     for node in &nodes {
         eventually("a leader is known", || node.client().status().unwrap().leader.is_some());
         assert_eq!(node.client().chain_id().unwrap().to_string(), hashes[0].trim());
     }
-    let all = nodes.iter().map(|node| node.url.clone()).collect::<Vec<_>>().join(",");
+    let all = nodes.iter().map(|node| node.url()).collect::<Vec<_>>().join(",");
     let outcome = text(&[
         "put",
         "greeting",
@@ -190,9 +147,9 @@ fn three_homes_made_apart_are_one_chain() {
 
     // The others go on, and the damaged one repairs itself.
     text(&["put", "later", "x", "--node", &all, "--key", shown(&admin), "--timeout", "60s"]);
-    let mended = Process::start(&["--home", shown(&homes[1])]);
+    let mended = start(&["--home", shown(&homes[1])]);
     eventually("it has what the others have", || {
-        let value = Client::new(&mended.url).unwrap().body("/v1/state/later?consistency=local");
+        let value = Client::new(&mended.url()).unwrap().body("/v1/state/later?consistency=local");
         value.is_ok()
     });
 }
@@ -204,7 +161,7 @@ fn operator_speaks(homes: &[PathBuf], nodes: &[Process]) {
         let mode = fs::metadata(home.join("admin.sock")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
-    let all = nodes.iter().map(|node| node.url.clone()).collect::<Vec<_>>().join(",");
+    let all = nodes.iter().map(|node| node.url()).collect::<Vec<_>>().join(",");
     let leader: usize = text(&["leader", "show", "--node", &all]).trim().parse().unwrap();
     let next = ((leader + 1) % 3).to_string();
     let said = fails(6, &["leader", "transfer", "--home", shown(&homes[(leader + 1) % 3])]);
@@ -291,8 +248,7 @@ fn a_home_without_its_papers_does_not_start() {
     );
     create(&["--testnet"]);
     let free = ["--api-listen", "127.0.0.1:0", "--p2p-listen", "/ip4/127.0.0.1/tcp/0"];
-    let mut node =
-        Process::start(&[&["--home", shown(&home), "--storage", "memory"], &free[..]].concat());
+    let mut node = start(&[&["--home", shown(&home), "--storage", "memory"], &free[..]].concat());
     node.kill();
     assert!(
         fs::read_dir(home.join("wal")).unwrap().next().is_none(),
@@ -315,7 +271,7 @@ fn storage_in_memory_is_for_testnets() {
 fn one_validator_alone_is_there_at_once_and_leaves_nothing() {
     let root = tempfile::tempdir().unwrap();
     let before = fs::read_dir(root.path()).unwrap().count();
-    let node = Process::start(&["--dev", "--api-listen", "127.0.0.1:0"]);
+    let node = start(&["--dev", "--api-listen", "127.0.0.1:0"]);
     let account = node
         .client()
         .account(KeyFile::generate(&root.path().join("me.key")).unwrap().into_secret());

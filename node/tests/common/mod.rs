@@ -1,6 +1,7 @@
 //! Homes of validators on one machine, for tests.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod process;
 pub(crate) mod validators;
 
 use std::path::Path;

@@ -1,0 +1,58 @@
+//! A node in a process of its own.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use quorate_client::Client;
+
+/// Long enough for any machine: what is waited for comes, or is a bug.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A process that ends with the test.
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    /// Where it serves clients, by its own word.
+    pub(crate) address: String,
+    /// What it said before.
+    pub(crate) said: String,
+}
+
+impl Process {
+    /// Starts a node and waits until it says where it serves.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut said = String::new();
+        let address = loop {
+            let Some(Ok(line)) = lines.next() else { panic!("it has ended: {said}") };
+            if let Some(rest) = line.split("api=").nth(1).filter(|_| line.contains("started")) {
+                break rest.split(' ').next().unwrap().to_owned();
+            }
+            said.push_str(&line);
+        };
+        // What it says later is read, so that it never waits for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address, said }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// A client of it, patient.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.url()).unwrap().with_timeout(PATIENCE)
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = (self.child.kill(), self.child.wait());
+    }
+}
