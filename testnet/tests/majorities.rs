@@ -15,25 +15,10 @@ use quorate_client::problem::Code;
 use quorate_client::{Account, Error, Level, Wait, path};
 use serde_json::Value;
 
-const HOME: &str = "NODE_HOME";
-
 /// Not a test but a node, if a home is given to it.
 #[test]
 fn the_node() {
-    if let Some(home) = std::env::var_os(HOME) {
-        let exit = quorate_node::cli::run(common::start(home));
-        std::process::exit(exit.code().into());
-    }
-}
-
-fn place() -> Place {
-    Place::new("the_node", HOME)
-}
-
-fn leader(place: &Place) -> usize {
-    place.ok(&["wait", "--leader"]);
-    let leader = place.client().status().unwrap().leader.unwrap();
-    usize::try_from(leader.get()).unwrap()
+    common::be_a_node();
 }
 
 /// Somebody who writes through one node, in no hurry.
@@ -69,10 +54,10 @@ fn still_stand(place: &Place, outcomes: &[Outcome]) {
 
 #[test]
 fn what_a_cut_off_leader_has_sealed_gives_way_to_what_the_others_committed() {
-    let place = place();
+    let place = Place::of_nodes();
     // So long it goes on taking itself for the leader.
     place.up(5, &["--election-timeout", "3s"]);
-    let old = leader(&place);
+    let old = place.leader();
     let rest = others(5, old);
     let before = height(&place, old);
     place.ok(&["isolate", &old.to_string()]);
@@ -97,7 +82,7 @@ fn what_a_cut_off_leader_has_sealed_gives_way_to_what_the_others_committed() {
 
 #[test]
 fn without_a_majority_nothing_is_promised_and_nothing_is_lost() {
-    let place = place();
+    let place = Place::of_nodes();
     place.up(5, &[]);
     let alice = place.alice();
     let outcomes: Vec<_> = (0..10).map(|at| alice.put(format!("k{at}"), "v").unwrap()).collect();
@@ -126,9 +111,9 @@ fn without_a_majority_nothing_is_promised_and_nothing_is_lost() {
 
 #[test]
 fn a_leader_that_is_cut_off_mints_nothing() {
-    let place = place();
+    let place = Place::of_nodes();
     place.up(3, &["--block-interval", "50ms"]);
-    let old = leader(&place);
+    let old = place.leader();
     let rest = others(3, old);
     place.ok(&["isolate", &old.to_string()]);
     place.ok(&["wait", "--new-leader", &old.to_string(), "--nodes", &list(rest.clone())]);
@@ -145,10 +130,10 @@ fn a_leader_that_is_cut_off_mints_nothing() {
 
 #[test]
 fn who_cannot_be_sure_refuses_to_read() {
-    let place = place();
+    let place = Place::of_nodes();
     place.up(3, &[]);
     place.alice().put("key", "old").unwrap();
-    let old = leader(&place);
+    let old = place.leader();
     let rest = others(3, old);
     place.ok(&["wait", "--equal"]);
     place.ok(&["isolate", &old.to_string()]);
@@ -189,7 +174,7 @@ fn count_up(account: &Account, times: u64) {
 #[test]
 fn clients_of_all_nodes_count_up_one_number_together() {
     const TIMES: u64 = 12;
-    let place = place();
+    let place = Place::of_nodes();
     place.up(3, &[]);
     thread::scope(|scope| {
         for client in 0..6_u8 {
@@ -205,7 +190,7 @@ fn clients_of_all_nodes_count_up_one_number_together() {
 
 #[test]
 fn nine_nodes_go_on_without_four_and_not_without_five() {
-    let place = place();
+    let place = Place::of_nodes();
     place.up(9, &["--timeout", "120s"]);
     place.alice().put("nine", "v").unwrap();
     place.ok(&["kill", "0", "1", "2", "3"]);

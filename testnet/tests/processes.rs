@@ -19,36 +19,21 @@ use quorate_client::answer::{Outcome, TxStatus};
 use quorate_client::{Client, Error, KeyFile, Level, TestnetNodeState, Wait};
 use serde_json::Value;
 
-const HOME: &str = "NODE_HOME";
-
 /// Not a test but a node, if a home is given to it.
 #[test]
 fn the_node() {
-    if let Some(home) = std::env::var_os(HOME) {
-        let exit = quorate_node::cli::run(common::start(home));
-        std::process::exit(exit.code().into());
-    }
-}
-
-fn place() -> Place {
-    Place::new("the_node", HOME)
-}
-
-fn leader(place: &Place) -> usize {
-    place.ok(&["wait", "--leader"]);
-    let leader = place.client().status().unwrap().leader.unwrap();
-    usize::try_from(leader.get()).unwrap()
+    common::be_a_node();
 }
 
 #[test]
 fn five_processes_go_on_without_their_leader_and_take_it_back() {
-    let place = place();
+    let place = Place::of_nodes();
     place.up(5, &[]);
     let alice = place.alice();
     for at in 0..10 {
         alice.put(format!("before/{at}"), "v").unwrap();
     }
-    let old = leader(&place);
+    let old = place.leader();
     place.ok(&["kill", &old.to_string()]);
     place.ok(&["wait", "--new-leader", &old.to_string()]);
     for at in 0..10 {
@@ -65,11 +50,11 @@ fn five_processes_go_on_without_their_leader_and_take_it_back() {
 
 #[test]
 fn a_leader_that_is_stopped_and_not_killed_is_found_out_by_its_silence() {
-    let place = place();
+    let place = Place::of_nodes();
     place.up(3, &[]);
     let alice = place.alice();
     alice.put("before", "v").unwrap();
-    let old = leader(&place);
+    let old = place.leader();
     place.ok(&["pause", &old.to_string()]);
     place.ok(&["wait", "--new-leader", &old.to_string()]);
     let others: Vec<_> = (0..3).filter(|node| *node != old).collect();
@@ -93,7 +78,7 @@ fn a_leader_that_is_stopped_and_not_killed_is_found_out_by_its_silence() {
 
 #[test]
 fn all_processes_killed_at_once_lose_nothing() {
-    let place = place();
+    let place = Place::of_nodes();
     place.up(3, &[]);
     let outcomes: Vec<_> =
         (0..20).map(|at| place.alice().put(format!("k{at}"), "v").unwrap()).collect();
@@ -116,23 +101,25 @@ impl Dice {
     }
 }
 
-/// Puts one key after the other until told to stop; returns what was acknowledged and what is in doubt.
-fn write(place: &Place, writer: usize, stop: &AtomicBool) -> (Vec<Outcome>, Vec<TxId>) {
-    let (alice, mut acknowledged, mut in_doubt) = (place.alice(), Vec::new(), Vec::new());
+/// Puts one key after the other until told to stop; returns what was acknowledged, and the keys of what nodes said
+/// had come to nothing.
+fn write(place: &Place, writer: usize, stop: &AtomicBool) -> (Vec<Outcome>, Vec<String>) {
+    let (alice, mut acknowledged, mut refused) = (place.alice(), Vec::new(), Vec::new());
     for at in 0_u64.. {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        match alice.put(format!("{writer}/{at}"), "v") {
+        let key = format!("{writer}/{at}");
+        match alice.put(key.clone(), "v") {
             Ok(outcome) => acknowledged.push(outcome),
-            Err(Error::Unknown { tx, .. }) => in_doubt.push(tx),
-            // Nobody has it, and so nothing was promised.
-            Err(Error::NoNode { .. }) => {}
-            Err(Error::Refused { problem, .. }) if problem.nothing_happened() => {}
+            // It may stand or not, but once.
+            Err(Error::Unknown { .. }) => {}
+            Err(Error::NoNode { .. }) => refused.push(key),
+            Err(Error::Refused { problem, .. }) if problem.nothing_happened() => refused.push(key),
             Err(error) => panic!("{error}"),
         }
     }
-    (acknowledged, in_doubt)
+    (acknowledged, refused)
 }
 
 /// Every transaction of the chain, with the heights at which it stands, as one node has them.
@@ -155,7 +142,7 @@ fn a_crash_every_300_ms_under_load_loses_and_doubles_nothing() {
     let seed = seed.unwrap_or(1);
     println!("seed {seed}");
     let mut dice = Dice(seed);
-    let place = Arc::new(place());
+    let place = Arc::new(Place::of_nodes());
     place.up(5, &[]);
     let stop = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (0..3)
@@ -175,14 +162,22 @@ fn a_crash_every_300_ms_under_load_loses_and_doubles_nothing() {
     }
     place.ok(&["revive", "--all"]);
     stop.store(true, Ordering::Relaxed);
-    let mut acknowledged = Vec::new();
+    let (mut acknowledged, mut refused) = (Vec::new(), Vec::new());
     for writer in writers {
-        acknowledged.extend(writer.join().unwrap().0);
+        let told = writer.join().unwrap();
+        acknowledged.extend(told.0);
+        refused.extend(told.1);
     }
     place.ok(&["wait", "--leader", "--equal", "--timeout", "60s"]);
     place.ok(&["assert", "same-hash", "--nodes", "0,1,2,3,4"]);
-    println!("{kills} kills, {} acknowledged", acknowledged.len());
-    assert!(!acknowledged.is_empty());
+    println!("{kills} kills, {} acknowledged, {} refused", acknowledged.len(), refused.len());
+    assert!(kills >= 10 && !acknowledged.is_empty(), "{kills} kills");
+    for key in refused {
+        assert!(
+            place.client().get(&key).unwrap().is_none(),
+            "{key} was said to have come to nothing"
+        );
+    }
     let found = transactions(&place, 0);
     assert!(found.values().all(|heights| heights.len() == 1), "something stands twice");
     for outcome in acknowledged {
@@ -193,9 +188,9 @@ fn a_crash_every_300_ms_under_load_loses_and_doubles_nothing() {
 
 #[test]
 fn a_minority_that_is_parted_from_the_rest_commits_nothing_and_takes_over_what_they_have() {
-    let place = place();
+    let place = Place::of_nodes();
     place.up(5, &[]);
-    let old = leader(&place);
+    let old = place.leader();
     let rest: Vec<_> = (0..5).filter(|node| *node != old).collect();
     let with_it = rest[0];
     let group =
@@ -225,9 +220,9 @@ fn a_minority_that_is_parted_from_the_rest_commits_nothing_and_takes_over_what_t
 
 #[test]
 fn a_slow_node_holds_up_nobody() {
-    let place = place();
+    let place = Place::of_nodes();
     place.up(3, &[]);
-    let slow = (leader(&place) + 1) % 3;
+    let slow = (place.leader() + 1) % 3;
     let name = slow.to_string();
     place.ok(&["slow", &name, "--net", "100ms", "--disk", "50ms"]);
     let alice = place.alice();
@@ -240,7 +235,7 @@ fn a_slow_node_holds_up_nobody() {
 
 #[test]
 fn a_node_whose_disk_says_no_ends_and_comes_back() {
-    let place = place();
+    let place = Place::of_nodes();
     place.up(3, &[]);
     let alice = place.alice();
     let is_dead = |node: usize| place.testnet().nodes[node].state == TestnetNodeState::Dead;
@@ -276,11 +271,11 @@ fn a_node_whose_disk_says_no_ends_and_comes_back() {
 
 #[test]
 fn leadership_goes_to_the_node_that_is_named() {
-    let place = place();
+    let place = Place::of_nodes();
     place.up(3, &[]);
-    let next = (leader(&place) + 1) % 3;
+    let next = (place.leader() + 1) % 3;
     place.ok(&["leader", &next.to_string()]);
-    assert_eq!(leader(&place), next);
+    assert_eq!(place.leader(), next);
     place.ok(&["leader", &next.to_string()]);
     let dead = (next + 1) % 3;
     place.ok(&["kill", &dead.to_string()]);
@@ -290,7 +285,7 @@ fn leadership_goes_to_the_node_that_is_named() {
 
 #[test]
 fn whatever_goes_wrong_at_once_no_promise_is_broken() {
-    let place = place();
+    let place = Place::of_nodes();
     place.up(5, &[]);
     let page = place.dir.join("chaos.html");
     let arguments = ["chaos", "--minutes", "0.3", "--seed", "1", "--output", "json", "--report"];
@@ -310,7 +305,7 @@ fn whatever_goes_wrong_at_once_no_promise_is_broken() {
 
 #[test]
 fn what_happens_is_told_in_plain_lines() {
-    let place = place();
+    let place = Place::of_nodes();
     let arguments = ["up", "-n", "4", "--api-port", "0", "--p2p-port", "0"];
     let mut up = place.command(&arguments);
     let mut up = up.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -324,7 +319,7 @@ fn what_happens_is_told_in_plain_lines() {
     let mut told = BufReader::new(up.stderr.take().unwrap()).lines().map(Result::unwrap);
     let mut until = |said: &str| told.find(|line| line.contains(said)).unwrap();
     until(" leads term ");
-    let old = leader(&place);
+    let old = place.leader();
     place.ok(&["kill", &old.to_string()]);
     until(&format!("node{old} is dead"));
     let line = until(" leads term ");

@@ -27,6 +27,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// The nodes are real: the file has a test `the_node` that does nothing but [`be_a_node`].
+    pub(crate) fn of_nodes() -> Self {
+        Self::new("the_node", HOME)
+    }
+
     /// `node` is the name of the test that is a node, which finds its home in the variable `variable`.
     pub(crate) fn new(node: &str, variable: &str) -> Self {
         let root = tempfile::tempdir().unwrap();
@@ -95,6 +100,13 @@ impl Place {
         Client::new(&self.testnet().nodes[node].api).unwrap()
     }
 
+    /// Who leads, once somebody does.
+    pub(crate) fn leader(&self) -> usize {
+        self.ok(&["wait", "--leader"]);
+        let leader = self.client().status().unwrap().leader.unwrap();
+        usize::try_from(leader.get()).unwrap()
+    }
+
     /// Alice, patient.
     pub(crate) fn alice(&self) -> Account {
         let key = KeyFile::read(&self.testnet().keys["alice"]).unwrap();
@@ -128,8 +140,19 @@ impl Drop for Place {
     }
 }
 
+/// The variable in which a test that is a node finds its home.
+const HOME: &str = "NODE_HOME";
+
+/// What the test `the_node` of a file with nodes of its own is: a node, if a home is given to it, else nothing.
+pub(crate) fn be_a_node() {
+    if let Some(home) = std::env::var_os(HOME) {
+        let exit = quorate_node::cli::run(start(home));
+        std::process::exit(exit.code().into());
+    }
+}
+
 /// What a supervisor would have called `quorate` with, as [`Place`] has told it to the test that is a node.
-pub(crate) fn start(home: OsString) -> Vec<OsString> {
+fn start(home: OsString) -> Vec<OsString> {
     let mut arguments = vec!["quorate".into(), "start".into(), "--home".into(), home];
     let peers = std::env::var_os("NODE_PEERS").filter(|peers| !peers.is_empty());
     arguments.extend(peers.into_iter().flat_map(|peers| ["--peers".into(), peers]));
