@@ -28,10 +28,7 @@ use rustix::process::{Pid, Signal, kill_process};
 const HOME: &str = "NODE_HOME";
 
 fn main() {
-    if let Some(home) = std::env::var_os(HOME) {
-        let exit = quorate_node::cli::run(common::start(home));
-        std::process::exit(exit.code().into());
-    }
+    common::be_a_node();
     let wanted: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let all = [
         ("latency", latency as fn()),

@@ -1,5 +1,7 @@
 //! A node in a process of its own.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says so by panicking")]
+
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
