@@ -48,14 +48,14 @@
 //!
 //! ```text
 //! R ─ Whereabouts ─▶ all            a fresh nonce
-//! R ◀─ Standing ───── all           term, roster at the tip: M is the highest term of a quorum without R
+//! R ◀─ Standing ───── all           proof of the term, roster at the tip: M is the highest term that was shown
 //! R ─ Recovering M ─▶ leader        if the leader's term is not above M, it campaigns for the next one
 //! R ◀─ a certificate of a term T* > M, not signed by R
 //! ```
 //!
 //! 1. When voters that are a quorum without R have answered one question and named the roster that is
-//!    in force at R's tip, M is the highest term that anybody answered. When that roster changes, it
-//!    begins again.
+//!    in force at R's tip, the others are given ten heartbeats more. M is the highest term that anybody answered.
+//!    When that roster changes, it begins again.
 //! 2. A leader of no higher term than M hands over to itself, at most once a minute.
 //! 3. R is whole when its disk holds a block with a certificate of a term T* above M that it has not
 //!    signed. It writes a ballot whose vote is spent: it acks in that term and votes only above it.
@@ -70,7 +70,21 @@
 //! operator decides ([`crate::event::Event::Readmit`]): he vouches that nothing forgotten can count any
 //! more, for instance because the lost disk was the only copy. The vote of the own term is spent then too.
 //!
-//! A validator that lies can make a leader begin a new term in this way, once a minute; the leader stays.
+//! **An answer shows its term.** Terms are raised by proofs alone, and each ballot keeps its own; so an answer is of the
+//! term that its proof is of. It counts if that proof is good, and raises R's term as any other would; or if the term
+//! is not above R's own, which needs no proof. Any other answer is as good as none: M is a term that a quorum has
+//! made possible, whatever a liar says. Who does not lie can show its term as soon as R has come to the roster that
+//! it names: the proof is by that roster or one near it, or by one that was left. A block of that term or a later one
+//! left it, and then R is in no lower term with that block; or a block of a lower one did, and the
+//! rosters that were left are kept for this ([`judge`](crate::judge)), unless R began with a snapshot: then R waits until
+//! those who can judge the proof have taken up the term and elected somebody for the next one.
+//!
+//! **A validator that lies** can make a leader begin a new term, once a minute; the leader stays. It can answer a term
+//! that is lower than its own. M is right all the same if one who does not lie had a part in what is forgotten
+//! (consented to that campaign, or entered the term of that ack) and is among those who answer. Of four voters or more
+//! each quorum has one besides R and a liar. That is why the others are given time: only one who stays away for longer
+//! can be missed. What R signs then against what it has forgotten is evidence against R, who did not lie. Of three voters R
+//! and a liar are a quorum, and nothing that R could be told would help: of three one may fail, in whatever way.
 //!
 //! Left out: a claim about R without R's signature, such as what it has said to have on disk. Progress
 //! is a number that nothing rests on. Telling the older one of two processes: what is sent to their common
@@ -86,7 +100,7 @@ use quorate_chain::statement::{SignedStatement, Statement};
 use crate::ballot::{Ballot, Choice};
 use crate::effect::Halt;
 use crate::life::SignedLife;
-use crate::message::{Known, Message, Nonce};
+use crate::message::{Known, Message, Nonce, Proof};
 use crate::raft::Core;
 use crate::role::Role;
 use crate::time::{Moment, Span};
@@ -127,6 +141,8 @@ pub(crate) struct Recovery {
     /// The roster at the tip when the question was asked.
     under: RosterHash,
     answers: BTreeMap<NodeId, (Term, RosterHash)>,
+    /// Until when it waits for those who are not needed, once a quorum has answered.
+    until: Option<Moment>,
     /// M, once it is known.
     above: Option<Term>,
     again: Moment,
@@ -169,7 +185,7 @@ impl Memory {
                 Some(greeting.until.map_or(greeting.again, |until| until.min(greeting.again)))
             }
             Self::Whole => None,
-            Self::Recovering(recovery) => Some(recovery.again),
+            Self::Recovering(recovery) => Some(recovery.until.unwrap_or(recovery.again)),
         }
     }
 }
@@ -343,42 +359,56 @@ impl Core {
         let nonce = self.jitter.nonce();
         let again = self.now.moment.after(self.config.election_timeout);
         let (under, answers) = (roster.hash(), BTreeMap::new());
-        self.memory = Memory::Recovering(Recovery { nonce, under, answers, above: None, again });
+        let (until, above) = (None, None);
+        self.memory = Memory::Recovering(Recovery { nonce, under, answers, until, above, again });
         self.ask_voters(&roster, &Message::Whereabouts { nonce });
     }
 
     fn recover(&mut self) {
         let (own, moment) = (self.config.id, self.now.moment);
-        let (roster, leader) = (self.log.tip().roster.clone(), self.leader());
         let again = moment.after(self.config.election_timeout);
-        let Memory::Recovering(recovery) = &mut self.memory else { return };
-        if recovery.under != roster.hash() {
+        let Memory::Recovering(recovery) = &self.memory else { return };
+        if recovery.under != self.log.tip().roster.hash() {
             return self.ask_whereabouts();
         }
-        let Some(above) = recovery.above else {
-            let under = recovery.under;
-            let same = recovery.answers.iter().filter(|(id, (_, at))| **id != own && *at == under);
-            if roster.has_quorum(QuorumKind::Election, &same.map(|(id, _)| *id).collect()) {
-                recovery.above = recovery.answers.values().map(|(term, _)| *term).max();
-                // Now is the time to tell the leader.
-                recovery.again = moment;
-                return self.recover();
-            }
-            if moment >= recovery.again {
-                self.ask_whereabouts();
-            }
-            return;
-        };
+        let Some(above) = recovery.above.or_else(|| self.weigh_answers()) else { return };
         if self.is_readmitted(above) {
             return self.readmit();
         }
+        let leader = self.leader().filter(|leader| *leader != own);
         let Memory::Recovering(recovery) = &mut self.memory else { return };
         if moment >= recovery.again {
             recovery.again = again;
-            if let Some(leader) = leader.filter(|leader| *leader != own) {
+            if let Some(leader) = leader {
                 self.send(leader, Message::Recovering { above });
             }
         }
+    }
+
+    /// M, if a quorum has answered and the others have had their time. Asks again if a quorum stays away.
+    fn weigh_answers(&mut self) -> Option<Term> {
+        let (own, moment) = (self.config.id, self.now.moment);
+        let roster = self.log.tip().roster.clone();
+        let late = moment.after(self.config.heartbeat.times(GRACE));
+        let Memory::Recovering(recovery) = &mut self.memory else { return None };
+        let (under, answers) = (recovery.under, &recovery.answers);
+        let same = answers.iter().filter(|(id, (_, at))| **id != own && *at == under);
+        if !roster.has_quorum(QuorumKind::Election, &same.map(|(id, _)| *id).collect()) {
+            if moment >= recovery.again {
+                self.ask_whereabouts();
+            }
+            return None;
+        }
+        let until = *recovery.until.get_or_insert(late);
+        let mut others = roster.ids().into_iter().filter(|id| roster.is_voter(*id) && *id != own);
+        if moment < until && !others.all(|id| answers.contains_key(&id)) {
+            return None;
+        }
+        recovery.until = None;
+        recovery.above = answers.values().map(|(term, _)| *term).max();
+        // Now is the time to tell the leader.
+        recovery.again = moment;
+        recovery.above
     }
 
     /// Whether the disk holds a block with a certificate of a term above this one that others signed.
@@ -408,16 +438,33 @@ impl Core {
     /// does not answer.
     pub(crate) fn whereabouts(&mut self, from: NodeId, nonce: Nonce) {
         if self.may_sign() {
-            let (term, roster_hash) = (self.ballot.term, self.log.tip().roster.hash());
-            self.send(from, Message::Standing { nonce, term, roster_hash });
+            let (proof, roster_hash) = (self.proof(), self.log.tip().roster.hash());
+            self.send(from, Message::Standing { nonce, proof, roster_hash });
         }
     }
 
-    /// A validator answers where it stands.
-    pub(crate) fn stands(&mut self, from: NodeId, nonce: Nonce, term: Term, at: RosterHash) {
+    /// A validator answers where it stands. The first answer that counts is its answer.
+    pub(crate) fn stands(
+        &mut self,
+        from: NodeId,
+        nonce: Nonce,
+        proof: Option<&Proof>,
+        at: RosterHash,
+    ) {
+        let asked = |recovery: &Recovery| {
+            recovery.nonce == nonce
+                && recovery.above.is_none()
+                && !recovery.answers.contains_key(&from)
+        };
+        if !matches!(&self.memory, Memory::Recovering(recovery) if asked(recovery))
+            || !self.log.tip().roster.is_voter(from)
+        {
+            return;
+        }
+        let term = proof.map_or(Term::ZERO, |proof| proof.certificate.term());
+        let counts = term <= self.ballot.term || proof.is_some_and(|proof| self.learn_proof(proof));
         if let Memory::Recovering(recovery) = &mut self.memory
-            && recovery.nonce == nonce
-            && self.log.tip().roster.is_voter(from)
+            && counts
         {
             recovery.answers.insert(from, (term, at));
         }

@@ -139,8 +139,8 @@ pub enum Message {
     Standing {
         /// Which question.
         nonce: Nonce,
-        /// The own term.
-        term: Term,
+        /// Why the own term is what it is; `None` in the first one, before any election.
+        proof: Option<Proof>,
         /// The roster in force at the own tip.
         roster_hash: RosterHash,
     },

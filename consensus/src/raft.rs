@@ -262,8 +262,8 @@ impl Core {
             Message::Greet(life) => self.greeted(from, life),
             Message::Known(known) => self.known(from, *known),
             Message::Whereabouts { nonce } => self.whereabouts(from, nonce),
-            Message::Standing { nonce, term, roster_hash } => {
-                self.stands(from, nonce, term, roster_hash);
+            Message::Standing { nonce, proof, roster_hash } => {
+                self.stands(from, nonce, proof.as_ref(), roster_hash);
             }
             Message::Recovering { above } => self.renew_for(from, above),
         }

@@ -194,8 +194,8 @@ fn put(out: &mut Vec<u8>, message: &Message, aside: Option<&[Block]>) {
             put_fields(out, 17, &[life, &Maybe(other), &Maybe(vote), &Maybe(ack)]);
         }
         Message::Whereabouts { nonce } => put_fields(out, 18, &[nonce]),
-        Message::Standing { nonce, term, roster_hash } => {
-            put_fields(out, 19, &[nonce, term, roster_hash]);
+        Message::Standing { nonce, proof, roster_hash } => {
+            put_fields(out, 19, &[nonce, &Maybe(proof), roster_hash]);
         }
         Message::Recovering { above } => put_fields(out, 20, &[above]),
     }
@@ -298,7 +298,7 @@ fn decode_question(tag: u8, offset: usize, from: &mut Reader) -> Result<Message,
         18 => Message::Whereabouts { nonce: Nonce::decode(from)? },
         19 => Message::Standing {
             nonce: Nonce::decode(from)?,
-            term: Term::decode(from)?,
+            proof: from.option("proof")?,
             roster_hash: RosterHash::decode(from)?,
         },
         20 => Message::Recovering { above: Term::decode(from)? },

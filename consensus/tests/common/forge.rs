@@ -17,10 +17,11 @@ use super::World;
 use super::keys::{CHAIN, Key, key, sign, state_root};
 
 /// The lies, and nobody is harmed by one.
-pub const LIES: [&str; 16] = [
+pub const LIES: [&str; 17] = [
     "PreVoteRequest",
     "UnderHandover",
     "Recovering",
+    "Standing",
     "Greet",
     "Known",
     "VoteRequest",
@@ -62,7 +63,7 @@ impl World {
         let (tip, term) = (nowhere(term, height), Term::new(term));
         match name {
             "PreVoteRequest" | "UnderHandover" | "VoteRequest" | "Vote" | "Refuse" | "Stale"
-            | "StaleByCommit" | "Handover" | "Recovering" | "Known" | "Greet" => {
+            | "StaleByCommit" | "Handover" | "Recovering" | "Standing" | "Known" | "Greet" => {
                 self.forged_election((liar, victim), name, term, tip, signers)
             }
             _ => self.forged_chain((liar, victim), name, term, tip, signers),
@@ -104,6 +105,14 @@ impl World {
             "StaleByCommit" => Message::Stale(prove(Statement::Ack { block: tip })),
             "Handover" => Message::Handover(say(Statement::Handover { term, to, tip: victims })),
             "Recovering" => Message::Recovering { above: term },
+            "Standing" => {
+                let nonce = match self.remembered(victim, liar, "Whereabouts", None) {
+                    Some(Message::Whereabouts { nonce }) => nonce,
+                    _ => Nonce(tip.height.get()),
+                };
+                let proof = (term > Term::ZERO).then(|| prove(voted));
+                Message::Standing { nonce, proof, roster_hash: roster.hash() }
+            }
             "Known" => {
                 let life = self.core(victim).unwrap().life();
                 // Only the victim itself could have signed either.

@@ -130,7 +130,10 @@ fn message(message: &Message) -> String {
             let known: Vec<_> = other.into_iter().chain(said).collect();
             if known.is_empty() { "nothing".to_owned() } else { known.join(", ") }
         }
-        Message::Standing { term, .. } => format!("term {term}"),
+        Message::Standing { proof, .. } => {
+            let term = proof.as_ref().map_or(0, |proof| proof.certificate.term().get());
+            format!("term {term}")
+        }
         Message::Recovering { above } => format!("above term {above}"),
     };
     format!("{} {detail}", name(message))

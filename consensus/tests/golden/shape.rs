@@ -154,7 +154,7 @@ fn question(s: &mut Sheet<'_>, tag: u8) {
         }
         19 => {
             nonce(s);
-            term(s);
+            s.option("proof", proof);
             s.plain("roster", 32);
         }
         _ => s.plain("above", 8),

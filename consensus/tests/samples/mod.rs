@@ -172,7 +172,8 @@ fn questions(world: &World) -> Vec<(&'static str, Message)> {
             Message::Known(Box::new(Known { life: now, other: None, vote: None, ack: None })),
         ),
         ("whereabouts", Message::Whereabouts { nonce }),
-        ("standing", Message::Standing { nonce, term: Term::new(2), roster_hash }),
+        ("standing-first", Message::Standing { nonce, proof: None, roster_hash }),
+        ("standing", Message::Standing { nonce, proof: Some(proof(world)), roster_hash }),
         ("recovering", Message::Recovering { above: Term::new(2) }),
     ]
 }

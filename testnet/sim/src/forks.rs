@@ -70,9 +70,9 @@ impl Archive {
             Message::Pulled { certificate, .. } => certificate.clone(),
             Message::Committed(certificate) => Some(certificate.clone()),
             // What raises a term may be a commit certificate too.
-            Message::PreVoteRequest { proof: it, .. } | Message::Refuse { proof: it, .. } => {
-                proof(it)
-            }
+            Message::PreVoteRequest { proof: it, .. }
+            | Message::Refuse { proof: it, .. }
+            | Message::Standing { proof: it, .. } => proof(it),
             Message::Stale(it) | Message::VoteRequest { proof: it, .. } => {
                 Some(it.certificate.clone())
             }

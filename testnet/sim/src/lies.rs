@@ -219,9 +219,7 @@ impl World {
                 vec![(from, self.made_up_memory(liar, from, *life))]
             }
             Message::Whereabouts { nonce } => {
-                let term = Term::new(u64::MAX >> liar.dice.below(64));
-                let roster_hash = RosterHash::new([0xee; 32]);
-                vec![(from, Message::Standing { nonce: *nonce, term, roster_hash })]
+                self.made_up_standing(liar, *nonce).map(|lie| (from, lie)).into_iter().collect()
             }
             Message::ReadRequest { nonce } if liar.dice.flip() => {
                 let height = Height::new(u64::MAX >> liar.dice.below(64));
@@ -270,6 +268,20 @@ impl World {
         });
         let [vote, ack] = said;
         Message::Known(Box::new(Known { life: start, other, vote, ack }))
+    }
+
+    /// Where the liar says that it stands: in a term of which it has the only signature, or before all terms.
+    fn made_up_standing(&self, liar: &mut Liar, nonce: Nonce) -> Option<Message> {
+        let tip = self.core_of(liar.node)?.log().tip();
+        let (roster, tip) = (Arc::clone(&tip.roster), tip.block);
+        let roster_hash = roster.hash();
+        let term = Term::new(u64::MAX >> liar.dice.below(64));
+        let said =
+            liar.says(self, Statement::Vote { term, candidate: liar.node, tip }, roster_hash);
+        let signed = vec![Signed { signer: said.signer, signature: said.signature }];
+        let certificate = Certificate::assemble(said.statement, roster_hash, signed);
+        let proof = liar.dice.flip().then_some(Proof { certificate, roster });
+        Some(Message::Standing { nonce, proof, roster_hash })
     }
 
     /// The liar makes something up, and sends it to somebody. Returns whether it did.
