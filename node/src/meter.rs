@@ -122,7 +122,7 @@ impl Meter {
             Notice::Leader { leader: None, .. } => self.leader_losses.add(1),
             Notice::Sealed { .. } => self.sealed.add(1),
             Notice::NotTaken { .. } | Notice::Dropped { .. } => self.not_taken.add(1),
-            Notice::Committed { .. } | Notice::Void { .. } => {}
+            Notice::Committed { .. } | Notice::Void { .. } | Notice::SnapshotFailed { .. } => {}
         }
     }
 

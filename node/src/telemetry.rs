@@ -139,5 +139,9 @@ pub(crate) fn notice(notice: &Notice) {
         Notice::Void { block, index } => {
             warn!(%block, index, "a block holds a transaction that counts for nothing");
         }
+        Notice::SnapshotFailed { from, block, why } => {
+            let (from, height) = (from.get(), block.height.get());
+            warn!(from, height, %why, "a snapshot that was offered is not taken");
+        }
     }
 }

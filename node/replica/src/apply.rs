@@ -2,7 +2,7 @@
 //!
 //! Blocks are executed in order on the state in the store and the changes of the batch so far, the
 //! commitment to the state is moved on with each, and all of it goes to the store as one
-//! transaction: blocks, outcomes, state, rosters, the certificate, the applied height. So after any crash
+//! transaction: blocks, outcomes, state, rosters and the steps between them, the certificate, the applied height. So after any crash
 //! they are there together or not at all.
 //!
 //! Old blocks are pruned in small steps: only below the height of a frozen state that can be offered,
@@ -24,6 +24,7 @@ use crate::io::{Applied, AppliedBlock, ApplyJob, InstallJob, StageJob};
 use crate::overlay::Overlay;
 use crate::setup::Limits;
 use crate::snapshot;
+use crate::snapshot::rosters::Pending;
 use crate::store::{Batch, Convicted, Executed, Install, Standing, Store, StoreReader, pages};
 
 /// Why blocks could not be applied.
@@ -44,6 +45,7 @@ pub struct Applier<S: Store> {
     reader: S::Reader,
     commitment: Commitment,
     standing: Standing,
+    rosters: Pending,
     writers: Writers,
     /// The height that survives a power cut.
     checkpointed: Height,
@@ -68,13 +70,15 @@ impl<S: Store> Applier<S> {
         standing: Standing,
         writers: Writers,
         limits: &Limits,
-    ) -> Self {
+    ) -> Result<Self, S::Error> {
         let (reader, checkpointed) = (store.reader(), standing.applied.block.height);
-        Self {
+        let rosters = Pending::restored(&reader, &standing)?;
+        Ok(Self {
             store,
             reader,
             commitment,
             standing,
+            rosters,
             writers,
             checkpointed,
             checkpoint_every: limits.checkpoint_every,
@@ -82,7 +86,7 @@ impl<S: Store> Applier<S> {
             keep_blocks: limits.keep_blocks,
             offered: Height::ZERO,
             prunable: Height::ZERO,
-        }
+        })
     }
 
     /// Applies committed blocks, in one transaction of the store; in several, if a state is to be frozen
@@ -172,6 +176,7 @@ impl<S: Store> Applier<S> {
         let mut overlay = Overlay::new(&self.reader);
         let (mut blocks, mut applied) = (Vec::new(), Vec::new());
         let mut standing = self.standing.clone();
+        let steps = self.rosters.complete(&self.reader, &run).map_err(ApplyError::Store)?;
         for (block, anchor, certificate) in run {
             let (header, height) = (block.header(), anchor.block.height);
             let follows = header.parent == standing.applied.block.hash;
@@ -197,7 +202,7 @@ impl<S: Store> Applier<S> {
         standing.replaced = standing.replaced.and_then(|replaced| replaced.above(applied_tip));
         let (changes, leaves) = overlay.into_changes();
         self.standing = standing.clone();
-        let batch = Batch { blocks, changes, leaves, standing };
+        let batch = Batch { blocks, changes, leaves, steps, standing };
         self.store.apply(batch).map_err(ApplyError::Store)?;
         Ok(applied)
     }
@@ -216,7 +221,7 @@ impl<S: Store> Applier<S> {
     /// # Errors
     /// If the store failed: then the node must stop.
     pub fn install(&mut self, job: InstallJob) -> Result<bool, ApplyError<S::Error>> {
-        let standing = job.standing;
+        let InstallJob { standing, steps } = job;
         let leaves = pages(|after, limit| self.reader.staged_leaves(after, limit));
         let tree = match StateTree::rebuild(leaves) {
             Ok(tree) => tree,
@@ -227,11 +232,12 @@ impl<S: Store> Applier<S> {
         if commitment.root() != standing.state_root {
             return Ok(false);
         }
-        let install = Install { standing: standing.clone() };
+        let install = Install { standing: standing.clone(), steps };
         if !self.store.install(install).map_err(ApplyError::Store)? {
             return Ok(false);
         }
         (self.standing, self.commitment) = (standing, commitment);
+        self.rosters = Pending::NONE;
         self.checkpoint()?;
         Ok(true)
     }

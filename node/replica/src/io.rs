@@ -10,6 +10,7 @@ use quorate_chain::checked::Checked;
 use quorate_chain::evidence::Conviction;
 use quorate_chain::ids::{BlockHash, BlockRef, Height, NodeId, StateRoot, Term};
 use quorate_chain::outcome::{Outcome, Status};
+use quorate_chain::proof::RosterStep;
 use quorate_chain::roster::{Lead, SignedRosterChange};
 use quorate_chain::transaction::SignedTransaction;
 use quorate_consensus::ballot::Ballot;
@@ -22,7 +23,7 @@ use quorate_consensus::message::Message;
 use quorate_consensus::reads::{ReadId, Unread};
 use quorate_wal::Space;
 
-use crate::snapshot::{Ask, Piece};
+use crate::snapshot::{Ask, Failure, Piece};
 use crate::store::{Entries, Standing};
 
 /// The caller's number for one submission of a transaction. Each is answered exactly once.
@@ -298,6 +299,8 @@ pub struct StageJob {
 pub struct InstallJob {
     /// Where the store stands then.
     pub standing: Standing,
+    /// The steps from one roster to the next that lead to it.
+    pub steps: Vec<RosterStep>,
 }
 
 /// Blocks to apply.
@@ -389,6 +392,15 @@ pub enum Notice {
         block: BlockHash,
         /// Its place in the block.
         index: u32,
+    },
+    /// A snapshot that was offered is not taken. Another source is asked.
+    SnapshotFailed {
+        /// Who offered it.
+        from: NodeId,
+        /// The block whose state it is.
+        block: BlockRef,
+        /// Why it is not taken.
+        why: Failure,
     },
 }
 

@@ -169,7 +169,8 @@ pub fn open<D: Disk, S: Store>(
     let mut journal = Journal::new(wal, life, &setup.wal);
     journal.begin(start)?;
     let driver = Driver::new(setup, core, store.reader(), journal.space());
-    let applier = Applier::new(store, commitment, standing, writers, limits);
+    let applier =
+        Applier::new(store, commitment, standing, writers, limits).map_err(store_failed)?;
     let found = Found { torn, repaired, logged, recovering };
     Ok(Replica { driver, journal, applier, found })
 }

@@ -12,8 +12,8 @@
 //! What is checked, before anything takes the place of what is here (`Head::check`, then the root):
 //!
 //! 1. the certificate is the one that was offered, by the roster that was offered, and that roster is
-//!    one that this node knows: in force at its own applied block, a half of it, or the joint one of
-//!    which it knows a half;
+//!    one that this node knows: in force at its own applied block, a half of it, the joint one of which
+//!    it knows a half, or one to which the chain of rosters leads from there (see `rosters`);
 //! 2. the headers of the path lead from the anchor to the certified block, by parent hash;
 //! 3. one of them names the anchor's height as executed: its state root is the one that counts;
 //! 4. the roster brought is the one that the anchor's header names, and has the anchor's proposer, whose
@@ -24,9 +24,10 @@
 //! that is, and it is believed as far as it is not above the anchor: certificates have to be by that
 //! roster anyway, and for an ancestor.
 //!
-//! **Getting it.** One piece is asked for at a time and staged before the next; a piece that does not
-//! come is asked for again, and a source that does not bring it, or brings something else, is given up.
-//! So no more than a piece is ever held.
+//! **Getting it.** The head comes first, then the steps of the chain of rosters, then the entries. One piece
+//! is asked for at a time and staged before the next; a piece that does not come is asked for again, and a
+//! source that does not bring it, or brings something else, is given up. So of the entries no more than a
+//! piece is ever held.
 //!
 //! **Installing.** The store takes it over in one transaction and is made safe against a power cut; then
 //! the log begins anew above the anchor, with the ballot that the certificate leads to if it is of a
@@ -35,17 +36,18 @@
 //! applied, beside that of what is applied before it: what was promised to blocks that the log does not have any
 //! more is kept as long as the certificate is known.
 //!
-//! Left out: following the rosters from a known one to one that is further than a step away
-//! (`quorate_chain::proof::RosterStep` can; nobody keeps the steps yet): such an offer is not taken. A node
-//! that was away for longer than two roster changes *and* the blocks that are kept begins from a backup.
+//! **Not taken.** Whatever is wrong with an offer or its source is told to the operator ([`Failure`]), and another
+//! source is tried.
 //!
-//! Left out too: a bound on how many entries a source may send before its root is found wrong, since no
+//! Left out: a bound on how many entries a source may send before its root is found wrong, since no
 //! header says how many there are; and freezing without a pause: the state is copied between two batches.
 //!
 //! [`Replaced`]: crate::store::Replaced
 
 mod download;
+mod failure;
 mod piece;
+pub(crate) mod rosters;
 
 use std::sync::Arc;
 
@@ -54,6 +56,7 @@ use quorate_chain::certificate::CertificatePath;
 use quorate_chain::crypto::Verifier;
 use quorate_chain::ids::{BlockRef, ChainId, Hash, Height, StateRoot};
 use quorate_chain::limits;
+use quorate_chain::proof::RosterStep;
 use quorate_chain::roster::Roster;
 use quorate_chain::state::StateRead;
 use quorate_consensus::log::Anchor;
@@ -62,6 +65,7 @@ use quorate_consensus::message::{Proof, Snapshot};
 use crate::store::{Entries, Standing, StoreReader};
 
 pub(crate) use download::{Download, Step};
+pub use failure::Failure;
 
 /// Asks for a piece of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +81,11 @@ pub struct Ask {
 pub enum Wanted {
     /// What it takes to believe it.
     Head,
+    /// Steps from one roster to the next, above a height.
+    Steps {
+        /// The height of the last one that is known.
+        above: Height,
+    },
     /// Entries above a path, or from the first one on.
     Entries {
         /// The path of the last entry that is here.
@@ -89,6 +98,8 @@ pub enum Wanted {
 pub enum Piece {
     /// What it takes to believe it.
     Head(Box<Head>),
+    /// The next steps, ascending by height; none after the last.
+    Steps(Vec<RosterStep>),
     /// The next entries, ascending by path; none after the last.
     Entries(Entries),
     /// It is not kept any more.
@@ -151,13 +162,6 @@ impl Head {
         };
         Some(CheckedHead { anchor, outcomes: self.outcomes, state_root })
     }
-}
-
-/// Whether certificates by this roster are to be believed by a node whose applied block is under another.
-pub(crate) fn is_known(roster: &Roster, here: &Roster) -> bool {
-    let half = |of: &Roster, half: &Roster| of.halves().iter().any(|it| it.hash() == half.hash());
-    let shares = || here.halves().iter().any(|ours| half(roster, ours));
-    roster.hash() == here.hash() || half(here, roster) || roster.is_joint() && shares()
 }
 
 /// The newest snapshot that can be offered.
@@ -230,6 +234,7 @@ pub fn piece<R: StoreReader>(
         Wanted::Head => {
             head(reader, &frozen)?.map_or(Piece::Gone, |(head, _)| Piece::Head(Box::new(head)))
         }
+        Wanted::Steps { above } => Piece::Steps(reader.roster_steps(above, bytes)?),
         Wanted::Entries { after } => {
             let entries = reader.frozen_entries(ask.block.height, after, bytes)?;
             entries.map_or(Piece::Gone, Piece::Entries)

@@ -8,6 +8,9 @@
 //! 3. After a power cut at least what the last [`Store::checkpoint`] covered is there. What came after
 //!    it may be gone, newest first: the log has it, because it is pruned only below a checkpoint.
 //!
+//! **Rosters.** The steps from each roster to the next are kept for ever, beyond pruning and the installation of
+//! a state: who comes from an old roster is led by them to the one of now.
+//!
 //! **Old blocks.** A store that prunes ([`Store::prune`]) keeps of a block the header, the outcomes of its
 //! transactions and what they wrote; and it keeps whole, for ever, every block with an item: who could
 //! seal and who could vote is proven by them.
@@ -28,6 +31,7 @@ use quorate_chain::evidence::Evidence;
 use quorate_chain::execute::Write;
 use quorate_chain::ids::{BlockHash, BlockRef, Hash, Height, StateRoot, TxId};
 use quorate_chain::outcome::Outcome;
+use quorate_chain::proof::RosterStep;
 use quorate_chain::roster::Roster;
 use quorate_chain::state::{Changes, StateEntry, StateKey, StateRead, Value};
 use quorate_chain::state_root::{self, Leaf, Leaves};
@@ -85,6 +89,8 @@ impl Replaced {
 pub struct Install {
     /// Where the store stands then.
     pub standing: Standing,
+    /// The steps from one roster to the next that lead to it, from where the store stands now.
+    pub steps: Vec<RosterStep>,
 }
 
 /// Entries of a state, ascending by path.
@@ -114,6 +120,8 @@ pub struct Batch {
     pub changes: Changes,
     /// What that means to the leaves of the state.
     pub leaves: state_root::Changes,
+    /// The steps from one roster to the next that they complete.
+    pub steps: Vec<RosterStep>,
     /// Where the store stands after them.
     pub standing: Standing,
 }
@@ -249,6 +257,14 @@ pub trait StoreReader:
         limit: usize,
     ) -> Result<Vec<Version>, <Self as StateRead>::Error>;
 
+    /// The steps from one roster to the next that were entered above a height, ascending: at least one if there
+    /// is one, about so many bytes.
+    fn roster_steps(
+        &self,
+        above: Height,
+        bytes: usize,
+    ) -> Result<Vec<RosterStep>, <Self as StateRead>::Error>;
+
     /// Who is convicted by what, in the order in which it was kept.
     fn convicted(&self) -> Result<Vec<Convicted>, <Self as StateRead>::Error>;
 
@@ -325,7 +341,7 @@ pub trait Store {
     }
 
     /// Makes what was staged the state, in one transaction: blocks, outcomes, history and rosters of before
-    /// are gone. Returns whether this store can.
+    /// are gone, the steps between rosters are not. Returns whether this store can.
     fn install(&mut self, _install: Install) -> Result<bool, Self::Error> {
         Ok(false)
     }

@@ -153,6 +153,8 @@ fn what_asks_for_a_snapshot_is_these_bytes() {
     assert_eq!(ask.to_bytes(), [place.as_slice(), &[2, 0]].concat());
     let ask = Ask { block, what: Wanted::Entries { after: Some(Hash::new([7; 32])) } };
     assert_eq!(ask.to_bytes(), [place.as_slice(), &[2, 1], &[7; 32]].concat());
+    let ask = Ask { block, what: Wanted::Steps { above: Height::new(0x0102) } };
+    assert_eq!(ask.to_bytes(), [place.as_slice(), &[3, 0, 0, 0, 0, 0, 0, 1, 2]].concat());
     let entries = vec![(StateKey::Value(Bytes::from_static(b"k")), entry())];
     let expected = [
         [2, 0, 0, 0, 1].as_slice(), // entries, one
@@ -164,6 +166,7 @@ fn what_asks_for_a_snapshot_is_these_bytes() {
     .concat();
     assert_eq!(Piece::Entries(entries).to_bytes(), expected);
     assert_eq!(Piece::Gone.to_bytes(), [3].as_slice());
+    assert_eq!(Piece::Steps(Vec::new()).to_bytes(), [4, 0, 0, 0, 0].as_slice());
 }
 
 /// A value, written at height 9.

@@ -162,7 +162,13 @@ impl Chain {
         let executed =
             Executed { block, roster: None, outcomes, writes, state_root: StateRoot::ZERO };
         let leaves = quorate_chain::commitment::leaf_changes(&changes);
-        Batch { blocks: vec![executed], changes, leaves, standing: self.standing.clone() }
+        Batch {
+            blocks: vec![executed],
+            changes,
+            leaves,
+            steps: Vec::new(),
+            standing: self.standing.clone(),
+        }
     }
 }
 

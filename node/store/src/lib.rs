@@ -17,6 +17,7 @@ mod read;
 mod schema;
 mod snapshot;
 mod standing;
+mod steps;
 mod write;
 
 pub use error::StoreError;

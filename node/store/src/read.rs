@@ -12,6 +12,7 @@ use quorate_chain::ids::{
     AccountKey, BlockHash, BlockRef, ChainId, Hash, Height, StateRoot, Term, TxId,
 };
 use quorate_chain::outcome::{Outcome, Status};
+use quorate_chain::proof::RosterStep;
 use quorate_chain::roster::Roster;
 use quorate_chain::state::{Grants, Nonces, StateEntry, StateKey, StateRead, Value};
 use quorate_chain::state_root::{Leaf, Leaves, PathRange};
@@ -25,6 +26,7 @@ use crate::error::StoreError;
 use crate::place::{self, place, split_place, split_version};
 use crate::snapshot;
 use crate::standing::{self, decode, hash};
+use crate::steps;
 use crate::write::{half, newest_version};
 
 /// Most connections kept for the next question.
@@ -409,6 +411,10 @@ impl StoreReader for SqliteReader {
             }
             Ok(found)
         })
+    }
+
+    fn roster_steps(&self, above: Height, bytes: usize) -> Result<Vec<RosterStep>, StoreError> {
+        self.ask(|db| steps::above(db, above, bytes))
     }
 
     fn convicted(&self) -> Result<Vec<Convicted>, StoreError> {

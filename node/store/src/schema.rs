@@ -21,6 +21,9 @@
 //! somebody sends is `staged` beside the state; installed, its values become versions with numbers below
 //! zero, of which `base` has height and transaction: no version here came before them.
 //!
+//! **Rosters.** `roster_step` leads from each roster to the next, and outlives blocks and snapshots. Files of before
+//! version 5 begin without: steps over the changes of then are not made later.
+//!
 //! **Pruning.** Below `chain.pruned` a block without an item has only its signed header in `bytes`.
 //!
 //! A *place* is one number for height and index of a transaction, a *version* that number and the
@@ -31,7 +34,7 @@
 pub(crate) const APPLICATION: i32 = 0x5175_6f72;
 
 /// What `PRAGMA user_version` says.
-pub(crate) const VERSION: i32 = 4;
+pub(crate) const VERSION: i32 = 5;
 
 /// Bits of a place that are the index in the block: a block has at most 10,000 transactions.
 pub(crate) const INDEX_BITS: u32 = 14;
@@ -63,7 +66,7 @@ pub(crate) const READER_SETTINGS: &str = "
 ";
 
 /// What makes of each version the next one, from an empty file on.
-pub(crate) const STEPS: [&str; VERSION as usize] = [FIRST, SNAPSHOTS, PRUNING, EVIDENCE];
+pub(crate) const STEPS: [&str; VERSION as usize] = [FIRST, SNAPSHOTS, PRUNING, EVIDENCE, ROSTERS];
 
 const FIRST: &str = "
 CREATE TABLE chain (
@@ -190,6 +193,10 @@ CREATE TABLE conviction (
 CREATE VIEW evidence AS
     SELECT node, lower(hex(key)) AS key, kind, term, height, lower(hex(bytes)) AS bytes
     FROM conviction ORDER BY number;
+";
+
+const ROSTERS: &str = "
+CREATE TABLE roster_step (height INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
 ";
 
 /// Leaves the signed header of the blocks without an item from one height up to another.

@@ -20,6 +20,7 @@ use crate::read::SqliteReader;
 use crate::schema::{self, INDEX_ROWS};
 use crate::snapshot;
 use crate::standing::{self, kind_name};
+use crate::steps;
 
 /// Pages in SQLite's log after which they are moved into the file. The log is read whole when a node
 /// starts, and pages that are written again and again are moved the less often the longer it is.
@@ -347,6 +348,7 @@ impl Store for SqliteStore {
         if let Some(certificate) = &batch.standing.certificate {
             keep(&transaction, certificate)?;
         }
+        steps::keep(&transaction, &batch.steps)?;
         standing::write(&transaction, &batch.standing)?;
         let Taking { index, rows, .. } = taking;
         transaction.commit()?;
@@ -404,6 +406,7 @@ impl Store for SqliteStore {
     fn install(&mut self, install: Install) -> Result<bool, StoreError> {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         snapshot::install(&transaction, &install.standing)?;
+        steps::keep(&transaction, &install.steps)?;
         transaction.commit()?;
         (self.index, self.rows, self.frozen) = (0, 0, None);
         self.move_pages()?;

@@ -253,8 +253,6 @@ impl Dials {
         let strengths: Vec<u64> = strengths.collect();
         const NODES: [u32; 12] = [3, 5, 3, 5, 3, 5, 5, 4, 7, 2, 1, 9];
         let nodes = choice.nodes.unwrap_or(NODES[dice.index(NODES.len())]);
-        // Who is away for two changes of the roster and all blocks that are kept begins from a backup.
-        let changes = strengths[Fault::Roster as usize] > 0;
         let every = [None, Some(100_000), Some(100_000), Some(1_000_000)];
         Self {
             strengths,
@@ -272,7 +270,7 @@ impl Dials {
             signatures: if dice.below(100) == 0 { Signatures::Real } else { Signatures::StandIn },
             sqlite: Dice::new(choice.seed, 6).below(50) == 0,
             long_values: dice.flip(),
-            keep_blocks: if changes { 0 } else { [0, 1, 10, 60][dice.index(4)] },
+            keep_blocks: [0, 1, 10, 60][dice.index(4)],
         }
     }
 
@@ -282,10 +280,9 @@ impl Dials {
         let honest = choice.seed.is_multiple_of(2);
         let off = |fault: &Fault| choice.without.contains(fault) || *fault == Fault::Liar && honest;
         let strengths = Fault::ALL.iter().map(|fault| u64::from(!off(fault))).collect();
-        let keep_blocks = if choice.without.contains(&Fault::Roster) { 40 } else { 0 };
         let calm = Self::calm(choice.nodes.unwrap_or(5));
         let (seats, replaces) = (MOST_SEATS, true);
-        Self { strengths, snapshot_every: 20, keep_blocks, seats, replaces, ..calm }
+        Self { strengths, snapshot_every: 20, keep_blocks: 40, seats, replaces, ..calm }
     }
 
     /// Calm weather: five nodes, ten blocks a second.

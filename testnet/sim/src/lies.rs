@@ -386,6 +386,14 @@ impl World {
                 head.roster_since = Height::new(u64::MAX >> liar.dice.below(64));
                 Piece::Head(head)
             }
+            Piece::Steps(mut steps) => {
+                if liar.dice.chance(500_000) {
+                    steps.pop();
+                } else if let Some(step) = steps.first_mut() {
+                    step.path.headers.clear();
+                }
+                Piece::Steps(steps)
+            }
             Piece::Gone => Piece::Gone,
         }
     }

@@ -20,6 +20,7 @@ use quorate_chain::block::{Block, SignedHeader};
 use quorate_chain::certificate::Certificate;
 use quorate_chain::ids::{AccountKey, BlockHash, ChainId, Hash, Height, StateRoot, TxId};
 use quorate_chain::outcome::Outcome;
+use quorate_chain::proof::RosterStep;
 use quorate_chain::roster::Roster;
 use quorate_chain::state::{Changes, Grants, Nonces, StateRead, Value};
 use quorate_chain::state_root::{Leaf, Leaves, PathRange};
@@ -407,6 +408,10 @@ impl StoreReader for ProcessReader {
         limit: usize,
     ) -> Result<Vec<Version>, StoreError> {
         either!(self, reader => reader.history(key, before, limit))
+    }
+
+    fn roster_steps(&self, above: Height, bytes: usize) -> Result<Vec<RosterStep>, StoreError> {
+        either!(self, reader => reader.roster_steps(above, bytes))
     }
 
     fn convicted(&self) -> Result<Vec<Convicted>, StoreError> {

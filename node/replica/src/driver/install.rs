@@ -13,8 +13,8 @@ use quorate_consensus::message::Snapshot;
 use quorate_consensus::time::Now;
 
 use super::Driver;
-use crate::io::{Answer, InstallJob, JournalJob, Output, StageJob};
-use crate::snapshot::{CheckedHead, Download, Piece, Step};
+use crate::io::{Answer, InstallJob, JournalJob, Notice, Output, StageJob};
+use crate::snapshot::{CheckedHead, Download, Failure, Piece, Step};
 use crate::store::{Replaced, Standing, Store};
 
 impl<S: Store> Driver<S> {
@@ -26,8 +26,9 @@ impl<S: Store> Driver<S> {
         offer: Snapshot,
         out: &mut Vec<Output>,
     ) {
-        let mut download = Download::new(from, offer, self.patience);
-        let step = download.begin(now.moment, &self.core.log().applied().roster);
+        let here = self.core.log().applied();
+        let mut download = Download::new(from, offer, self.chain_id, here, self.patience);
+        let step = download.begin(now.moment);
         self.download = Some(download);
         self.take_step(now, step, out);
     }
@@ -35,7 +36,7 @@ impl<S: Store> Driver<S> {
     /// A piece has come.
     pub(super) fn brought(&mut self, now: Now, from: NodeId, piece: Piece, out: &mut Vec<Output>) {
         let Some(download) = self.download.as_mut().filter(|it| it.from == from) else { return };
-        let step = download.brought(now.moment, piece, self.chain_id, &*self.verifier);
+        let step = download.brought(now.moment, piece, &*self.verifier);
         self.take_step(now, step, out);
     }
 
@@ -49,7 +50,8 @@ impl<S: Store> Driver<S> {
     /// Entries have been staged, or the store takes none.
     pub(super) fn staged(&mut self, now: Now, taken: bool, out: &mut Vec<Output>) {
         let Some(download) = &mut self.download else { return };
-        let step = if taken { download.staged(now.moment) } else { Step::GiveUp };
+        let step =
+            if taken { download.staged(now.moment) } else { Step::GiveUp(Failure::NotTaken) };
         self.take_step(now, step, out);
     }
 
@@ -61,17 +63,20 @@ impl<S: Store> Driver<S> {
             Step::Install => match &download.head {
                 Some(head) => {
                     let standing = self.standing_after(head, &download.offer);
-                    out.push(Output::Install(Box::new(InstallJob { standing })));
+                    let steps = download.rosters.steps().to_vec();
+                    out.push(Output::Install(Box::new(InstallJob { standing, steps })));
                 }
-                None => self.give_up(now, out),
+                None => self.give_up(now, Failure::Unproven, out),
             },
-            Step::GiveUp => self.give_up(now, out),
+            Step::GiveUp(why) => self.give_up(now, why, out),
             Step::Wait => {}
         }
     }
 
-    fn give_up(&mut self, now: Now, out: &mut Vec<Output>) {
-        self.download = None;
+    fn give_up(&mut self, now: Now, why: Failure, out: &mut Vec<Output>) {
+        if let Some(Download { from, offer, .. }) = self.download.take() {
+            out.push(Output::Notice(Notice::SnapshotFailed { from, block: offer.block, why }));
+        }
         self.step(now, Event::Installed(None), out);
     }
 
@@ -88,8 +93,11 @@ impl<S: Store> Driver<S> {
 
     /// The snapshot stands in the store, or it was not what it claimed to be: then its source is given up.
     pub(super) fn installed(&mut self, now: Now, good: bool, out: &mut Vec<Output>) {
+        if !good {
+            return self.give_up(now, Failure::Root, out);
+        }
         let Some(download) = self.download.take() else { return };
-        let (true, Some(head)) = (good, download.head) else { return self.give_up(now, out) };
+        let Some(head) = download.head else { return };
         let certificate = proven(&download.offer);
         let block = head.anchor.block;
         let higher = certificate.term() > self.core.term();

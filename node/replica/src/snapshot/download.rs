@@ -2,11 +2,12 @@
 
 use quorate_chain::crypto::Verifier;
 use quorate_chain::ids::{ChainId, Hash, NodeId};
-use quorate_chain::roster::Roster;
+use quorate_consensus::log::Anchor;
 use quorate_consensus::message::Snapshot;
 use quorate_consensus::time::{Moment, Span};
 
-use super::{Ask, CheckedHead, Piece, Wanted, is_known};
+use super::rosters::Chain;
+use super::{Ask, CheckedHead, Failure, Piece, Wanted};
 use crate::store::Entries;
 
 /// How often a piece is asked for before the source is given up.
@@ -18,6 +19,8 @@ pub(crate) struct Download {
     pub(crate) from: NodeId,
     pub(crate) offer: Snapshot,
     pub(crate) head: Option<CheckedHead>,
+    pub(crate) rosters: Chain,
+    chain_id: ChainId,
     /// The path of the last entry that was staged.
     after: Option<Hash>,
     /// Whether an answer is awaited; else the applier is at work.
@@ -38,17 +41,25 @@ pub(crate) enum Step {
     /// Install what was staged.
     Install,
     /// Give it up.
-    GiveUp,
+    GiveUp(Failure),
     /// Wait.
     Wait,
 }
 
 impl Download {
-    pub(crate) fn new(from: NodeId, offer: Snapshot, patience: Span) -> Self {
+    pub(crate) fn new(
+        from: NodeId,
+        offer: Snapshot,
+        chain_id: ChainId,
+        here: &Anchor,
+        patience: Span,
+    ) -> Self {
         Self {
             from,
             offer,
             head: None,
+            rosters: Chain::new(chain_id, here),
+            chain_id,
             after: None,
             asked: false,
             done: false,
@@ -58,9 +69,9 @@ impl Download {
         }
     }
 
-    /// Begins, unless the roster of the certificate is too far from the one known here.
-    pub(crate) fn begin(&mut self, now: Moment, here: &Roster) -> Step {
-        if is_known(&self.offer.proof.roster, here) { self.ask(now) } else { Step::GiveUp }
+    /// Begins.
+    pub(crate) fn begin(&mut self, now: Moment) -> Step {
+        self.ask(now)
     }
 
     /// When it wants a tick.
@@ -73,39 +84,47 @@ impl Download {
         if !self.asked || now < self.again {
             return Step::Wait;
         }
-        if self.tries >= TRIES { Step::GiveUp } else { self.ask(now) }
+        if self.tries >= TRIES {
+            return Step::GiveUp(Failure::Silent { tries: self.tries });
+        }
+        self.ask(now)
     }
 
     fn ask(&mut self, now: Moment) -> Step {
         (self.asked, self.again, self.tries) = (true, now.after(self.patience), self.tries + 1);
         let what = match self.head {
             None => Wanted::Head,
+            Some(_) if !self.rosters.is_done() => Wanted::Steps { above: self.rosters.above() },
             Some(_) => Wanted::Entries { after: self.after },
         };
         Step::Ask(Ask { block: self.offer.block, what })
     }
 
     /// A piece has come.
-    pub(crate) fn brought(
-        &mut self,
-        now: Moment,
-        piece: Piece,
-        chain_id: ChainId,
-        verifier: &dyn Verifier,
-    ) -> Step {
+    pub(crate) fn brought(&mut self, now: Moment, piece: Piece, verifier: &dyn Verifier) -> Step {
         if !self.asked {
             return Step::Wait;
         }
         match piece {
             Piece::Head(head) if self.head.is_none() => {
-                self.head = head.check(&self.offer, chain_id, verifier);
+                self.head = head.check(&self.offer, self.chain_id, verifier);
                 self.tries = 0;
-                if self.head.is_some() { self.ask(now) } else { Step::GiveUp }
+                if self.head.is_some() { self.ask(now) } else { Step::GiveUp(Failure::Unproven) }
             }
-            Piece::Entries(entries) if self.head.is_some() => self.entries(entries),
+            Piece::Steps(page) if self.head.is_some() && !self.rosters.is_done() => {
+                match self.rosters.take(page, &self.offer, verifier) {
+                    Ok(false) => Step::Wait,
+                    Ok(true) => {
+                        self.tries = 0;
+                        self.ask(now)
+                    }
+                    Err(why) => Step::GiveUp(why),
+                }
+            }
+            Piece::Entries(entries) if self.rosters.is_done() => self.entries(entries),
             // An answer to what was asked before.
-            Piece::Head(_) | Piece::Entries(_) => Step::Wait,
-            Piece::Gone => Step::GiveUp,
+            Piece::Head(_) | Piece::Steps(_) | Piece::Entries(_) => Step::Wait,
+            Piece::Gone => Step::GiveUp(Failure::Gone),
         }
     }
 

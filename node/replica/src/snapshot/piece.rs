@@ -1,15 +1,16 @@
 //! Pieces of a snapshot, and what asks for them, as bytes.
 //!
 //! ```text
-//! ask     block ref ‖ 1 head · 2 entries: option of path
+//! ask     block ref ‖ 1 head · 2 entries: option of path · 3 steps: height
 //! piece   1 head: signed header ‖ roster ‖ its first height ‖ link of the outcomes ‖ certificate path
 //!         2 entries: list of (state key ‖ state entry)
 //!         3 gone
+//!         4 steps: list of roster step
 //! ```
 
 use quorate_chain::block::SignedHeader;
 use quorate_chain::certificate::CertificatePath;
-use quorate_chain::codec::{Decode, DecodeError, Encode, Reader, put_count, put_option};
+use quorate_chain::codec::{Decode, DecodeError, Encode, Reader, put_count, put_list, put_option};
 use quorate_chain::ids::{BlockRef, Hash, Height};
 use quorate_chain::roster::Roster;
 use quorate_chain::state::{StateEntry, StateKey};
@@ -18,6 +19,8 @@ use super::{Ask, Head, Piece, Wanted};
 
 /// Most entries in a piece: far more than fit into the bytes of one.
 const ENTRIES: usize = 1 << 20;
+/// Most steps in a piece.
+const STEPS: usize = 1 << 12;
 
 impl Encode for Ask {
     fn encode(&self, out: &mut Vec<u8>) {
@@ -27,6 +30,10 @@ impl Encode for Ask {
             Wanted::Entries { after } => {
                 out.push(2);
                 put_option(out, after.as_ref());
+            }
+            Wanted::Steps { above } => {
+                out.push(3);
+                above.encode(out);
             }
         }
     }
@@ -39,6 +46,7 @@ impl Decode for Ask {
         let what = match from.u8("wanted")? {
             1 => Wanted::Head,
             2 => Wanted::Entries { after: from.option("after")? },
+            3 => Wanted::Steps { above: Height::decode(from)? },
             found => return Err(DecodeError::UnknownTag { field: "wanted", offset, found }),
         };
         Ok(Self { block, what })
@@ -83,6 +91,10 @@ impl Encode for Piece {
                 }
             }
             Self::Gone => out.push(3),
+            Self::Steps(steps) => {
+                out.push(4);
+                put_list(out, steps);
+            }
         }
     }
 }
@@ -101,6 +113,7 @@ impl Decode for Piece {
                 Ok(Self::Entries(entries))
             }
             3 => Ok(Self::Gone),
+            4 => Ok(Self::Steps(from.list("steps", STEPS)?)),
             found => Err(DecodeError::UnknownTag { field: "piece", offset, found }),
         }
     }

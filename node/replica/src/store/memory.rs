@@ -17,6 +17,7 @@ use quorate_chain::certificate::Certificate;
 use quorate_chain::commitment::leaf_changes;
 use quorate_chain::ids::{AccountKey, BlockHash, BlockRef, Hash, Height, StateRoot, TxId};
 use quorate_chain::outcome::{Outcome, Status};
+use quorate_chain::proof::RosterStep;
 use quorate_chain::roster::Roster;
 use quorate_chain::state::{Changes, Grants, Nonces, StateEntry, StateKey, StateRead, Value};
 use quorate_chain::state_root::{self, Leaf, Leaves, PathRange};
@@ -55,6 +56,8 @@ enum Undo {
         entries: Changes,
         /// The certificate's height, if the batch brought it.
         certified: Option<Height>,
+        /// The heights of the steps that it brought.
+        steps: Vec<Height>,
     },
     /// A snapshot.
     Install(Box<Contents>),
@@ -74,6 +77,7 @@ struct Contents {
     leaves: BTreeMap<Hash, Hash>,
     history: BTreeMap<Bytes, BTreeMap<Written, (TxId, Option<Bytes>)>>,
     rosters: BTreeMap<Height, Arc<Roster>>,
+    steps: BTreeMap<Height, RosterStep>,
     certificates: BTreeMap<Height, Certificate>,
     /// What the first block stands on: the genesis, or the anchor of a snapshot.
     base: Option<BlockRef>,
@@ -138,12 +142,15 @@ impl Contents {
             self.certificates.insert(height, certificate).is_none().then_some(height)
         });
         let standing = self.standing.replace(batch.standing);
-        self.undos.push(Undo::Batch { standing, entries, certified });
+        let steps = self.keep_steps(batch.steps);
+        self.undos.push(Undo::Batch { standing, entries, certified, steps });
     }
 
     fn undo(&mut self, undo: Undo) {
-        let (standing, entries, certified) = match undo {
-            Undo::Batch { standing, entries, certified } => (standing, entries, certified),
+        let (standing, entries, certified, steps) = match undo {
+            Undo::Batch { standing, entries, certified, steps } => {
+                (standing, entries, certified, steps)
+            }
             Undo::Freeze(before) => return self.snapshots.restore(before),
             Undo::Install(before) => {
                 let undos = std::mem::take(&mut self.undos);
@@ -175,6 +182,7 @@ impl Contents {
         if let Some(height) = certified {
             self.certificates.remove(&height);
         }
+        self.steps.retain(|height, _| !steps.contains(height));
     }
 
     /// A key was not written at a height.
@@ -450,6 +458,10 @@ impl StoreReader for MemoryReader {
             value: value.clone(),
         };
         Ok(found.map(version).collect())
+    }
+
+    fn roster_steps(&self, above: Height, bytes: usize) -> Result<Vec<RosterStep>, MemoryError> {
+        Ok(lock(&self.contents).steps_above(above, bytes))
     }
 
     fn convicted(&self) -> Result<Vec<Convicted>, MemoryError> {

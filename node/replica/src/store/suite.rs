@@ -8,6 +8,7 @@
 
 pub(crate) mod chain;
 mod snapshots;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub fn run<S: Store>(fresh: impl Fn() -> S) {
     every_reader_sees_what_was_applied(fresh());
     of_a_pruned_block_all_but_the_body_is_kept(fresh());
     evidence_is_kept_once_and_not_without_end(fresh());
+    steps::run(&fresh);
     snapshots::run(fresh);
 }
 

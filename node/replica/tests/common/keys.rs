@@ -6,9 +6,9 @@ use quorate_chain::crypto::{
 };
 use quorate_chain::execute::Writers;
 use quorate_chain::genesis::{Genesis, GenesisAdmins, GenesisValidator};
-use quorate_chain::ids::{ChainId, Hash, Height, Nonce, Signature, TimeUs};
-use quorate_chain::roster::Lead;
-use quorate_chain::transaction::{Operation, SignedTransaction, Transaction};
+use quorate_chain::ids::{ChainId, Hash, Height, NodeId, Nonce, Signature, TimeUs};
+use quorate_chain::roster::{Change, Lead, Roster, RosterChange, SignedRosterChange};
+use quorate_chain::transaction::{Approval, Operation, SignedTransaction, Transaction};
 
 /// Signatures that cost a hash: good for exactly one key and message.
 #[derive(Debug)]
@@ -111,4 +111,20 @@ pub fn write(
         operations: vec![operation],
     };
     content.sign(&client(id)).unwrap()
+}
+
+/// A change of the roster: node 0 gets another name.
+pub fn renamed(chain_id: ChainId, roster: &Roster, name: &str) -> SignedRosterChange {
+    let update = Change::Update {
+        id: NodeId::ZERO,
+        name: name.to_owned(),
+        p2p: Vec::new(),
+        api: Vec::new(),
+        lead: Lead::Yes,
+    };
+    let change = RosterChange { chain_id, roster_hash: roster.hash(), steps: vec![update] };
+    let admin = SecretKey::from_seed(&[200; 32]);
+    let signature = stand_in(&admin.validator_key(), &change.message());
+    let approval = Approval { admin: admin.account_key(), signature };
+    change.assemble(vec![approval])
 }

@@ -12,6 +12,7 @@ use quorate_chain::genesis::Genesis;
 use quorate_chain::ids::{ChainId, Height, NodeId, StateRoot, TimeUs};
 use quorate_chain::transaction::SignedTransaction;
 use quorate_consensus::config::Incarnation;
+use quorate_consensus::event::ChangeId;
 use quorate_consensus::message::Message;
 use quorate_consensus::raft::Standing;
 use quorate_consensus::time::{Moment, Now, Span};
@@ -231,8 +232,10 @@ impl Group {
                 }
             }
             Output::Notice(notice) => self.notices.push((id, format!("{notice:?}"))),
-            Output::Changed { .. }
-            | Output::Serve { .. }
+            Output::Changed { outcome, .. } => {
+                outcome.unwrap();
+            }
+            Output::Serve { .. }
             | Output::RefuseRead { .. }
             | Output::TransferEnded(_)
             | Output::Convict(_) => {}
@@ -387,6 +390,18 @@ impl Group {
         let transaction = Checked::vouch(transaction);
         self.give(id, Input::Submit { submission, transaction });
         submission
+    }
+
+    /// Has the admins change the roster, and waits until the change is behind the group.
+    pub fn change_roster(&mut self, leader: u32, name: &str) {
+        let roster = Arc::clone(&self.replica(leader).driver.status().roster);
+        let change = renamed(self.chain_id, &roster, name);
+        let input = Input::Change { id: ChangeId(0), change: Box::new(change) };
+        self.give(leader, input);
+        self.run_until("the roster has changed", |group| {
+            let log = group.replica(leader).driver.core().log();
+            !log.applied().roster.is_joint() && log.applied().roster.hash() != roster.hash()
+        });
     }
 
     pub fn applied(&self, id: u32) -> Height {

@@ -1,8 +1,12 @@
-//! Blocks in a row, those that are needed no more, and evidence.
+//! Blocks in a row, those that are needed no more, steps from roster to roster, and evidence.
 
+use std::collections::btree_map::Entry;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
+use quorate_chain::codec::Encode;
 use quorate_chain::ids::{BlockRef, Height};
+use quorate_chain::proof::RosterStep;
 
 use super::Contents;
 use crate::store::{Convicted, EVIDENCE, Range};
@@ -16,6 +20,32 @@ impl Contents {
         }
         self.pruned = self.pruned.max(below);
         self.certificates.retain(|height, _| *height >= below);
+    }
+
+    /// Keeps steps, each once. Returns the heights of those that are new.
+    pub(super) fn keep_steps(&mut self, steps: Vec<RosterStep>) -> Vec<Height> {
+        let mut new = Vec::new();
+        for step in steps {
+            if let Entry::Vacant(place) = self.steps.entry(step.header.height) {
+                new.push(*place.key());
+                place.insert(step);
+            }
+        }
+        new
+    }
+
+    pub(super) fn steps_above(&self, above: Height, bytes: usize) -> Vec<RosterStep> {
+        let mut room = bytes;
+        let mut found = Vec::new();
+        for step in self.steps.range((Excluded(above), Unbounded)).map(|(_, step)| step) {
+            let size = step.to_bytes().len();
+            if size > room && !found.is_empty() {
+                break;
+            }
+            room = room.saturating_sub(size);
+            found.push(step.clone());
+        }
+        found
     }
 
     pub(super) fn convict(&mut self, convicted: Convicted) {

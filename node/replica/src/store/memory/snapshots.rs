@@ -104,11 +104,13 @@ impl Contents {
             base: Some(anchor.block),
             certificates: certificate.into_iter().map(|it| (it.block().height, it)).collect(),
             convicted: before.convicted.clone(),
+            steps: before.steps.clone(),
             undos,
             ..Self::default()
         };
         let changes = staged.into_values().map(|(key, entry)| (key, Some(entry))).collect();
         self.change_anew(changes);
+        self.keep_steps(install.steps);
         self.standing = Some(standing);
         self.undos.push(Undo::Install(Box::new(before)));
     }

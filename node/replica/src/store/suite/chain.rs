@@ -207,7 +207,7 @@ impl Chain {
             applied: anchor,
         };
         let leaves = leaf_changes(&changes);
-        Batch { blocks, changes, leaves, standing }
+        Batch { blocks, changes, leaves, steps: Vec::new(), standing }
     }
 }
 

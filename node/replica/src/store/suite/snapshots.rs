@@ -214,7 +214,10 @@ fn install<S: Store>(store: S, model: &Model, standing: &Standing) -> S {
     let (key, evidence) = (chain::validator(1), chain::two_votes(1, 1));
     store.convict(Convicted { key, evidence }).unwrap();
     let standing = Standing { replaced: Some(replaced()), ..standing.clone() };
-    assert!(store.install(Install { standing }).unwrap(), "this store can install");
+    assert!(
+        store.install(Install { standing, steps: Vec::new() }).unwrap(),
+        "this store can install"
+    );
     store
 }
 
