@@ -6,11 +6,12 @@
 //! ```
 //!
 //! Stopping goes the other way round: leadership is handed over, clients get their answers, the threads
-//! finish what they have. Killing does nothing of that: what a dead process would not have written is
-//! not written.
+//! finish what they have. Each has its time, five seconds together with what the runtime takes; a thread that has
+//! not finished by then is told to drop what it has. Killing does nothing of that: what a dead process would not
+//! have written is not written. Neither loses anything that was promised: what is not applied is applied again
+//! from the log at the next start.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,8 +21,9 @@ use quorate_replica::store::{MemoryStore, Store};
 use quorate_store::SqliteStore;
 use quorate_wal::Disk;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::admin;
 use crate::api::{self, Bounds, Ledger, Pace, Readers, Server};
@@ -36,9 +38,13 @@ use crate::threads::{End, Ending, Gates, Plan, Threads, View};
 use crate::traffic::{Identity, Traffic};
 
 /// How long leadership may take to be handed over.
-const HANDOVER: Duration = Duration::from_secs(2);
+const HANDOVER: Duration = Duration::from_millis(1_500);
 /// How long clients may take to get the answers that are under way.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long the threads may take to finish what they have.
+const FINISH: Duration = Duration::from_millis(1_500);
+/// How long they may take to drop it, and the network to close.
+const LEAVE: Duration = Duration::from_millis(250);
 
 /// A running node.
 pub struct Node {
@@ -158,7 +164,7 @@ impl Node {
             ending: Arc::clone(&ending),
             neighbourhood: traffic.neighbours(),
             pace: Pace::new(applied.get()),
-            leaving: AtomicBool::new(false),
+            leaving: watch::Sender::new(false),
             lead: Mutex::new(lead),
             meter: gates.meter,
             expired: api::Expired::default(),
@@ -191,22 +197,26 @@ impl Node {
         }
     }
 
-    /// Hands leadership over, answers who waits, finishes what is under way, and stops.
+    /// Hands leadership over, answers who waits, finishes what is under way, and stops: within five seconds,
+    /// whatever hangs.
     ///
     /// # Errors
     /// If the node failed before it had stopped.
     pub async fn shutdown(self) -> Result<(), Failure> {
-        let Self { ledger, server, mut threads, network, ending, admin, _home } = self;
+        let Self { ledger, server, mut threads, network, ending, admin, _home: home } = self;
         tracing::info!("stopping");
         drop(admin);
-        ledger.leaving.store(true, Ordering::Relaxed);
+        ledger.leaving.send_replace(true);
         ledger.hand_over(HANDOVER).await;
         ledger.inbox.complete(Input::Shutdown);
         server.close(FAREWELL).await;
         ending.begin(End::Asked);
-        let joined = tokio::task::spawn_blocking(move || threads.join()).await;
-        joined.map_err(|error| Failure::new(Exit::Bug, error))?;
-        network.await.map_err(|error| Failure::new(Exit::Bug, error))?;
+        let join = move || {
+            threads.join();
+            // As long as one of them works, the home is taken.
+            drop(home);
+        };
+        finish(tokio::task::spawn_blocking(join), network, &ending).await?;
         match ending.said() {
             Some(End::Failed(failure)) => Err(failure),
             Some(End::Asked | End::Killed) | None => Ok(()),
@@ -226,6 +236,28 @@ impl Node {
     }
 }
 
+/// Waits for the threads and the network of a node that was asked to stop, as long as they may take.
+async fn finish(
+    mut threads: JoinHandle<()>,
+    network: JoinHandle<()>,
+    ending: &Ending,
+) -> Result<(), Failure> {
+    let bug = |error| Failure::new(Exit::Bug, error);
+    if let Ok(joined) = timeout(FINISH, &mut threads).await {
+        joined.map_err(bug)?;
+    } else {
+        tracing::warn!("stopping takes too long: what is under way is left to the next start");
+        ending.begin(End::Killed);
+        if let Ok(joined) = timeout(LEAVE, threads).await {
+            joined.map_err(bug)?;
+        }
+    }
+    match timeout(LEAVE, network).await {
+        Ok(closed) => closed.map_err(bug),
+        Err(_) => Ok(()),
+    }
+}
+
 async fn listen(config: &Config) -> Result<TcpListener, Failure> {
     TcpListener::bind(config.api_listen)
         .await
@@ -235,4 +267,37 @@ async fn listen(config: &Config) -> Result<TcpListener, Failure> {
 fn own_url(listener: &TcpListener) -> Option<String> {
     let address = listener.local_addr().ok().filter(|address| !address.ip().is_unspecified())?;
     Some(format!("http://{address}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future;
+
+    use super::*;
+
+    /// A thread that hangs in a call of the disk, and a network that does not close.
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_keeps_no_node_from_stopping() {
+        let ending = Ending::new();
+        ending.begin(End::Asked);
+        let (threads, network) = (tokio::spawn(future::pending()), tokio::spawn(future::pending()));
+        finish(threads, network, &ending).await.unwrap();
+        assert_eq!(ending.said(), Some(End::Killed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finishes_in_time_is_not_told_to_drop_anything() {
+        let ending = Ending::new();
+        ending.begin(End::Asked);
+        let slow = tokio::spawn(tokio::time::sleep(FINISH / 2));
+        finish(slow, tokio::spawn(future::ready(())), &ending).await.unwrap();
+        assert_eq!(ending.said(), Some(End::Asked));
+    }
+
+    #[test]
+    fn stopping_takes_less_than_five_seconds() {
+        let runtime = Duration::from_millis(500);
+        let all = HANDOVER + FAREWELL + FINISH + LEAVE + LEAVE + runtime;
+        assert!(all <= Duration::from_secs(5), "{all:?}");
+    }
 }

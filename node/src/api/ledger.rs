@@ -7,7 +7,6 @@
 //! **Reading.** Reads of state come from the store as it is here, or, linearizable, as it is once
 //! everything that was acknowledged before has been applied here.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -106,7 +105,7 @@ pub(crate) struct Ledger {
     pub(crate) ending: Arc<Ending>,
     pub(crate) neighbourhood: Arc<dyn Neighbourhood>,
     pub(crate) pace: Pace,
-    pub(crate) leaving: AtomicBool,
+    pub(crate) leaving: watch::Sender<bool>,
     /// How much it wants to lead now.
     pub(crate) lead: Mutex<Lead>,
     pub(crate) meter: Arc<Meter>,
@@ -157,7 +156,13 @@ impl Ledger {
 
     /// Whether the node has been asked to stop.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed)
+        *self.leaving.borrow()
+    }
+
+    /// Waits until it is.
+    pub(crate) async fn is_asked_to_leave(&self) {
+        // The sender lives in `self`, so it is not gone before it says so.
+        let _ = self.leaving.subscribe().wait_for(|leaving| *leaving).await;
     }
 
     /// Submits a transaction and waits as far as asked.

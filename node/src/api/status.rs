@@ -28,6 +28,9 @@ pub(super) const fn word(liveness: Liveness) -> &'static str {
     }
 }
 
+/// How soon somebody is asked again to lead when nobody does.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
 impl Ledger {
     pub(super) fn neighbours(&self) -> BTreeMap<NodeId, Neighbour> {
         let all = self.neighbourhood.neighbours().into_iter();
@@ -153,24 +156,23 @@ impl Ledger {
         reasons
     }
 
-    /// Asks another voter to lead, if this node leads, and waits until it does not.
+    /// Asks another voter to lead, if this node leads, and waits until another one does. Nobody may be fit to at
+    /// first, or too slow, so it is asked for again.
     pub(crate) async fn hand_over(&self, patience: Duration) {
-        let mut view = self.view.clone();
+        let (mut view, own) = (self.view.clone(), self.facts.id);
         let deadline = Instant::now() + patience;
-        let mut asked = false;
-        loop {
-            let (leads, alone) = {
-                let view = view.borrow_and_update();
-                let alone = view.roster.current().voters().count() == 1;
-                (view.status.standing == Standing::Leader, alone)
-            };
-            if !leads || alone {
-                return;
-            }
-            if !std::mem::replace(&mut asked, true) {
+        let leads = |view: &View| view.status.standing == Standing::Leader;
+        if !leads(&view.borrow()) || view.borrow().roster.current().voters().count() == 1 {
+            return;
+        }
+        while Instant::now() < deadline {
+            if leads(&view.borrow()) {
                 self.inbox.complete(Input::Transfer { to: None });
             }
-            if !matches!(until(deadline, view.changed()).await, Some(Ok(()))) {
+            let other =
+                view.wait_for(|view| view.status.leader.is_some_and(|leader| leader != own));
+            let pause = (Instant::now() + ASK_AGAIN).min(deadline);
+            if until(pause, other).await.is_some() {
                 return;
             }
         }

@@ -1,9 +1,10 @@
 //! `quorate start`: runs a node until it is told to stop.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::settings::Settings;
 use crate::Node;
@@ -40,23 +41,55 @@ election_timeout = "100ms"
 p2p.listen = "/ip4/127.0.0.1/tcp/0"
 "#;
 
-/// Runs a node until it fails or the process is asked to stop.
+/// What tells the process to stop.
+struct Signals(Signal, Signal);
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+    }
+
+    /// Waits for the next one.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
+}
+
+/// Runs a node until it fails or the process is asked to stop. Asked once, it stops in order; asked again, or
+/// before it had started, it stops at once, which is as safe as it is for a process to be killed.
 async fn run(home: Option<Home>, config: Config) -> Result<(), Failure> {
     let no_signals = |error| Failure::new(Exit::Bug, format!("no signals: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-    let node = match home {
-        Some(home) => Node::start(home, config).await?,
-        None => Node::start_alone(config).await?,
+    let mut signals = Signals::new().map_err(no_signals)?;
+    let starting = tokio::spawn(async move {
+        match home {
+            Some(home) => Node::start(home, config).await,
+            None => Node::start_alone(config).await,
+        }
+    });
+    let node = tokio::select! {
+        started = starting => started.map_err(|error| Failure::new(Exit::Bug, error))??,
+        () = signals.next() => {
+            tracing::warn!("stopped before it had started; nothing is lost");
+            return Ok(());
+        }
     };
     tokio::select! {
         failure = node.failed() => {
             tracing::error!("{failure}");
             node.kill().await;
-            Err(failure)
+            return Err(failure);
         }
-        _ = terminate.recv() => node.shutdown().await,
-        _ = interrupt.recv() => node.shutdown().await,
+        () = signals.next() => {}
+    }
+    tokio::select! {
+        stopped = node.shutdown() => stopped,
+        () = signals.next() => {
+            tracing::warn!("told to stop again: stopped at once; the next start goes on from the log");
+            Ok(())
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 //! Nothing is kept for a client. What it has not read yet is read from the store when it is ready for
 //! it, so a slow client costs no more than a fast one, and misses nothing; it only lags. All events
 //! of a height have that height as their `id`, and come in one order, always the same: whoever is
-//! cut off in the middle asks for that height again and skips what it has.
+//! cut off in the middle asks for that height again and skips what it has. A node that is asked to stop ends the
+//! answer between two heights.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -136,7 +137,7 @@ impl Feed {
 
     async fn feed(&mut self) -> Result<(), Over> {
         let mut view = self.ledger.view.clone();
-        let ending = Arc::clone(&self.ledger.ending);
+        let (ending, ledger) = (Arc::clone(&self.ledger.ending), Arc::clone(&self.ledger));
         let (mut comment, mut presence) = (interval(COMMENT), interval(PRESENCE));
         comment.set_missed_tick_behavior(MissedTickBehavior::Delay);
         presence.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -151,6 +152,7 @@ impl Feed {
             let latest = tokio::select! {
                 () = self.chunks.closed() => return Err(Over),
                 _ = ending.wait() => return Err(Over),
+                () = ledger.is_asked_to_leave() => return Err(Over),
                 latest = grown, if chain => latest.map_err(|_| Over)?,
                 _ = comment.tick() => {
                     self.send(b":\n\n".to_vec()).await?;
