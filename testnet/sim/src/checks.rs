@@ -29,6 +29,9 @@ const MESSAGES_SECOND: u64 = 60;
 
 /// What breaks when a validator says something else than it has said.
 const FORGETTABLE: &[&str] = &[
+    "who is readmitted is above what it has forgotten",
+    "a fork names nobody who is honest",
+    "a fork names who lied",
     "a vote never changes",
     "a key keeps its word",
     "no ack below a vote",
@@ -62,13 +65,18 @@ impl World {
         let (tip, committed, applied) =
             (log.tip().block.height, log.committed().height, log.applied().block.height);
         let leads = (core.standing() == Standing::Leader).then(|| core.term());
-        let said = Said { term: core.term(), committed, applied, leads };
+        let recovers = core.ballot().recovering;
+        let said = Said { term: core.term(), committed, applied, leads, recovers };
         let last = std::mem::replace(&mut seat.said, said);
         goes_forward(node, last, said)?;
         // Whoever takes over a liar's certified second block in the place of one that it has acked lacks that ack.
         let lies = self.liar.is_some();
-        let recovering = core.ballot().recovering;
-        remembers(node, recovering, seat.damaged || lies)?;
+        remembers(node, recovers, seat.damaged || lies)?;
+        if last.recovers && !recovers {
+            let above = seat.promises.are_below(core.term(), log.committed().term);
+            self.misled |= lies && !above;
+            is_above(node, above || lies)?;
+        }
         if committed > seat.reached.height {
             seat.reached = log.committed();
         }
@@ -205,6 +213,15 @@ pub fn remembers(node: NodeId, recovering: bool, excused: bool) -> Check {
     hold(!recovering || excused, "a validator with a whole disk has forgotten nothing", || {
         format!("node {node} recovers")
     })
+}
+
+/// A validator is readmitted above all that it has signed: in a term in which it has given no ack, with no vote
+/// in a later one.
+///
+/// # Errors
+/// If it is not.
+pub fn is_above(node: NodeId, above: bool) -> Check {
+    hold(above, "who is readmitted is above what it has forgotten", || format!("node {node}"))
 }
 
 /// What was committed when a process died is there when it comes back.

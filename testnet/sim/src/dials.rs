@@ -23,9 +23,12 @@
 //!   such a world ends, and is counted.
 //! - Two processes with one key ([`Fault::Clone`]) count as one spent disk, and no other is spent beside them. What
 //!   the two do not promise together ends the world when it happens, and is counted (`twins`).
-//! - One of the first validators may lie ([`Fault::Liar`]), in one seed in six, and then no disk is spent beside
-//!   it. A plain majority with a liar in it can be forked; then evidence must name the liar, and the world ends
-//!   (`lies`, `forks`).
+//! - One of the first validators may lie ([`Fault::Liar`]), in one seed in six. A plain majority with a liar in it can
+//!   be forked; then evidence must name the liar, and the world ends (`lies`, `forks`).
+//! - The liar counts as one spent disk, and beside it only whole disks are lost ([`Fault::Blank`]): their validators
+//!   know that they recover. Who does not must be told by somebody, who may be the liar. One that recovers
+//!   may be told too little by the liar while those who know more stay away; then a promise may break: such a world
+//!   ends, and is counted.
 
 use std::fmt;
 use std::str::FromStr;
@@ -186,7 +189,7 @@ pub struct Choice {
     /// Stop after so many events.
     pub events: Option<u64>,
     /// Whether the seed decides only over chance, in a world like all others of this kind: five validators,
-    /// ten blocks a second, every fault on, and in each second world a liar in the place of the disks that are
+    /// ten blocks a second, every fault on, and in each second world a liar in the place of most disks that are
     /// spent. Speed is measured in it.
     pub standard: bool,
 }
@@ -274,7 +277,7 @@ impl Dials {
         }
     }
 
-    /// Every fault at its least strength over [`Dials::calm`], and always about as many machines. No disk is spent
+    /// Every fault at its least strength over [`Dials::calm`], and always about as many machines. Few disks are spent
     /// beside a liar, so worlds with one and worlds without take turns.
     fn standard(choice: &Choice) -> Self {
         let honest = choice.seed.is_multiple_of(2);

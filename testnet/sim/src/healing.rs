@@ -4,12 +4,14 @@
 //! 1. within ten election timeouts there is a leader, or forty if some would rather not lead,
 //! 2. within a minute all who run have applied the same, and have answered all who asked them,
 //! 3. within a minute more a fresh transaction has a place, whoever asked for it has been told so, and it is
-//!    applied everywhere. Whoever is told anything else asks again.
+//!    applied everywhere. Whoever is told anything else asks again,
+//! 4. within three minutes more every voter that recovers is readmitted, if those who run and do not recover are a
+//!    quorum. A leader begins at most one term a minute for that.
 
 use std::sync::Arc;
 
 use quorate_chain::ids::Height;
-use quorate_chain::roster::{Lead, Roster};
+use quorate_chain::roster::{Lead, QuorumKind, Roster};
 use quorate_replica::io::Submission;
 
 use crate::checks::few_messages;
@@ -25,6 +27,8 @@ use crate::world::{Happening, World};
 const LOOK: u64 = 47_003;
 /// How long all may take to be equal.
 const EQUAL: u64 = 60_000_000;
+/// How long a readmission may take.
+const READMISSION: u64 = 180_000_000;
 
 /// How far the healing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +37,7 @@ enum Stage {
     Equal,
     /// The last attempt, if anybody could be asked.
     Fresh(Option<Submission>),
+    Whole,
     Done,
 }
 
@@ -83,6 +88,11 @@ impl World {
                 hold(took <= EQUAL, "a fresh transaction is applied", || self.describe())?;
                 return self.attend(asked, healing.since);
             }
+            Stage::Whole if self.are_whole() => Stage::Done,
+            Stage::Whole => {
+                let rule = "who recovers is readmitted";
+                return hold(took <= READMISSION, rule, || self.describe());
+            }
             Stage::Done => Stage::Done,
         };
         self.healing = Some(Healing { stage: next, since: self.now });
@@ -94,10 +104,12 @@ impl World {
         let (seats, now) = (&self.seats, self.now);
         let alive = |at: usize, life: u32| seats[at].listens(now) && seats[at].life == life;
         let fate = asked.map_or(Fate::Lost, |asked| self.clients.fate(asked, alive));
-        let stage = match fate {
-            Fate::Placed(height) if self.are_equal() && self.have_applied(height) => Stage::Done,
+        let (stage, since) = match fate {
+            Fate::Placed(height) if self.are_equal() && self.have_applied(height) => {
+                (Stage::Whole, now)
+            }
             Fate::Placed(_) | Fate::Open => return Ok(()),
-            Fate::Lost => Stage::Fresh(self.ask_once_more()?),
+            Fate::Lost => (Stage::Fresh(self.ask_once_more()?), since),
         };
         self.healing = Some(Healing { stage, since });
         Ok(())
@@ -184,6 +196,16 @@ impl World {
             seat.is_running() && seat.life == life && roster.member(seat.node).is_some()
         };
         equal && self.clients.unanswered(alive).is_none() && !self.clients.owes_read(alive)
+    }
+
+    /// No voter that runs recovers, or the others cannot readmit it.
+    fn are_whole(&self) -> bool {
+        let Some(roster) = self.newest_roster() else { return true };
+        let running = self.seats.iter().filter(|seat| seat.is_running());
+        let voters = running.filter(|seat| roster.is_voter(seat.node));
+        let (recovering, whole): (Vec<_>, Vec<_>) = voters.partition(|seat| seat.said.recovers);
+        let whole = whole.into_iter().map(|seat| seat.node).collect();
+        recovering.is_empty() || !roster.has_quorum(QuorumKind::Election, &whole)
     }
 
     /// A transaction with a new number, at the member that has applied most of those who run.

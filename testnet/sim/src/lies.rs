@@ -20,7 +20,7 @@
 //! them names the liar and nobody else (`forks`). Not owed are what a plain majority with a liar in it cannot
 //! have: one leader a term, leaders that hold what was committed, fresh reads. But a second leader needs the liar's
 //! vote in both elections, and one that lacks a committed block needs the liar's vote and either its ack of that
-//! block or its seal (`ledger`). When the faults end it is
+//! block or its seal (`ledger`). One that recovers may be told too little by it, if those who know more stay away. When the faults end it is
 //! put out of service, and progress is asked of the others.
 //!
 //! Left out: more than it could send anyway. How much a node takes from one peer is for the network to say.

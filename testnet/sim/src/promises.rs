@@ -302,6 +302,15 @@ impl Promises {
         voted || newest > Some(tip.rank())
     }
 
+    /// Whether the node, readmitted with its vote of a term spent and a committed block of another term, has voted in
+    /// no later term and acked in none that is not below that block's.
+    #[must_use]
+    pub fn are_below(&self, spent: Term, committed: Term) -> bool {
+        let voted = self.votes.last_key_value().is_some_and(|(term, _)| *term > spent);
+        let acked = self.highest.last_key_value().is_some_and(|(term, _)| *term >= committed);
+        !voted && !acked
+    }
+
     /// Whether it would be evidence against the key if another process with it had said this: another vote in a
     /// term, another ack for a slot, or an ack and a later vote for a tip below it.
     #[must_use]

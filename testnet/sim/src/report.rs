@@ -30,6 +30,8 @@ pub struct Tally {
     pub forks: u64,
     /// Groups that broke a promise after a disk had lied and nobody who knew was there to tell.
     pub untold: u64,
+    /// Groups that broke a promise after a validator was readmitted too early, beside a liar.
+    pub misled: u64,
     /// Groups in which two processes with one key have said what excludes each other.
     pub clashes: u64,
     /// Reads that were served.
@@ -77,6 +79,7 @@ impl Tally {
         self.snapshots += other.snapshots;
         self.forks += other.forks;
         self.untold += other.untold;
+        self.misled += other.misled;
         self.clashes += other.clashes;
         self.reads += other.reads;
         self.node_seconds += other.node_seconds;
@@ -99,8 +102,9 @@ impl fmt::Display for Tally {
         )?;
         writeln!(
             f,
-            "          {} ended by a lie of a disk that nobody was there to tell, {} by two processes with one key",
-            self.untold, self.clashes
+            "          {} ended by a lie of a disk that nobody was there to tell, {} by a liar who was asked what was \
+             forgotten, {} by two processes with one key",
+            self.untold, self.misled, self.clashes
         )?;
         write!(f, "injected ")?;
         for (at, fault) in Fault::ALL.iter().enumerate() {

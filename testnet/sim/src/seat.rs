@@ -48,6 +48,8 @@ pub struct Said {
     pub applied: Height,
     /// The term that it leads.
     pub leads: Option<Term>,
+    /// Whether it recovers.
+    pub recovers: bool,
 }
 
 /// One validator's machine.

@@ -214,7 +214,7 @@ impl World {
 
     /// Damages a disk, if the budget allows.
     fn damage(&mut self, fault: Fault, at: usize) -> bool {
-        if !self.may_spend(at) {
+        if !self.may_spend(fault, at) {
             return false;
         }
         let (seat, dice) = (&mut self.seats[at], &mut self.dice);
@@ -251,7 +251,7 @@ impl World {
             seat.copy = Some((seat.disk.copy(), seat.store.copy()));
             return Ok(false);
         }
-        if !self.may_spend(at) {
+        if !self.may_spend(fault, at) {
             return Ok(false);
         }
         self.die(at, Death::Killed)?;
@@ -272,15 +272,22 @@ impl World {
         Ok(true)
     }
 
-    /// Whether one more disk may be spent: in every roster that may be in force, the others are a quorum.
-    pub(super) fn may_spend(&self, at: usize) -> bool {
+    /// Whether one more disk may be spent: in every roster that may be in force, the others are a quorum. A liar is
+    /// none of them, and beside it only who knows that it has forgotten may have.
+    pub(super) fn may_spend(&self, fault: Fault, at: usize) -> bool {
+        let liar = self.liar.as_ref().map(|liar| liar.node);
+        if liar.is_some_and(|liar| fault != Fault::Blank || liar == self.seats[at].node) {
+            return false;
+        }
         if self.seats[at].damaged {
             return true;
         }
-        if self.liar.is_some() || !self.may_spend_beside_twins(at) {
+        if !self.may_spend_beside_twins(at) {
             return false;
         }
-        let bad = |seat: &&crate::seat::Seat| seat.damaged || seat.node == self.seats[at].node;
+        let bad = |seat: &&crate::seat::Seat| {
+            seat.damaged || seat.node == self.seats[at].node || liar == Some(seat.node)
+        };
         let machines = self.on().map(|at| &self.seats[at]);
         let spent: BTreeSet<_> = machines.filter(bad).map(|seat| seat.node).collect();
         let running = self.seats.iter().filter_map(|seat| seat.replica.as_ref());

@@ -123,7 +123,7 @@ impl World {
         // What those who join know of a start depends on how far their roster has come.
         let fits = self.twins.is_none() && node.get() < self.dials.nodes && seat.life > 0;
         let alone = self.on().all(|it| !self.seats[it].damaged || self.seats[it].node == node);
-        if !fits || !alone || seat.retired.is_some() || !self.may_spend(at) {
+        if !fits || !alone || seat.retired.is_some() || !self.may_spend(Fault::Clone, at) {
             return Ok(false);
         }
         if self.dice.flip() {

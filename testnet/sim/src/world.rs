@@ -127,6 +127,8 @@ pub struct World {
     pub starts: Starts,
     /// Whether a validator signs that has forgotten what it signed, and nobody who knew was there to tell.
     pub untold: bool,
+    /// Whether a validator was readmitted too early, in a world with a liar.
+    pub misled: bool,
     /// Whom the operator has asked to leave, with the number of the roster that it was asked of.
     pub leaving: Vec<(u64, NodeId)>,
     /// A running hash over every event.
@@ -171,6 +173,7 @@ impl World {
             twins: None,
             starts: Starts::default(),
             untold: false,
+            misled: false,
             leaving: Vec::new(),
             trace: choice.seed,
             tell_from: u64::MAX,
@@ -249,6 +252,10 @@ impl World {
             match self.happen(happening) {
                 Err(wrong) if self.untold && may_follow_from_amnesia(wrong.rule) => {
                     self.tally.untold += 1;
+                    break;
+                }
+                Err(wrong) if self.misled && may_follow_from_amnesia(wrong.rule) => {
+                    self.tally.misled += 1;
                     break;
                 }
                 Err(_) if self.twins.as_ref().is_some_and(Twins::have_clashed) => {

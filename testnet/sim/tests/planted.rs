@@ -12,7 +12,7 @@ use quorate_consensus::effect::{Record, Ticket};
 use quorate_consensus::log::Anchor;
 use quorate_replica::io::{Answer, JournalJob, Placed, Refusal, Written};
 use quorate_sim::checks::{
-    Heights, few_messages, goes_forward, keeps_prefix, kept_in_order, may_displace,
+    Heights, few_messages, goes_forward, is_above, keeps_prefix, kept_in_order, may_displace,
 };
 use quorate_sim::clients::Clients;
 use quorate_sim::dials::Dials;
@@ -151,6 +151,27 @@ fn what_a_disk_has_taken_back_is_known() {
     other.says(&ack(&two)).unwrap();
     other.says(&ack(&above)).unwrap();
     seen(other.says(&ack(&one)), "no ack leaves before the block is durable");
+}
+
+#[test]
+fn a_readmission_below_what_is_forgotten_is_seen() {
+    let genesis = genesis_ref();
+    let one = sealed(genesis, 2, 0);
+    let mut said = Promises::new(NodeId::new(0), genesis);
+    let are_below = |said: &Promises, spent, committed| {
+        is_above(NodeId::new(0), said.are_below(Term::new(spent), Term::new(committed)))
+    };
+    let rule = "who is readmitted is above what it has forgotten";
+    are_below(&said, 1, 1).unwrap();
+    persist(&mut said, 1, ballot(2, Vote::Open));
+    persist(&mut said, 2, branch(genesis, vec![one.clone()]));
+    said.says(&ack(&one)).unwrap();
+    seen(are_below(&said, 2, 2), rule);
+    are_below(&said, 3, 3).unwrap();
+    persist(&mut said, 3, ballot(4, vote_for(1)));
+    said.says(&vote(4, 1)).unwrap();
+    seen(are_below(&said, 3, 3), rule);
+    are_below(&said, 4, 3).unwrap();
 }
 
 pub(super) fn ledger() -> Ledger {
