@@ -75,9 +75,8 @@
 //! is not above R's own, which needs no proof. Any other answer is as good as none: M is a term that a quorum has
 //! made possible, whatever a liar says. Who does not lie can show its term as soon as R has come to the roster that
 //! it names: the proof is by that roster or one near it, or by one that was left. A block of that term or a later one
-//! left it, and then R is in no lower term with that block; or a block of a lower one did, and the
-//! rosters that were left are kept for this ([`judge`](crate::judge)), unless R began with a snapshot: then R waits until
-//! those who can judge the proof have taken up the term and elected somebody for the next one.
+//! left it, and then R is in no lower term with that block; or a block of a lower one did, and the newest
+//! rosters that were left are kept for such proofs, by R as by everybody ([`judge`](crate::judge)).
 //!
 //! **A validator that lies** can make a leader begin a new term, once a minute; the leader stays. It can answer a term
 //! that is lower than its own. M is right all the same if one who does not lie had a part in what is forgotten

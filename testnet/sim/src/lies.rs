@@ -20,8 +20,8 @@
 //! them names the liar and nobody else (`forks`). Not owed are what a plain majority with a liar in it cannot
 //! have: one leader a term, leaders that hold what was committed, fresh reads. But a second leader needs the liar's
 //! vote in both elections, and one that lacks a committed block needs the liar's vote and either its ack of that
-//! block or its seal (`ledger`). One that recovers may be told too little by it, if those who know more stay away. When the faults end it is
-//! put out of service, and progress is asked of the others.
+//! block or its seal (`ledger`). One that recovers may be told too little by it, if those who know more stay away.
+//! When the faults end it is put out of service, and progress is asked of the others.
 //!
 //! Left out: more than it could send anyway. How much a node takes from one peer is for the network to say.
 #![expect(clippy::wildcard_enum_match_arm, reason = "nothing is owed to a liar's messages")]
