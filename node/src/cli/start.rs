@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 
 use super::settings::Settings;
 use crate::Node;
@@ -41,6 +42,9 @@ election_timeout = "100ms"
 p2p.listen = "/ip4/127.0.0.1/tcp/0"
 "#;
 
+/// How long a node that is told to stop has for the rest of its start.
+const NEARLY: Duration = Duration::from_millis(250);
+
 /// What tells the process to stop.
 struct Signals(Signal, Signal);
 
@@ -63,26 +67,35 @@ impl Signals {
 async fn run(home: Option<Home>, config: Config) -> Result<(), Failure> {
     let no_signals = |error| Failure::new(Exit::Bug, format!("no signals: {error}"));
     let mut signals = Signals::new().map_err(no_signals)?;
-    let starting = tokio::spawn(async move {
+    let mut starting = tokio::spawn(async move {
         match home {
             Some(home) => Node::start(home, config).await,
             None => Node::start_alone(config).await,
         }
     });
-    let node = tokio::select! {
-        started = starting => started.map_err(|error| Failure::new(Exit::Bug, error))??,
+    let mut asked = false;
+    let started = tokio::select! {
+        started = &mut starting => Some(started),
         () = signals.next() => {
-            tracing::warn!("stopped before it had started; nothing is lost");
-            return Ok(());
+            asked = true;
+            // It may have said that it has started and not have come so far as to hear this.
+            timeout(NEARLY, starting).await.ok()
         }
     };
-    tokio::select! {
-        failure = node.failed() => {
-            tracing::error!("{failure}");
-            node.kill().await;
-            return Err(failure);
+    let Some(started) = started else {
+        tracing::warn!("stopped before it had started; nothing is lost");
+        return Ok(());
+    };
+    let node = started.map_err(|error| Failure::new(Exit::Bug, error))??;
+    if !asked {
+        tokio::select! {
+            failure = node.failed() => {
+                tracing::error!("{failure}");
+                node.kill().await;
+                return Err(failure);
+            }
+            () = signals.next() => {}
         }
-        () = signals.next() => {}
     }
     tokio::select! {
         stopped = node.shutdown() => stopped,
