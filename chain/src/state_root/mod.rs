@@ -85,11 +85,13 @@ mod edit;
 mod leaves;
 mod nodes;
 mod proof;
+mod size;
 mod tree;
 mod undo;
 
 pub use leaves::{Leaf, Leaves, MemoryLeaves, PathRange};
 pub use proof::{StateProof, StateProofError};
+pub use size::StateSize;
 pub use tree::{Changes, StateTree, StateTreeError};
 pub use undo::Undo;
 

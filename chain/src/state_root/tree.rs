@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::edit::{Draft, Edit, check, read};
 use super::nodes::{Below, Node, Nodes};
 use super::undo::{Change, Undo};
-use super::{Leaf, Leaves, PathRange, StateProof, bit, root_hash};
+use super::{Leaf, Leaves, PathRange, StateProof, StateSize, bit};
 use crate::ids::Hash;
 
 /// What becomes of paths: a new digest, or none.
@@ -84,7 +84,13 @@ impl StateTree {
     /// The commitment.
     #[must_use]
     pub fn root(&self) -> Hash {
-        root_hash(self.count, self.nodes.hash(0))
+        self.size().root()
+    }
+
+    /// What the commitment is made of.
+    #[must_use]
+    pub fn size(&self) -> StateSize {
+        StateSize { count: self.count, top: *self.nodes.hash(0) }
     }
 
     /// How much memory it has reserved, in bytes.

@@ -195,6 +195,7 @@ impl<S: Store> Applier<S> {
             blocks.push(Executed { block, roster, outcomes, writes: done.writes, state_root });
             standing.applied = anchor;
             standing.state_root = state_root;
+            standing.size = Some(self.commitment.entries().size());
             standing.certificate = Some(certificate);
         }
         standing.outcomes = self.commitment.outcomes();

@@ -25,7 +25,7 @@ use quorate_consensus::handover::TransferEnd;
 use quorate_consensus::membership::Refusal as ChangeRefusal;
 use quorate_consensus::raft::{Core, Standing};
 use quorate_consensus::reads::Unread;
-use quorate_consensus::time::{Moment, Now, Span};
+use quorate_consensus::time::{Moment, Now};
 use quorate_wal::Space;
 
 use crate::forward::Forwarder;
@@ -36,7 +36,7 @@ use crate::io::{
 use crate::mempool::{Gone, Load, Mempool, Room};
 use crate::seal::{self, Sealer};
 use crate::setup::Setup;
-use crate::snapshot::Download;
+use crate::snapshot::{Download, Pace};
 use crate::store::Store;
 
 /// What the outside may know of a driver.
@@ -93,8 +93,8 @@ pub struct Driver<S: Store> {
     download: Option<Download>,
     /// A snapshot that stands in the store, while the log begins anew.
     starting: Option<Installed>,
-    /// How long a piece of a snapshot may take.
-    patience: Span,
+    /// How long a snapshot may take.
+    pace: Pace,
     stopping: bool,
     stopped: bool,
 }
@@ -132,7 +132,7 @@ impl<S: Store> Driver<S> {
             finished: applied,
             download: None,
             starting: None,
-            patience: limits.election_timeout,
+            pace: Pace { patience: limits.election_timeout, factor: 1 },
             stopping: false,
             stopped: false,
         }

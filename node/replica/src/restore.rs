@@ -312,9 +312,16 @@ fn restore_store<S: Store>(setup: &Setup, store: &mut S) -> Result<Standing, Ope
         roster: Arc::new(setup.genesis.roster().map_err(GenesisError::from)?),
         roster_since: Height::ZERO,
     };
+    let size = Some(tree.size());
     let state_root = Commitment::new(tree, Hash::ZERO).root();
-    let standing =
-        Standing { applied, state_root, outcomes: Hash::ZERO, certificate: None, replaced: None };
+    let standing = Standing {
+        applied,
+        state_root,
+        size,
+        outcomes: Hash::ZERO,
+        certificate: None,
+        replaced: None,
+    };
     store.begin(standing.clone(), &changes).map_err(store_failed)?;
     store.checkpoint().map_err(store_failed)?;
     Ok(standing)

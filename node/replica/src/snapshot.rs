@@ -15,7 +15,8 @@
 //!    one that this node knows: in force at its own applied block, a half of it, the joint one of which
 //!    it knows a half, or one to which the chain of rosters leads from there (see `rosters`);
 //! 2. the headers of the path lead from the anchor to the certified block, by parent hash;
-//! 3. one of them names the anchor's height as executed: its state root is the one that counts;
+//! 3. one of them names the anchor's height as executed: its state root is the one that counts, and it is made
+//!    of the number of the entries and the link of the outcomes that are brought;
 //! 4. the roster brought is the one that the anchor's header names, and has the anchor's proposer, whose
 //!    signature is on that header;
 //! 5. the entries, ascending by path, make that state root together with the link of the outcomes.
@@ -39,8 +40,13 @@
 //! **Not taken.** Whatever is wrong with an offer or its source is told to the operator ([`Failure`]), and another
 //! source is tried.
 //!
-//! Left out: a bound on how many entries a source may send before its root is found wrong, since no
-//! header says how many there are; and freezing without a pause: the state is copied between two batches.
+//! **How long it may take.** A source cannot bring more entries than the state root proves, so it comes to an end
+//! whoever brings it. Who makes it come slowly is given up when the time is up that so many entries may take;
+//! since that may be the fault of the way and not of the source, the next one may take twice as long, and so on until
+//! one is installed.
+//!
+//! Left out: a bound on the bytes of entries below what the format allows for so many; a state root says
+//! nothing of them before all are here. Left out too: freezing without a pause: the state is copied between two batches.
 //!
 //! [`Replaced`]: crate::store::Replaced
 
@@ -53,18 +59,20 @@ use std::sync::Arc;
 
 use quorate_chain::block::{Header, SignedHeader};
 use quorate_chain::certificate::CertificatePath;
+use quorate_chain::commitment;
 use quorate_chain::crypto::Verifier;
 use quorate_chain::ids::{BlockRef, ChainId, Hash, Height, StateRoot};
 use quorate_chain::limits;
 use quorate_chain::proof::RosterStep;
 use quorate_chain::roster::Roster;
 use quorate_chain::state::StateRead;
+use quorate_chain::state_root::StateSize;
 use quorate_consensus::log::Anchor;
 use quorate_consensus::message::{Proof, Snapshot};
 
 use crate::store::{Entries, Standing, StoreReader};
 
-pub(crate) use download::{Download, Step};
+pub(crate) use download::{Download, Pace, Step};
 pub use failure::Failure;
 
 /// Asks for a piece of a snapshot.
@@ -115,6 +123,8 @@ pub struct Head {
     pub roster: Roster,
     /// The first height under that roster.
     pub roster_since: Height,
+    /// How many entries it has, and what proves it.
+    pub size: StateSize,
     /// The link of the outcomes at the anchor.
     pub outcomes: Hash,
     /// The headers above the anchor, and the certificate for the last of them.
@@ -125,6 +135,7 @@ pub struct Head {
 #[derive(Clone, Debug)]
 pub(crate) struct CheckedHead {
     pub(crate) anchor: Anchor,
+    pub(crate) size: StateSize,
     pub(crate) outcomes: Hash,
     pub(crate) state_root: StateRoot,
 }
@@ -150,6 +161,9 @@ impl Head {
         if self.roster.hash() != header.roster_hash || !since {
             return None;
         }
+        if commitment::state_root(self.size.root(), self.outcomes) != state_root {
+            return None;
+        }
         let proposer = self.roster.member(header.proposer)?;
         self.anchor.check(&proposer.key, verifier).ok()?;
         let anchor = Anchor {
@@ -160,7 +174,7 @@ impl Head {
             roster: Arc::new(self.roster.clone()),
             roster_since: self.roster_since,
         };
-        Some(CheckedHead { anchor, outcomes: self.outcomes, state_root })
+        Some(CheckedHead { anchor, size: self.size, outcomes: self.outcomes, state_root })
     }
 }
 
@@ -187,7 +201,7 @@ fn head<R: StoreReader>(
     reader: &R,
     frozen: &Standing,
 ) -> Result<Option<(Head, Arc<Roster>)>, <R as StateRead>::Error> {
-    let anchor = &frozen.applied;
+    let (anchor, Some(size)) = (&frozen.applied, frozen.size) else { return Ok(None) };
     let Some(signed) = reader.header(anchor.block.height)? else { return Ok(None) };
     let (mut headers, mut named) = (Vec::new(), false);
     let mut next = anchor.block.height.next();
@@ -207,6 +221,7 @@ fn head<R: StoreReader>(
                 anchor: signed,
                 roster: (*anchor.roster).clone(),
                 roster_since: anchor.roster_since,
+                size,
                 outcomes: frozen.outcomes,
                 path,
             };

@@ -34,7 +34,7 @@ use quorate_chain::outcome::Outcome;
 use quorate_chain::proof::RosterStep;
 use quorate_chain::roster::Roster;
 use quorate_chain::state::{Changes, StateEntry, StateKey, StateRead, Value};
-use quorate_chain::state_root::{self, Leaf, Leaves};
+use quorate_chain::state_root::{self, Leaf, Leaves, StateSize};
 use quorate_consensus::judge::Proven;
 use quorate_consensus::log::Anchor;
 
@@ -47,6 +47,8 @@ pub struct Standing {
     pub applied: Anchor,
     /// The state there.
     pub state_root: StateRoot,
+    /// How many entries that is, with what proves it; not known in what an older version has written.
+    pub size: Option<StateSize>,
     /// The newest link of the outcomes.
     pub outcomes: Hash,
     /// The newest commit certificate, for the applied tip or a descendant.

@@ -5,14 +5,17 @@ mod common;
 
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use common::{Carried, Group, limits, update};
+use quorate_chain::ids::{Height, TxId};
+use quorate_chain::state::{StateEntry, StateKey, Value};
 use quorate_consensus::message::Message;
 use quorate_consensus::raft::Standing;
 use quorate_consensus::time::Span;
 use quorate_replica::io::Answer;
 use quorate_replica::setup::Limits;
 use quorate_replica::snapshot::Piece;
-use quorate_replica::store::{Store, StoreReader};
+use quorate_replica::store::{Entries, Store, StoreReader};
 use quorate_wal::{Step, Verdict};
 
 fn often() -> Limits {
@@ -51,7 +54,7 @@ fn behind_by(limits: Limits, leap: u64) -> Group {
         for id in 0..2 {
             group.node_mut(id).hold_apply = nonce % leap != 0;
         }
-        group.submit(0, update(group.chain_id, u8::try_from(nonce % 7).unwrap(), nonce));
+        group.submit(0, update(group.chain_id, u8::try_from(nonce % 9).unwrap(), nonce));
         group.settle();
     }
     group.run(Span::millis(1_000));
@@ -159,9 +162,120 @@ fn a_snapshot_that_lacks_an_entry_is_refused_and_another_source_is_asked() {
         }
         group.turn();
     }
-    assert_eq!(group.installs, [(2, false)]);
+    assert_eq!(group.installs, [(2, true)], "what is refused is not even tried");
+    assert!(taken_out && said(&group, "Count { "), "{:?}", group.notices);
     catch_up(&mut group);
+}
+
+/// Whether node 2 has said that it takes a snapshot no further, and why.
+fn said(group: &Group, why: &str) -> bool {
+    group.notices.iter().any(|(id, notice)| {
+        *id == 2 && notice.starts_with("SnapshotFailed") && notice.contains(why)
+    })
+}
+
+/// Node 2 gets a snapshot, and the source that it asks first brings what a lie makes of its pieces. Returns who
+/// that is.
+fn lied_to(lie: impl Fn(&mut Group, u32)) -> Group {
+    let mut group = behind();
+    group.start(2).unwrap();
+    let mut liar = None;
+    for _ in 0..60_000 {
+        if group.installs.last() == Some(&(2, true)) {
+            break;
+        }
+        let asked = group
+            .wire
+            .iter()
+            .find(|(from, _, carried)| *from == 2 && matches!(carried, Carried::Ask(_)));
+        liar = liar.or(asked.map(|(_, to, _)| *to));
+        if let Some(liar) = liar {
+            lie(&mut group, liar);
+        }
+        group.turn();
+    }
+    assert_eq!(group.installs.last(), Some(&(2, true)), "{:?}", group.notices);
+    catch_up(&mut group);
+    group
+}
+
+/// The entries on their way from the liar to node 2.
+fn entries_of(group: &mut Group, liar: u32) -> impl Iterator<Item = &mut Entries> {
+    group.wire.iter_mut().filter_map(move |(from, _, carried)| {
+        let (true, Carried::Piece(Piece::Entries(entries))) = (*from == liar, carried) else {
+            return None;
+        };
+        Some(entries)
+    })
+}
+
+/// Entries that there are not, ascending by path.
+fn made_up() -> Entries {
+    let value = Value { height: Height::new(1), tx: TxId::ZERO, bytes: Bytes::new() };
+    let key = |number: u32| StateKey::Value(number.to_string().into());
+    let mut entries: Entries =
+        (0..5_000).map(|number| (key(number), StateEntry::Value(value.clone()))).collect();
+    entries.sort_by_key(|(key, _)| key.path());
+    entries
+}
+
+#[test]
+fn a_source_that_brings_entries_without_end_is_given_up() {
+    let more = made_up();
+    let group = lied_to(|group, liar| {
+        for entries in entries_of(group, liar) {
+            // There is always one more.
+            let Some((first, _)) = entries.first().cloned() else { continue };
+            let above = more.iter().filter(|(key, _)| key.path() >= first.path());
+            *entries = above.take(10).cloned().collect();
+        }
+    });
+    assert!(said(&group, "Count { "), "{:?}", group.notices);
+    assert_eq!(group.installs, [(2, true)]);
+}
+
+#[test]
+fn a_source_that_claims_another_number_of_entries_is_given_up() {
+    let group = lied_to(|group, liar| {
+        for (from, _, carried) in &mut group.wire {
+            if let (true, Carried::Piece(Piece::Head(head))) = (*from == liar, carried) {
+                head.size.count += 1;
+            }
+        }
+    });
+    assert!(said(&group, "Unproven"), "{:?}", group.notices);
+    assert_eq!(group.installs, [(2, true)]);
+}
+
+#[test]
+fn a_source_that_brings_another_state_is_given_up() {
+    let group = lied_to(|group, liar| {
+        for (_, entry) in entries_of(group, liar).flatten() {
+            if let StateEntry::Value(value) = entry {
+                value.bytes = Bytes::from_static(b"a lie");
+            }
+        }
+    });
     assert_eq!(group.installs, [(2, false), (2, true)]);
+    assert!(said(&group, "Root"), "{:?}", group.notices);
+}
+
+#[test]
+fn a_source_that_brings_one_entry_after_the_other_as_late_as_it_may_is_given_up() {
+    let asked = std::cell::Cell::new(0);
+    let group = lied_to(|group, liar| {
+        entries_of(group, liar).for_each(|entries| entries.truncate(1));
+        // Each comes when it has been asked for the last time.
+        let is_it = |carried: &Carried| matches!(carried, Carried::Piece(_));
+        if group.wire.front().is_some_and(|(from, _, it)| *from == liar && is_it(it)) {
+            asked.set(asked.get() + 1);
+            if asked.get() % 5 != 0 {
+                group.wire.pop_front();
+            }
+        }
+    });
+    assert!(said(&group, "Slow { "), "{:?}", group.notices);
+    assert_eq!(group.installs, [(2, true)]);
 }
 
 #[test]

@@ -97,6 +97,7 @@ impl Chain {
         let standing = Standing {
             applied,
             state_root: StateRoot::ZERO,
+            size: None,
             outcomes: Hash::ZERO,
             certificate: None,
             replaced: None,

@@ -19,7 +19,9 @@
 //! **Snapshots.** Freezing a state copies nothing. What a key was then is found along its versions; of
 //! nonces and grants, which have none, the first change after it keeps in `before` what they were. What
 //! somebody sends is `staged` beside the state; installed, its values become versions with numbers below
-//! zero, of which `base` has height and transaction: no version here came before them.
+//! zero, of which `base` has height and transaction: no version here came before them. `entries` and `top` in
+//! `standing` and `frozen` prove how many entries the state has; one that a file of before version 6 has frozen is
+//! without, and is not offered.
 //!
 //! **Rosters.** `roster_step` leads from each roster to the next, and outlives blocks and snapshots. Files of before
 //! version 5 begin without: steps over the changes of then are not made later.
@@ -34,7 +36,7 @@
 pub(crate) const APPLICATION: i32 = 0x5175_6f72;
 
 /// What `PRAGMA user_version` says.
-pub(crate) const VERSION: i32 = 5;
+pub(crate) const VERSION: i32 = 6;
 
 /// Bits of a place that are the index in the block: a block has at most 10,000 transactions.
 pub(crate) const INDEX_BITS: u32 = 14;
@@ -66,7 +68,8 @@ pub(crate) const READER_SETTINGS: &str = "
 ";
 
 /// What makes of each version the next one, from an empty file on.
-pub(crate) const STEPS: [&str; VERSION as usize] = [FIRST, SNAPSHOTS, PRUNING, EVIDENCE, ROSTERS];
+pub(crate) const STEPS: [&str; VERSION as usize] =
+    [FIRST, SNAPSHOTS, PRUNING, EVIDENCE, ROSTERS, SIZES];
 
 const FIRST: &str = "
 CREATE TABLE chain (
@@ -197,6 +200,13 @@ CREATE VIEW evidence AS
 
 const ROSTERS: &str = "
 CREATE TABLE roster_step (height INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+";
+
+const SIZES: &str = "
+ALTER TABLE standing ADD COLUMN entries INTEGER;
+ALTER TABLE standing ADD COLUMN top BLOB;
+ALTER TABLE frozen ADD COLUMN entries INTEGER;
+ALTER TABLE frozen ADD COLUMN top BLOB;
 ";
 
 /// Leaves the signed header of the blocks without an item from one height up to another.

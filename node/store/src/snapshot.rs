@@ -29,7 +29,7 @@ pub(crate) fn freeze(db: &Connection, keep: Option<Height>) -> Result<Option<i64
     db.execute("DELETE FROM before WHERE frozen NOT IN (SELECT height FROM frozen)", [])?;
     db.execute(
         "INSERT INTO frozen SELECT height, term, hash, kind, time_us, leader, leader_key,
-             roster_since, state_root, outcomes, certificate, replaced FROM standing
+             roster_since, state_root, outcomes, certificate, replaced, entries, top FROM standing
          WHERE height IS NOT ?1",
         [keep],
     )?;

@@ -10,6 +10,7 @@ use quorate_chain::codec::{Decode, Encode, Reader};
 use quorate_chain::crypto::ValidatorKey;
 use quorate_chain::ids::{BlockHash, BlockRef, Hash, Height, NodeId, StateRoot, Term, TimeUs};
 use quorate_chain::roster::Roster;
+use quorate_chain::state_root::StateSize;
 use quorate_consensus::judge::Proven;
 use quorate_consensus::log::Anchor;
 use quorate_replica::store::{Replaced, Standing};
@@ -74,7 +75,8 @@ pub(crate) fn write(db: &Connection, standing: &Standing) -> Result<(), StoreErr
     let certificate = standing.certificate.as_ref().map(|proof| proof.get().to_bytes());
     let replaced = standing.replaced.as_ref().map(replaced_bytes);
     db.prepare_cached(
-        "REPLACE INTO standing VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        "REPLACE INTO standing VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
+             ?13, ?14)",
     )?
     .execute(params![
         block.height.get().cast_signed(),
@@ -89,6 +91,8 @@ pub(crate) fn write(db: &Connection, standing: &Standing) -> Result<(), StoreErr
         standing.outcomes.as_bytes(),
         certificate.as_deref(),
         replaced,
+        standing.size.map(|size| size.count.cast_signed()),
+        standing.size.map(|size| *size.top.as_bytes()),
     ])?;
     Ok(())
 }
@@ -127,6 +131,8 @@ struct Stored {
     outcomes: Vec<u8>,
     certificate: Option<Vec<u8>>,
     replaced: Option<Vec<u8>>,
+    entries: Option<i64>,
+    top: Option<Vec<u8>>,
 }
 
 impl Stored {
@@ -143,6 +149,8 @@ impl Stored {
             outcomes: row.get("outcomes")?,
             certificate: row.get("certificate")?,
             replaced: row.get("replaced")?,
+            entries: row.get("entries")?,
+            top: row.get("top")?,
         })
     }
 }
@@ -186,6 +194,12 @@ fn standing(db: &Connection, stored: Stored) -> Result<Standing, StoreError> {
         Some(bytes) => Some(Checked::vouch(decode::<Certificate>("a certificate", bytes)?)),
         None => None,
     };
+    let size = match (stored.entries, stored.top) {
+        (Some(count), Some(top)) => {
+            Some(StateSize { count: count.cast_unsigned(), top: Hash::new(hash(WHAT, &top)?) })
+        }
+        _ => None,
+    };
     let block = BlockRef {
         term: Term::new(stored.term.cast_unsigned()),
         height: Height::new(stored.height.cast_unsigned()),
@@ -195,6 +209,7 @@ fn standing(db: &Connection, stored: Stored) -> Result<Standing, StoreError> {
     Ok(Standing {
         applied: Anchor { block, kind, time, leader, roster, roster_since },
         state_root: StateRoot::new(hash(WHAT, &stored.state_root)?),
+        size,
         outcomes: Hash::new(hash(WHAT, &stored.outcomes)?),
         certificate,
         replaced: stored.replaced.map(replaced).transpose()?,

@@ -52,8 +52,14 @@ fn survivors(seed: u64) -> u64 {
     let genesis =
         Anchor { block: genesis_ref(), kind: None, ..anchor(&sealed(genesis_ref(), 1, 0)) };
     let (state_root, outcomes) = (StateRoot::ZERO, Hash::ZERO);
-    let standing =
-        Standing { applied: genesis, state_root, outcomes, certificate: None, replaced: None };
+    let standing = Standing {
+        applied: genesis,
+        state_root,
+        size: None,
+        outcomes,
+        certificate: None,
+        replaced: None,
+    };
     store.begin(standing, &Changes::new()).unwrap();
     let mut parent = genesis_ref();
     for height in 1..=1 + AT_RISK {

@@ -27,7 +27,7 @@ impl<S: Store> Driver<S> {
         out: &mut Vec<Output>,
     ) {
         let here = self.core.log().applied();
-        let mut download = Download::new(from, offer, self.chain_id, here, self.patience);
+        let mut download = Download::new(from, offer, self.chain_id, here, self.pace, now.moment);
         let step = download.begin(now.moment);
         self.download = Some(download);
         self.take_step(now, step, out);
@@ -74,6 +74,9 @@ impl<S: Store> Driver<S> {
     }
 
     fn give_up(&mut self, now: Now, why: Failure, out: &mut Vec<Output>) {
+        if matches!(why, Failure::Slow { .. }) {
+            self.pace.factor = self.pace.factor.saturating_mul(2);
+        }
         if let Some(Download { from, offer, .. }) = self.download.take() {
             out.push(Output::Notice(Notice::SnapshotFailed { from, block: offer.block, why }));
         }
@@ -85,6 +88,7 @@ impl<S: Store> Driver<S> {
         Standing {
             applied: head.anchor.clone(),
             state_root: head.state_root,
+            size: Some(head.size),
             outcomes: head.outcomes,
             certificate: Some(proof.certificate.clone()),
             replaced: Some(Replaced { applied: self.core.log().applied().block, proof }),
@@ -98,6 +102,7 @@ impl<S: Store> Driver<S> {
         }
         let Some(download) = self.download.take() else { return };
         let Some(head) = download.head else { return };
+        self.pace.factor = 1;
         let certificate = proven(&download.offer);
         let block = head.anchor.block;
         let higher = certificate.term() > self.core.term();

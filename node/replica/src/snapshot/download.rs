@@ -10,6 +10,10 @@ use super::rosters::Chain;
 use super::{Ask, CheckedHead, Failure, Piece, Wanted};
 use crate::store::Entries;
 
+/// For how many election timeouts a source is waited for, however small its snapshot is.
+const PIECES: u64 = 60;
+/// How many entries there must be for each election timeout more.
+const ENTRIES: u64 = 1_000;
 /// How often a piece is asked for before the source is given up.
 const TRIES: u32 = 5;
 
@@ -27,9 +31,30 @@ pub(crate) struct Download {
     asked: bool,
     /// Whether all has come.
     done: bool,
-    patience: Span,
     again: Moment,
     tries: u32,
+    /// How many entries have come.
+    taken: u64,
+    pace: Pace,
+    /// When the source is given up, whatever it brings.
+    until: Moment,
+}
+
+/// How long a snapshot may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// How long a piece may take before it is asked for again.
+    pub(crate) patience: Span,
+    /// How much longer than at first a source may take.
+    pub(crate) factor: u64,
+}
+
+impl Pace {
+    /// The time in which so many entries should have come.
+    fn limit(self, count: u64) -> Span {
+        let pieces = PIECES.saturating_add(count / ENTRIES);
+        self.patience.times(pieces.saturating_mul(self.factor))
+    }
 }
 
 /// What is to be done next.
@@ -52,7 +77,8 @@ impl Download {
         offer: Snapshot,
         chain_id: ChainId,
         here: &Anchor,
-        patience: Span,
+        pace: Pace,
+        now: Moment,
     ) -> Self {
         Self {
             from,
@@ -63,9 +89,11 @@ impl Download {
             after: None,
             asked: false,
             done: false,
-            patience,
             again: Moment::micros(0),
             tries: 0,
+            taken: 0,
+            pace,
+            until: now.after(pace.limit(0)),
         }
     }
 
@@ -76,12 +104,20 @@ impl Download {
 
     /// When it wants a tick.
     pub(crate) fn deadline(&self) -> Option<Moment> {
-        self.asked.then_some(self.again)
+        self.asked.then(|| self.again.min(self.until))
     }
 
     /// Time has passed.
     pub(crate) fn tick(&mut self, now: Moment) -> Step {
-        if !self.asked || now < self.again {
+        if !self.asked {
+            return Step::Wait;
+        }
+        if now >= self.until {
+            let count = self.head.as_ref().map_or(0, |head| head.size.count);
+            let limit = self.pace.limit(count);
+            return Step::GiveUp(Failure::Slow { count, found: self.taken, limit });
+        }
+        if now < self.again {
             return Step::Wait;
         }
         if self.tries >= TRIES {
@@ -91,7 +127,8 @@ impl Download {
     }
 
     fn ask(&mut self, now: Moment) -> Step {
-        (self.asked, self.again, self.tries) = (true, now.after(self.patience), self.tries + 1);
+        (self.asked, self.again, self.tries) =
+            (true, now.after(self.pace.patience), self.tries + 1);
         let what = match self.head {
             None => Wanted::Head,
             Some(_) if !self.rosters.is_done() => Wanted::Steps { above: self.rosters.above() },
@@ -109,7 +146,9 @@ impl Download {
             Piece::Head(head) if self.head.is_none() => {
                 self.head = head.check(&self.offer, self.chain_id, verifier);
                 self.tries = 0;
-                if self.head.is_some() { self.ask(now) } else { Step::GiveUp(Failure::Unproven) }
+                let Some(head) = &self.head else { return Step::GiveUp(Failure::Unproven) };
+                self.until = now.after(self.pace.limit(head.size.count));
+                self.ask(now)
             }
             Piece::Steps(page) if self.head.is_some() && !self.rosters.is_done() => {
                 match self.rosters.take(page, &self.offer, verifier) {
@@ -129,24 +168,24 @@ impl Download {
     }
 
     fn entries(&mut self, entries: Entries) -> Step {
-        let Some((last, _)) = entries.last() else {
-            (self.asked, self.done) = (false, true);
-            // Of a state without entries nothing has been staged, but there may be leftovers.
-            return if self.after.is_none() { Step::Stage(entries, true) } else { Step::Install };
-        };
-        let (first, last) = (self.after.is_none(), last.path());
         let mut below = self.after;
-        let mut repeated = false;
         for (key, _) in &entries {
             let path = Some(key.path());
-            repeated |= path <= below;
+            if path <= below {
+                // The same piece twice, or a source that does not keep the order: it is asked again.
+                return Step::Wait;
+            }
             below = path;
         }
-        if repeated {
-            // The same piece twice, or a source that does not keep the order: it is asked again.
-            return Step::Wait;
+        let count = self.head.as_ref().map_or(0, |head| head.size.count);
+        let found = self.taken + entries.len() as u64;
+        if found > count || entries.is_empty() && found < count {
+            return Step::GiveUp(Failure::Count { count, found });
         }
-        (self.after, self.asked, self.tries) = (Some(last), false, 0);
+        // Of a state without entries nothing has been staged, but there may be leftovers.
+        let first = self.after.is_none();
+        (self.done, self.taken, self.after) = (found == count, found, below);
+        (self.asked, self.tries) = (false, 0);
         Step::Stage(entries, first)
     }
 

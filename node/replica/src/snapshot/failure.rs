@@ -2,6 +2,7 @@
 
 use quorate_chain::ids::{Height, RosterHash};
 use quorate_chain::proof::TrustError;
+use quorate_consensus::time::Span;
 
 /// Why a snapshot that was offered is not taken. Another source is tried.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +59,24 @@ pub enum Failure {
     Silent {
         /// How often it was asked.
         tries: u32,
+    },
+    /// It has brought another number of entries than the state has.
+    #[error("it has {count} entries, the source has brought {found}")]
+    Count {
+        /// How many there are.
+        count: u64,
+        /// How many have come.
+        found: u64,
+    },
+    /// It has not come in time.
+    #[error("it has not come in {} s: {found} of {count} entries have", limit.as_micros() / 1_000_000)]
+    Slow {
+        /// How many entries it has.
+        count: u64,
+        /// How many have come.
+        found: u64,
+        /// In what time all should have.
+        limit: Span,
     },
     /// What it brought is not the state that it claimed to be.
     #[error("its entries do not make the state root that is certified")]

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! ask     block ref ‖ 1 head · 2 entries: option of path · 3 steps: height
-//! piece   1 head: signed header ‖ roster ‖ its first height ‖ link of the outcomes ‖ certificate path
+//! piece   1 head: signed header ‖ roster ‖ its first height ‖ number of entries ‖ hash at the top of their tree
+//!           ‖ link of the outcomes ‖ certificate path
 //!         2 entries: list of (state key ‖ state entry)
 //!         3 gone
 //!         4 steps: list of roster step
@@ -14,6 +15,7 @@ use quorate_chain::codec::{Decode, DecodeError, Encode, Reader, put_count, put_l
 use quorate_chain::ids::{BlockRef, Hash, Height};
 use quorate_chain::roster::Roster;
 use quorate_chain::state::{StateEntry, StateKey};
+use quorate_chain::state_root::StateSize;
 
 use super::{Ask, Head, Piece, Wanted};
 
@@ -58,6 +60,7 @@ impl Encode for Head {
         self.anchor.encode(out);
         self.roster.encode(out);
         self.roster_since.encode(out);
+        self.size.encode(out);
         self.outcomes.encode(out);
         self.path.encode(out);
     }
@@ -69,6 +72,7 @@ impl Decode for Head {
             anchor: SignedHeader::decode(from)?,
             roster: Roster::decode(from)?,
             roster_since: Height::decode(from)?,
+            size: StateSize::decode(from)?,
             outcomes: Hash::decode(from)?,
             path: CertificatePath::decode(from)?,
         })

@@ -17,6 +17,7 @@ use quorate_chain::ids::{
 use quorate_chain::outcome::{Outcome, Status};
 use quorate_chain::roster::{Admins, Lead, Member, Part, QuorumSize, Role, Roster};
 use quorate_chain::state::{Changes, StateEntry, StateKey};
+use quorate_chain::state_root::StateSize;
 use quorate_chain::statement::{SignedStatement, Statement};
 use quorate_chain::transaction::{Operation, SignedTransaction, Transaction};
 use quorate_consensus::log::Anchor;
@@ -74,7 +75,14 @@ pub(crate) fn genesis() -> Standing {
         roster_since: Height::ZERO,
     };
     let state_root = root(Height::ZERO);
-    Standing { applied, state_root, outcomes: Hash::ZERO, certificate: None, replaced: None }
+    Standing {
+        applied,
+        state_root,
+        size: None,
+        outcomes: Hash::ZERO,
+        certificate: None,
+        replaced: None,
+    }
 }
 
 pub(super) fn certificate(block: BlockRef, signers: u32) -> Checked<Certificate> {
@@ -201,6 +209,7 @@ impl Chain {
         };
         let standing = Standing {
             state_root: root(self.tip().height),
+            size: Some(StateSize { count: self.tip().height.get(), top: Hash::new([5; 32]) }),
             outcomes: Hash::of(&[b"link", &self.tip().height.get().to_be_bytes()]),
             certificate: Some(certificate(self.tip(), 1)),
             replaced: None,

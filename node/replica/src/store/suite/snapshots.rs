@@ -123,6 +123,7 @@ fn a_frozen_state_stays_as_it_was<S: Store>(store: S) {
             let frozen = reader.frozen().unwrap();
             let found = frozen.iter().find(|it| it.applied.block == *block).unwrap();
             assert_eq!(found.state_root, chain::root(height(*at)));
+            assert_eq!(found.size.map(|size| size.count), Some(*at));
         }
     }
     assert!(store.reader().frozen_entries(height(3), None, 9).unwrap().is_none());
@@ -228,6 +229,7 @@ fn an_installed_state_takes_the_place_of_all<S: Store>(here: S, there: S) {
     let found = reader.standing().unwrap().unwrap();
     assert_eq!(found.applied.block, chain.tip());
     assert_eq!((found.state_root, found.outcomes), (standing.state_root, standing.outcomes));
+    assert_eq!(found.size, standing.size);
     assert_eq!(found.replaced, Some(replaced()));
     assert_eq!(reader.convicted().unwrap().len(), 1, "what was proven stays proven");
     assert_eq!(reader.leaves_after(None, 100).unwrap(), leaves(&model.entries()));
