@@ -46,7 +46,8 @@
 //! one is installed.
 //!
 //! Left out: a bound on the bytes of entries below what the format allows for so many; a state root says
-//! nothing of them before all are here. Left out too: freezing without a pause: the state is copied between two batches.
+//! nothing of them before all are here. Left out too: to distrust who has lied for longer than who could not bring it;
+//! to keep a state for as long as somebody is getting it, whatever is frozen meanwhile; freezing without a pause: the state is copied between two batches.
 //!
 //! [`Replaced`]: crate::store::Replaced
 
