@@ -45,9 +45,10 @@
 //! since that may be the fault of the way and not of the source, the next one may take twice as long, and so on until
 //! one is installed.
 //!
-//! Left out: a bound on the bytes of entries below what the format allows for so many; a state root says
-//! nothing of them before all are here. Left out too: to distrust who has lied for longer than who could not bring it;
-//! to keep a state for as long as somebody is getting it, whatever is frozen meanwhile; freezing without a pause: the state is copied between two batches.
+//! Left out: a bound on the bytes of entries below what the format allows for so many, since a state root says
+//! nothing of them before all are here; to distrust who has lied for longer than who could not bring it; to keep
+//! a state for as long as somebody is getting it, whatever is frozen meanwhile; freezing without a pause: the state
+//! is copied between two batches.
 //!
 //! [`Replaced`]: crate::store::Replaced
 
