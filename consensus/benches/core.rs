@@ -89,6 +89,7 @@ impl Group {
                 logged: Vec::new(),
                 blocks: Vec::new(),
                 replaced: (Term::ZERO, Height::ZERO),
+                highest: (Term::ZERO, Height::ZERO),
             };
             let core = Core::new(config, Arc::new(StandIn), restored, Now::default()).unwrap();
             Node { core, slot: None, applied: 0 }

@@ -15,8 +15,9 @@ pub(crate) struct Acks {
     /// Nor at or below this height in this term: certified blocks took the place of others that stood there and
     /// may have been acked. Their leader signed twice, and the certificate has what it takes without us.
     replaced: (Term, Height),
-    /// The rank of the highest block that was acked to a leader, in any term. Its chain may be replaced by a
-    /// certified one of lower rank, and then the tip does not say any more what may be voted for.
+    /// The rank of the highest block that was acked to a leader, in any term and life: all that the log had when
+    /// this life began may have been. Its chain may be replaced by a certified one of lower rank, and then the tip does
+    /// not say any more what may be voted for.
     highest: (Term, Height),
     /// How many are being signed.
     pub(crate) signing: usize,
@@ -42,9 +43,13 @@ impl Acks {
     }
 
     /// Those up to a height are not wanted, nor those up to another in the own term, if blocks of it were
-    /// replaced.
-    pub(crate) fn restored(asked: Height, replaced: Option<(Term, Height)>) -> Self {
-        let mut acks = Self::new(asked);
+    /// replaced. What was acked before is not above the highest rank that the log has had.
+    pub(crate) fn restored(
+        asked: Height,
+        replaced: Option<(Term, Height)>,
+        highest: (Term, Height),
+    ) -> Self {
+        let mut acks = Self { highest, ..Self::new(asked) };
         if let Some((term, last)) = replaced {
             acks.replace(asked, term, last);
             acks.again_above(asked);
@@ -76,7 +81,7 @@ impl Acks {
         self.given.push_back(ack);
     }
 
-    /// Whether this block, or one of higher rank, was acked to a leader in this life.
+    /// Whether this block, or one of higher rank, was acked to a leader, or may have been before this life.
     pub(crate) fn gave(&self, block: BlockRef) -> bool {
         block.rank() <= self.highest
     }

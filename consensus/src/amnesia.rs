@@ -311,10 +311,10 @@ impl Core {
                 term > self.ballot.term || term == self.ballot.term && !known
             }
             Statement::Ack { block } => {
-                // What stood in the log when this life began, or was acked in it, is known, though a branch that is
-                // on its way to the disk may have taken its place.
-                let known = self.disk.tip().rank().max(self.began.rank());
-                block.rank() > known && !self.acks.gave(block) && !self.is_given_up(block)
+                // What the log had when this life began, or was acked in it, is known, though another branch may have
+                // taken its place.
+                let known = block.rank() <= self.disk.tip().rank() || self.acks.gave(block);
+                !known && !self.is_given_up(block)
             }
             Statement::PreVote { .. } | Statement::Handover { .. } => false,
         };

@@ -14,9 +14,11 @@
 //! acked block (see `adopt`): the two statements together are evidence. The others make a leader, whom this
 //! validator follows; they are enough, for with the acks of a quorum the block would be certified as well.
 //!
-//! Left out: an ack of an earlier life. Who has seen it tells the greeter, which finds that its log lacks
-//! the block (see [`amnesia`](crate::amnesia)). And a leader that lies, and dies with the acks of so many
-//! that the others are no quorum without them: then the admins recover the group.
+//! What the log had when this life began counts as acked, for nobody remembers what was; a log that has taken a
+//! block back is found out otherwise (see [`amnesia`](crate::amnesia)).
+//!
+//! Left out: a leader that lies, and dies with the acks of so many that the others are no quorum without them: then
+//! the admins recover the group.
 
 use std::collections::BTreeMap;
 

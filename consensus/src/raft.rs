@@ -25,7 +25,7 @@ use std::sync::Arc;
 use quorate_chain::certificate::CertificateKind;
 use quorate_chain::checked::Checked;
 use quorate_chain::crypto::{ValidatorKey, Verifier};
-use quorate_chain::ids::{BlockRef, Height, NodeId, RosterHash, Term};
+use quorate_chain::ids::{Height, NodeId, RosterHash, Term};
 use quorate_chain::roster::{Lead, Roster};
 use quorate_chain::statement::{SignedStatement, Statement};
 
@@ -70,8 +70,6 @@ pub struct Core {
     pub(crate) now: Now,
     pub(crate) ballot: Ballot,
     pub(crate) log: Log,
-    /// The tip that the log had when this life began.
-    pub(crate) began: BlockRef,
     pub(crate) disk: Durability,
     pub(crate) commits: Commits,
     pub(crate) states: States,

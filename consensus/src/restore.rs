@@ -63,6 +63,9 @@ pub struct Restored {
     /// In which term the log has had two blocks at one height, one in the place of the other, and the highest
     /// block of that term which was there before: it, and all below, may have been acked.
     pub replaced: (Term, Height),
+    /// The highest rank of the blocks that the log has had, also of those that others have taken the place of: it may
+    /// have been acked.
+    pub highest: (Term, Height),
 }
 
 /// Why what was kept is not the chain of a validator.
@@ -111,6 +114,7 @@ impl Core {
         }
         let ballot = raised(&log, restored.ballot, &restored.certificates);
         let tip = log.tip().block;
+        let highest = restored.highest.max(tip.rank());
         let logged = restored.logged.iter();
         let newest = logged.map(|it| it.term()).fold(tip.term, Term::max);
         if ballot.term < newest {
@@ -141,11 +145,10 @@ impl Core {
             states: States::new(applied, restored.state_root, window)
                 .with_earlier(restored.earlier),
             floor: restored.executed,
-            acks: Acks::restored(certified.unwrap_or(applied).max(applied), replaced),
+            acks: Acks::restored(certified.unwrap_or(applied).max(applied), replaced, highest),
             named: Height::ZERO,
             install: Install::default(),
             log,
-            began: tip,
             role: Role::Follower(follower),
             willing: None,
             handed: None,

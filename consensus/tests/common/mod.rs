@@ -184,6 +184,7 @@ impl World {
             certificates: node.stored_certificates(),
             logged: node.disk.certificates.clone(),
             replaced: node.disk.replaced,
+            highest: node.disk.highest,
             blocks: node.disk.blocks[usize::try_from(node.applied.get()).unwrap()..].to_vec(),
         };
         let core = Core::new(config, Arc::new(StandIn), restored, now).unwrap();

@@ -29,6 +29,8 @@ pub struct Disk {
     pub certificates: Vec<Checked<Certificate>>,
     /// In which term a block took the place of another, and the highest one that was there before.
     pub replaced: (Term, Height),
+    /// The highest rank of the blocks that it has had.
+    pub highest: (Term, Height),
 }
 
 impl Disk {
@@ -38,6 +40,8 @@ impl Disk {
             Record::Certificate(certificate) => self.certificates.push(certificate),
             Record::Branch { above, blocks } => {
                 self.note_replaced(above.height, &blocks);
+                let ranks = blocks.iter().map(|block| block.block_ref().rank());
+                self.highest = ranks.fold(self.highest, Ord::max);
                 self.blocks.truncate(usize::try_from(above.height.get()).unwrap());
                 self.blocks.extend(blocks);
             }
@@ -163,6 +167,7 @@ impl Node {
             blocks: self.disk.blocks.clone(),
             certificates: self.disk.certificates.clone(),
             replaced: self.disk.replaced,
+            highest: self.disk.highest,
             ..Disk::default()
         };
         Self {

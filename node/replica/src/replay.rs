@@ -54,6 +54,8 @@ pub(crate) struct Above {
     /// In which term a block took the place of another at its height, and the highest one of that term that
     /// was there before.
     pub(crate) replaced: (Term, Height),
+    /// The highest rank of all blocks in the records.
+    pub(crate) highest: (Term, Height),
 }
 
 impl Above {
@@ -76,6 +78,7 @@ pub(crate) struct Replay {
     certificates: BTreeMap<Height, Certificate>,
     /// In which term a block took the place of another, and the highest one that was there before.
     replaced: (Term, Height),
+    highest: (Term, Height),
     /// The parts of a branch whose last part has not come yet.
     parts: Vec<Part>,
     wrong: Option<ReplayError>,
@@ -94,6 +97,7 @@ impl Replay {
             chain: BTreeMap::new(),
             certificates: BTreeMap::new(),
             replaced: (Term::ZERO, Height::ZERO),
+            highest: (Term::ZERO, Height::ZERO),
             parts: Vec::new(),
             wrong: None,
             started: None,
@@ -167,6 +171,7 @@ impl Replay {
         let mut joins = above == applied || below == Some(above);
         for block in blocks {
             let at = block.block_ref();
+            self.highest = self.highest.max(at.rank());
             // A branch from below that goes through the applied block.
             joins |= at == applied;
             let before = cut.get(&at.height).map(Block::block_ref);
@@ -223,7 +228,7 @@ impl Replay {
         // Bodies and certificates were checked before they were written, and the core judges the rest again.
         let blocks = self.chain.into_values().take(linked).map(Checked::vouch).collect();
         let certificates = self.certificates.into_values().map(Checked::vouch).collect();
-        Above { blocks, certificates, replaced: self.replaced }
+        Above { blocks, certificates, replaced: self.replaced, highest: self.highest }
     }
 
     /// Whether what is left of a damaged log says as much as the whole log did: after the last record
@@ -288,7 +293,10 @@ mod tests {
         replay.branch(Lsn::ZERO, GENESIS, chain());
         let twin = block(first.block_ref(), 2, 1);
         replay.branch(Lsn::ZERO, first.block_ref(), [twin].into_iter());
-        assert_eq!(replay.salvaged().replaced, (Term::new(2), Height::new(3)));
+        let above = replay.salvaged();
+        assert_eq!(above.replaced, (Term::new(2), Height::new(3)));
+        // The block of term 3, which has long been replaced.
+        assert_eq!(above.highest, (Term::new(3), Height::new(2)));
     }
 
     #[test]

@@ -162,6 +162,7 @@ pub fn open<D: Disk, S: Store>(
         logged: above.certificates,
         blocks: above.blocks,
         replaced: above.replaced,
+        highest: above.highest,
     };
     let core = Core::new(config, Arc::clone(&setup.verifier), restored, now)?;
     life.ballot = core.ballot().clone();
