@@ -19,6 +19,7 @@
 //! is revived. Waiting is for conditions, with one generous limit.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use quorate_chain::crypto::SecretKey;
@@ -149,6 +150,12 @@ impl Cluster {
     /// The nodes that live.
     pub fn living(&self) -> impl Iterator<Item = u16> + '_ {
         (0..).zip(&self.nodes).filter(|(_, node)| node.is_some()).map(|(id, _)| id)
+    }
+
+    /// Where a node keeps its files.
+    #[must_use]
+    pub fn home(&self, node: u16) -> PathBuf {
+        self.directory.home(node)
     }
 
     /// Kills a node, as if its process had been.

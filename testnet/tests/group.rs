@@ -34,7 +34,7 @@ async fn election_initial() {
     let (_, term) = cluster.leader().await.unwrap();
     assert!(term.get() >= 1);
     // Nobody campaigns while a leader is heard.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    put(&cluster, "heard", 30).await;
     assert_eq!(cluster.leader().await.unwrap().1, term);
 }
 

@@ -2,7 +2,9 @@
 //!
 //! The core offers a slot, this module fills it: at once when it must be filled or nothing is in flight,
 //! else when there are transactions enough for a full block. With a block interval one block is sealed in
-//! each, empty or not; only the opening of a term and changes of the roster do not wait.
+//! each, empty or not; only the opening of a term and changes of the roster do not wait. An interval begins when the
+//! block before was sealed, not when it should have been: one that comes late makes none after it come early, so
+//! that any ten intervals of a term take as long as ten intervals.
 
 use quorate_chain::block::{Block, BlockKind, Body, Draft};
 use quorate_chain::checked::Checked;
@@ -83,9 +85,7 @@ impl Sealer {
     /// Takes the slot: a block is sealed for it.
     pub(crate) fn take(&mut self, moment: Moment) -> Option<Slot> {
         if let Some(interval) = self.interval {
-            // The rhythm is kept; after a pause it begins anew.
-            let next = self.due.after(interval);
-            self.due = if next > moment { next } else { moment.after(interval) };
+            self.due = moment.after(interval);
         }
         self.slot.take()
     }
@@ -127,4 +127,18 @@ pub(crate) fn seal(
         body: Body { item: slot.item, transactions },
     };
     Block::seal(draft, signer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_block_makes_no_other_come_early() {
+        let mut sealer = Sealer::new(Some(Span::millis(100)), 1, 1);
+        sealer.take(Moment::micros(100_000));
+        assert_eq!(sealer.due, Moment::micros(200_000));
+        sealer.take(Moment::micros(290_000));
+        assert_eq!(sealer.due, Moment::micros(390_000));
+    }
 }
