@@ -17,8 +17,8 @@
 //! What the log had when this life began counts as acked, for nobody remembers what was; a log that has taken a
 //! block back is found out otherwise (see [`amnesia`](crate::amnesia)).
 //!
-//! Left out: a leader that lies, and dies with the acks of so many that the others are no quorum without them: then
-//! the admins recover the group.
+//! Left out: a leader that lies, and dies when so many have acked its blocks, or have had them and have started again,
+//! that the others are no quorum without them: then the admins recover the group.
 
 use std::collections::BTreeMap;
 

@@ -438,6 +438,12 @@ fn is_for_the_same(one: &Statement, other: &Statement) -> bool {
         (Statement::PreVote { candidate: a, .. }, Statement::PreVote { candidate: b, .. })
         | (Statement::Vote { candidate: a, .. }, Statement::Vote { candidate: b, .. })
         | (Statement::Handover { to: a, .. }, Statement::Handover { to: b, .. }) => a == b,
-        _ => false,
+        (
+            Statement::PreVote { .. }
+            | Statement::Vote { .. }
+            | Statement::Handover { .. }
+            | Statement::Ack { .. },
+            _,
+        ) => one == other,
     }
 }

@@ -76,6 +76,9 @@ where
     // The new log would not tell which acks of this term must not be given again.
     let twice = |life: &Life| above.replaced.0 == life.ballot.term && life.ballot.term > Term::ZERO;
     let whole = whole && !life.as_ref().is_some_and(twice);
+    // Nor that it has had a block of higher rank, which may have been acked and binds votes.
+    let last = above.blocks.last().map_or(applied, |block| block.block_ref());
+    let whole = whole && above.highest <= last.rank();
     let life = match life {
         Some(life) if whole => life,
         life => {

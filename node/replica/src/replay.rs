@@ -208,6 +208,12 @@ impl Replay {
         }
     }
 
+    /// What is left of a log that is from before the snapshot in the store: none of its blocks, but what it has had still
+    /// binds votes.
+    pub(crate) fn replaced(self) -> Above {
+        Above { highest: self.highest, ..Above::default() }
+    }
+
     /// How many blocks follow the applied one without a gap.
     fn linked(&self) -> usize {
         let mut below = self.applied;
@@ -233,7 +239,9 @@ impl Replay {
 
     /// Whether what is left of a damaged log says as much as the whole log did: after the last record
     /// that is lost comes a ballot, and a branch that stands on a block known here. Such a branch names
-    /// all blocks below it by hash, and cuts whatever else stood above that block.
+    /// all blocks below it by hash, and cuts whatever else stood above that block. (Blocks of higher rank that a liar
+    /// had sealed, in a record that is lost, are not known any more to bind votes; who has seen an ack for one says so
+    /// when the validator greets.)
     pub(crate) fn is_whole(&self, report: &Report) -> bool {
         let lossy = || report.damages.iter().filter(|damage| damage.loses_records());
         let last_lost = lossy().map(|damage| damage.next.map(Lsn::before)).max();
@@ -293,8 +301,9 @@ mod tests {
         replay.branch(Lsn::ZERO, GENESIS, chain());
         let twin = block(first.block_ref(), 2, 1);
         replay.branch(Lsn::ZERO, first.block_ref(), [twin].into_iter());
-        let above = replay.salvaged();
-        assert_eq!(above.replaced, (Term::new(2), Height::new(3)));
+        assert_eq!(replay.replaced, (Term::new(2), Height::new(3)));
+        let above = replay.replaced();
+        assert!(above.blocks.is_empty());
         // The block of term 3, which has long been replaced.
         assert_eq!(above.highest, (Term::new(3), Height::new(2)));
     }

@@ -226,8 +226,7 @@ fn restore_log<D: Disk, S: Store>(
         Ok((wal, found)) => {
             let replaced = standing.replaced.as_ref().filter(|it| it.applied != applied);
             let start = replaced.filter(|_| !replay.is_started_at(applied));
-            // What the log has is from before the snapshot.
-            let above = if start.is_some() { Above::default() } else { replay.finish()? };
+            let above = if start.is_some() { replay.replaced() } else { replay.finish()? };
             let kept = found.preamble.map(|bytes| Life::from_bytes(&Bytes::from(bytes)));
             let kept = kept.transpose().map_err(OpenError::Preamble)?;
             let life = kept.unwrap_or_else(|| begin_life(setup, found.records, salt));

@@ -234,15 +234,15 @@ pub fn keeps_prefix(node: NodeId, reached: BlockRef, holds: bool) -> Check {
     })
 }
 
-/// Whether a log that lacks a committed block has another one in its place and has come under a later leader, so
-/// that the block was replaced and not lost.
+/// Whether a log that lacks a committed block has come under a later leader and has another block in its place, or none
+/// yet, so that the block was replaced and not lost.
 ///
 /// The other block may be of the same term: a liar has sealed both, and the later leader stands on the second. A
 /// tip never goes down in rank, and of one term the first block is kept; so the tip is of a later term then.
 #[must_use]
 pub fn may_displace(instead: Option<BlockRef>, tip: BlockRef, reached: BlockRef) -> bool {
     let other = instead.is_some_and(|it| it.height == reached.height && it != reached);
-    other && tip.term > reached.term
+    (other || tip.height < reached.height) && tip.term > reached.term
 }
 
 /// What a store has pruned is below its frozen states, and those are not above what is applied.

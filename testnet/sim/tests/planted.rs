@@ -331,7 +331,10 @@ fn heights_out_of_order_and_more_messages_than_a_few_are_seen() {
         assert!(may_displace(Some(instead), later, reached));
         assert!(!may_displace(Some(instead), block(2, 60, 9), reached), "the leader is the same");
     }
-    assert!(!may_displace(None, later, reached), "the log is shorter");
+    // Or none yet; but a log of the same term that is shorter has lost it.
+    assert!(may_displace(None, block(3, 50, 9), reached));
+    assert!(!may_displace(None, block(2, 50, 9), reached), "the log is shorter");
+    assert!(!may_displace(None, later, reached), "there is a gap");
     assert!(!may_displace(Some(reached), later, reached), "it is there");
     kept_in_order(node, Some(at(5)), &[at(10), at(5)], at(12)).unwrap();
     seen(kept_in_order(node, Some(at(11)), &[at(10)], at(12)), "pruned ≤ snapshot ≤ applied");
