@@ -9,16 +9,16 @@ use quorate_replica::store::{Store, StoreReader};
 
 use crate::genesis::HEARTBEAT;
 use crate::ledger::Signers;
-use crate::seat::{Said, Seat};
+use crate::seat::{Said, Seat, StoreJob};
 use crate::violation::{Check, hold};
 use crate::world::World;
 
-/// Most records that wait for a journal, for each block of a window: cuts and ballots are records too.
-const RECORDS: usize = 8;
+/// Most records that wait for a journal and carry no block of the two windows: a term brings a ballot, a vote and
+/// a cut, and while a disk is slow or full terms go by.
+const RECORDS_TERMS: usize = 64;
 
-/// Most blocks in one message of the size that worlds have. A node holds two windows above its applied tip,
-/// two messages more (while the first one is on its way to the disk), and what it came with: after a power
-/// cut the store may be as far behind the log as between two checkpoints.
+/// Most blocks in one message of the size that worlds have, twice: what fits, and what comes on top of that up to
+/// the next certificate, because whoever must cut a suffix for a range could not take less.
 const MESSAGE_BLOCKS: usize = 16 + 2 * (1 << 16) / 280;
 
 /// Most messages for each node and block: an append, an answer, and as much again for what is lost.
@@ -88,24 +88,13 @@ impl World {
         }
         let durable = seat.promises.shadow.height().max(seat.base);
         Heights { applied, committed, durable, tip }.check(node)?;
-        let window = seat.setup.limits.window_blocks;
-        let bounded = seat.jobs.len() + seat.writing.len() <= RECORDS * (window + 16)
-            && seat.applies.len() <= 2 * window + MESSAGE_BLOCKS + seat.came_with;
-        hold(bounded, "queues are bounded", || {
-            let (jobs, writing) = (seat.jobs.len(), seat.writing.len());
-            format!("node {node}: {jobs} + {writing} records, {} applies", seat.applies.len())
-        })?;
+        Held::by(seat, log).check(node)?;
         if every {
             replica.driver.check();
             let (frozen, oldest) = kept(&replica.applier.store().reader());
             // With a snapshot came no blocks.
             let oldest = oldest.filter(|oldest| oldest.get() > seat.base.get() + 1);
             kept_in_order(node, oldest, &frozen, applied)?;
-            let small = log.len() <= 2 * window + MESSAGE_BLOCKS + seat.came_with;
-            hold(small, "memory is bounded", || {
-                let (len, came_with) = (log.len(), seat.came_with);
-                format!("node {node}: {len} blocks, window {window}, it came with {came_with}")
-            })?;
         }
         if said.leads != last.leads
             && let Some(term) = said.leads
@@ -170,6 +159,64 @@ impl Heights {
         let Self { applied, committed, durable, tip } = *self;
         let order = applied <= committed && committed <= durable;
         hold(order && committed <= tip, "applied ≤ committed ≤ durable and tip", || {
+            format!("node {node}: {self:?}")
+        })
+    }
+}
+
+/// How much one process keeps in its memory and in its queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Most blocks in flight.
+    pub window: usize,
+    /// How many of the blocks that the process has begun with may not be applied yet.
+    pub came_with: usize,
+    /// How many blocks the log has.
+    pub log: usize,
+    /// How many of them are committed.
+    pub committed: usize,
+    /// How many records wait for the journal.
+    pub records: usize,
+    /// How many blocks wait for the applier.
+    pub unapplied: usize,
+}
+
+impl Held {
+    fn by(seat: &Seat, log: &Log) -> Self {
+        let applied = log.applied().block.height.get();
+        let above = |height: Height| {
+            usize::try_from(height.get().saturating_sub(applied)).unwrap_or(usize::MAX)
+        };
+        let unapplied = seat.applies.iter().map(|job| match job {
+            StoreJob::Apply(job) => job.blocks.len(),
+            StoreJob::Stage(_) | StoreJob::Install(_) => 0,
+        });
+        Self {
+            window: seat.setup.limits.window_blocks,
+            came_with: above(seat.came_to),
+            log: log.len(),
+            committed: above(log.committed().height),
+            records: seat.jobs.len() + seat.writing.len(),
+            unapplied: unapplied.sum(),
+        }
+    }
+
+    /// It is no more than the rules of the core allow.
+    ///
+    /// - Of blocks: while anything waits for disk or store, nothing is taken on top of two windows, and one
+    ///   message may go beyond. After a power cut the store may be as far behind the log as between two
+    ///   checkpoints; that part goes as it is applied.
+    /// - Of records: the blocks of two windows, each with a certificate that covers what it names, and what terms
+    ///   bring. A message beyond is one record.
+    /// - Of blocks that wait for the applier: those that the log holds as committed, and none twice.
+    ///
+    /// # Errors
+    /// If it is more.
+    pub fn check(&self, node: NodeId) -> Check {
+        let Self { window, came_with, log, committed, records, unapplied } = *self;
+        let waits = records <= 4 * window + RECORDS_TERMS && unapplied <= committed;
+        hold(waits, "queues are bounded", || format!("node {node}: {self:?}"))?;
+        hold(log <= 2 * window + MESSAGE_BLOCKS + came_with, "memory is bounded", || {
             format!("node {node}: {self:?}")
         })
     }

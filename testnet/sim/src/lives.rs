@@ -243,7 +243,7 @@ impl World {
         keeps_prefix(seat.node, seat.reached, holds || seat.damaged || displaced)?;
         seat.born();
         seat.life += 1;
-        seat.came_with = replica.driver.core().log().len();
+        seat.came_to = tip.height;
         seat.replica = Some(replica);
         self.has_begun(at);
         self.plan_wake(at);

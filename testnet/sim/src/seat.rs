@@ -72,8 +72,8 @@ pub struct Seat {
     pub replica: Option<Replica<Shared, ProcessStore>>,
     /// How many processes have run here.
     pub life: u32,
-    /// How many blocks above the applied one the process has begun with.
-    pub came_with: usize,
+    /// Up to which height the process has begun with blocks.
+    pub came_to: Height,
     /// What waits for the journal.
     pub jobs: VecDeque<JournalJob>,
     /// What the journal is writing.
@@ -143,7 +143,7 @@ impl Seat {
             clock: Clock::new(1_000_000 * u64::from(node.get())),
             replica: None,
             life: 0,
-            came_with: 0,
+            came_to: Height::ZERO,
             jobs: VecDeque::new(),
             writing: Vec::new(),
             is_writing: false,

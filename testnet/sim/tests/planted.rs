@@ -12,7 +12,7 @@ use quorate_consensus::effect::{Record, Ticket};
 use quorate_consensus::log::Anchor;
 use quorate_replica::io::{Answer, JournalJob, Placed, Refusal, Written};
 use quorate_sim::checks::{
-    Heights, few_messages, goes_forward, is_above, keeps_prefix, kept_in_order, may_displace,
+    Heights, Held, few_messages, goes_forward, is_above, keeps_prefix, kept_in_order, may_displace,
 };
 use quorate_sim::clients::Clients;
 use quorate_sim::dials::Dials;
@@ -341,4 +341,16 @@ fn heights_out_of_order_and_more_messages_than_a_few_are_seen() {
     seen(kept_in_order(node, Some(at(1)), &[at(13)], at(12)), "pruned ≤ snapshot ≤ applied");
     few_messages(5 * 6 * 1_000, 5, 1_000, 60).unwrap();
     seen(few_messages(1_000_000, 5, 1_000, 60), "messages are bounded");
+}
+
+#[test]
+fn a_queue_and_a_log_that_grow_are_seen() {
+    let node = NodeId::new(0);
+    let good =
+        Held { window: 4, came_with: 600, log: 608, committed: 10, records: 16, unapplied: 10 };
+    good.check(node).unwrap();
+    // What the process has begun with is excused until it is applied.
+    seen(Held { came_with: 0, ..good }.check(node), "memory is bounded");
+    seen(Held { records: 100, ..good }.check(node), "queues are bounded");
+    seen(Held { unapplied: 11, ..good }.check(node), "queues are bounded");
 }
