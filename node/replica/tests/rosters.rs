@@ -20,13 +20,7 @@ fn behind_by(changes: usize) -> Group {
         3,
         Limits { keep_blocks: 1, snapshot_every: 5, checkpoint_every: 4, ..limits() },
     );
-    let leader = group.elect();
-    if leader == 2 {
-        group.kill(2);
-        group.run_until("another leads", |group| group.leader().is_some());
-        group.start(2).unwrap();
-        group.run(Span::millis(500));
-    }
+    group.elect_another_than(2);
     group.submit(0, update(group.chain_id, 0, 0));
     group.run(Span::millis(500));
     group.kill(2);

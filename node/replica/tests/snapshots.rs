@@ -25,14 +25,7 @@ fn often() -> Limits {
 /// A group whose node 2 has gone away after a few blocks.
 fn away(limits: Limits) -> Group {
     let mut group = Group::with(3, limits);
-    let leader = group.elect();
-    if leader == 2 {
-        // Another one leads.
-        group.kill(2);
-        group.run_until("another leads", |group| group.leader().is_some());
-        group.start(2).unwrap();
-        group.run(Span::millis(500));
-    }
+    group.elect_another_than(2);
     for nonce in 0..3 {
         group.submit(0, update(group.chain_id, 0, nonce));
         group.settle();

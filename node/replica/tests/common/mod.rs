@@ -383,6 +383,16 @@ impl Group {
         self.leader().unwrap()
     }
 
+    /// Waits until a node other than this one leads.
+    pub fn elect_another_than(&mut self, id: u32) {
+        if self.elect() == id {
+            self.kill(id);
+            self.run_until("another leads", |group| group.leader().is_some());
+            self.start(id).unwrap();
+            self.run(Span::millis(500));
+        }
+    }
+
     /// Submits a transaction at a node.
     pub fn submit(&mut self, id: u32, transaction: SignedTransaction) -> Submission {
         let submission = Submission(self.next);
