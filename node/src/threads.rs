@@ -156,7 +156,7 @@ impl Threads {
         let (to_applier, jobs) = mpsc::sync_channel(plan.orders());
         let (to_readers, fetches) = mpsc::sync_channel(plan.orders());
         let (view, seen) = watch::channel(View::of(&driver));
-        let reader = applier.store().reader();
+        let (reader, demand) = (applier.store().reader(), Arc::clone(applier.demand()));
 
         let mut handles = Vec::new();
         let mut spawn = |name: &str, body: Body| -> io::Result<()> {
@@ -175,7 +175,7 @@ impl Threads {
             spawn(&format!("reader {at}"), Box::new(body))?;
         }
         let questions = Arc::clone(&gates.questions);
-        spawn("pieces", Box::new(move || pieces::run(&reader, &questions)))?;
+        spawn("pieces", Box::new(move || pieces::run(&reader, &demand, &questions)))?;
         for at in 0..plan.verify_threads {
             let pool = Arc::clone(&gates.pool);
             spawn(&format!("verify {at}"), Box::new(move || pool.run()))?;

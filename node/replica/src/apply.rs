@@ -6,9 +6,12 @@
 //! they are there together or not at all.
 //!
 //! Old blocks are pruned in small steps: only below the height of a frozen state that can be offered,
-//! and only what a power cut could not bring back into question.
+//! and only what a power cut could not bring back into question. While somebody gets a frozen state it does not
+//! go for a newer one, nor do the blocks above it.
 //!
 //! After an error the applier is of no more use: the node must stop, and open what is on the disk.
+
+use std::sync::Arc;
 
 use quorate_chain::block::Block;
 use quorate_chain::certificate::Certificate;
@@ -23,8 +26,8 @@ use quorate_consensus::log::Anchor;
 use crate::io::{Applied, AppliedBlock, ApplyJob, InstallJob, StageJob};
 use crate::overlay::Overlay;
 use crate::setup::Limits;
-use crate::snapshot;
 use crate::snapshot::rosters::Pending;
+use crate::snapshot::{self, Demand, timeouts};
 use crate::store::{Batch, Convicted, Executed, Install, Standing, Store, StoreReader, pages};
 
 /// Why blocks could not be applied.
@@ -58,6 +61,10 @@ pub struct Applier<S: Store> {
     offered: Height,
     /// The same, as far as the frozen states that it rests on survive a power cut.
     prunable: Height,
+    /// Who gets which frozen state.
+    demand: Arc<Demand>,
+    /// At how many heights in a row no state was frozen because somebody gets one that would go.
+    held: u64,
 }
 
 /// How many blocks are pruned at once, at least: the next ones wait no longer for it than for a batch.
@@ -86,6 +93,8 @@ impl<S: Store> Applier<S> {
             keep_blocks: limits.keep_blocks,
             offered: Height::ZERO,
             prunable: Height::ZERO,
+            demand: Arc::default(),
+            held: 0,
         })
     }
 
@@ -126,7 +135,10 @@ impl<S: Store> Applier<S> {
     /// that can be offered must not go for one that cannot yet, or, where a quorum applies slowly, there would
     /// never be one, and blocks that others lack have been pruned because there was. Nor may it go when headers
     /// have passed over the newest: where a quorum applies in leaps, not every height for a snapshot is named.
+    ///
+    /// One that somebody gets shall be got whole, so it does not go either as long as that may take.
     fn freeze(&mut self) -> Result<(), ApplyError<S::Error>> {
+        self.demand.pass();
         let applied = self.standing.applied.block.height;
         let frozen = self.reader.frozen().map_err(ApplyError::Store)?;
         let newest = frozen.first().map(|standing| standing.applied.block.height);
@@ -137,12 +149,25 @@ impl<S: Store> Applier<S> {
         }
         let offered = snapshot::newest(&self.reader).map_err(ApplyError::Store)?;
         let kept = offered.as_ref().map(|snapshot| snapshot.block.height).or(newest);
+        if self.is_wanted(frozen.iter().find(|it| Some(it.applied.block.height) != kept)) {
+            self.held += 1;
+            return Ok(());
+        }
+        self.held = 0;
         self.store.freeze(kept).map_err(ApplyError::Store)?;
         if self.keep_blocks > 0 && offered.is_some() {
-            // Who is in the middle of getting it shall get it whole.
+            // Who gets it needs the blocks above it, too.
             self.offered = kept.unwrap_or(self.offered);
         }
         Ok(())
+    }
+
+    /// Whether somebody gets this frozen state, and has not been waited for longer than it may take.
+    fn is_wanted(&self, frozen: Option<&Standing>) -> bool {
+        frozen.is_some_and(|standing| {
+            let entries = standing.size.map_or(0, |size| size.count);
+            self.demand.is_for(standing.applied.block.height) && self.held < timeouts(entries)
+        })
     }
 
     /// Forgets old blocks: a few more than have been applied, so that it comes to an end.
@@ -275,6 +300,12 @@ impl<S: Store> Applier<S> {
     #[must_use]
     pub const fn standing(&self) -> &Standing {
         &self.standing
+    }
+
+    /// Where it is told who gets which frozen state.
+    #[must_use]
+    pub const fn demand(&self) -> &Arc<Demand> {
+        &self.demand
     }
 
     /// The store, to look at.

@@ -37,6 +37,9 @@
 //! applied, beside that of what is applied before it: what was promised to blocks that the log does not have any
 //! more is kept as long as the certificate is known.
 //!
+//! **Kept meanwhile.** A frozen state does not go for a newer one while somebody is getting it, nor do the blocks
+//! above it, as long as that takes no longer than it may ([`Demand`]).
+//!
 //! **Not taken.** Whatever is wrong with an offer or its source is told to the operator ([`Failure`]), and another
 //! source is tried.
 //!
@@ -46,12 +49,12 @@
 //! one is installed.
 //!
 //! Left out: a bound on the bytes of entries below what the format allows for so many, since a state root says
-//! nothing of them before all are here; to distrust who has lied for longer than who could not bring it; to keep
-//! a state for as long as somebody is getting it, whatever is frozen meanwhile; freezing without a pause: the state
-//! is copied between two batches.
+//! nothing of them before all are here; to distrust who has lied for longer than who could not bring it; freezing
+//! without a pause: the state is copied between two batches.
 //!
 //! [`Replaced`]: crate::store::Replaced
 
+mod demand;
 mod download;
 mod failure;
 mod piece;
@@ -74,7 +77,8 @@ use quorate_consensus::message::{Proof, Snapshot};
 
 use crate::store::{Entries, Standing, StoreReader};
 
-pub(crate) use download::{Download, Pace, Step};
+pub use demand::Demand;
+pub(crate) use download::{Download, Pace, Step, timeouts};
 pub use failure::Failure;
 
 /// Asks for a piece of a snapshot.
@@ -234,12 +238,13 @@ fn head<R: StoreReader>(
     Ok(None)
 }
 
-/// Reads a piece of a snapshot for another node.
+/// Reads a piece of a snapshot for another node, which is getting it.
 ///
 /// # Errors
 /// If the store cannot be read: then the node must stop.
 pub fn piece<R: StoreReader>(
     reader: &R,
+    demand: &Demand,
     ask: Ask,
     bytes: usize,
 ) -> Result<Piece, <R as StateRead>::Error> {
@@ -247,6 +252,7 @@ pub fn piece<R: StoreReader>(
     let Some(frozen) = frozen.into_iter().find(|it| it.applied.block == ask.block) else {
         return Ok(Piece::Gone);
     };
+    demand.asked(ask.block.height);
     Ok(match ask.what {
         Wanted::Head => {
             head(reader, &frozen)?.map_or(Piece::Gone, |(head, _)| Piece::Head(Box::new(head)))

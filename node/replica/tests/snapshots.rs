@@ -22,19 +22,6 @@ fn often() -> Limits {
     Limits { snapshot_every: 5, checkpoint_every: 4, ..limits() }
 }
 
-/// A group whose node 2 has gone away after a few blocks.
-fn away(limits: Limits) -> Group {
-    let mut group = Group::with(3, limits);
-    group.elect_another_than(2);
-    for nonce in 0..3 {
-        group.submit(0, update(group.chain_id, 0, nonce));
-        group.settle();
-    }
-    group.run(Span::millis(500));
-    group.kill(2);
-    group
-}
-
 /// A group whose node 2 was away while the others went on and forgot old blocks.
 fn behind() -> Group {
     behind_by(often(), 1)
@@ -42,7 +29,7 @@ fn behind() -> Group {
 
 /// The same; the others applied so many blocks at once.
 fn behind_by(limits: Limits, leap: u64) -> Group {
-    let mut group = away(limits);
+    let mut group = Group::without_2(limits);
     for nonce in 3..41 {
         for id in 0..2 {
             group.node_mut(id).hold_apply = nonce % leap != 0;
@@ -302,7 +289,7 @@ fn old_blocks_are_forgotten_once_a_state_above_them_can_be_offered() {
 }
 
 fn forgets(keep_blocks: u64) {
-    let mut group = away(Limits { keep_blocks, ..often() });
+    let mut group = Group::without_2(Limits { keep_blocks, ..often() });
     for nonce in 3..60 {
         group.submit(0, update(group.chain_id, 0, nonce));
         group.settle();
@@ -330,7 +317,7 @@ fn forgets(keep_blocks: u64) {
 
 #[test]
 fn a_state_that_can_be_offered_does_not_go_for_one_that_cannot_yet() {
-    let mut group = away(Limits { keep_blocks: 1, ..often() });
+    let mut group = Group::without_2(Limits { keep_blocks: 1, ..often() });
     for nonce in 3..30 {
         group.submit(0, update(group.chain_id, 0, nonce));
         group.settle();
@@ -350,7 +337,7 @@ fn a_state_that_can_be_offered_does_not_go_for_one_that_cannot_yet() {
 #[test]
 fn a_state_that_can_be_offered_does_not_go_for_one_that_headers_have_passed_over() {
     for leap in 6..18 {
-        let mut group = away(Limits { keep_blocks: 1, ..often() });
+        let mut group = Group::without_2(Limits { keep_blocks: 1, ..often() });
         let leader = group.leader().unwrap();
         let mut nonces = 3..;
         let mut submit = |group: &mut Group, count| {

@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use quorate_chain::ids::NodeId;
 use quorate_chain::state::StateRead;
-use quorate_replica::snapshot::{Ask, Piece, piece};
+use quorate_replica::snapshot::{Ask, Demand, Piece, piece};
 use quorate_replica::store::StoreReader;
 
 use crate::exit::{Exit, Failure};
@@ -84,12 +84,16 @@ impl Questions {
 }
 
 /// Works until the questions are closed.
-pub(super) fn run<R: StoreReader>(reader: &R, questions: &Questions) -> Result<(), Failure>
+pub(super) fn run<R: StoreReader>(
+    reader: &R,
+    demand: &Demand,
+    questions: &Questions,
+) -> Result<(), Failure>
 where
     <R as StateRead>::Error: std::fmt::Display,
 {
     while let Some(Question { from: _, ask, answer }) = questions.take() {
-        let found = piece(reader, ask, PIECE).map_err(|error| {
+        let found = piece(reader, demand, ask, PIECE).map_err(|error| {
             Failure::new(Exit::Storage, format!("cannot read the store: {error}"))
         })?;
         answer(&found);
@@ -122,7 +126,7 @@ mod tests {
         }
         let reader = MemoryStore::new().reader();
         std::thread::scope(|scope| {
-            scope.spawn(|| run(&reader, &questions).unwrap());
+            scope.spawn(|| run(&reader, &Demand::default(), &questions).unwrap());
             let said: Vec<_> = heard.iter().take(2).collect();
             assert_eq!(said, [("again", Piece::Gone), ("other", Piece::Gone)]);
             questions.close();

@@ -341,7 +341,9 @@ impl World {
             }
             Cargo::Ask(ask) => {
                 let Some(replica) = &self.seats[to].replica else { return Ok(()) };
-                let piece = snapshot::piece(&replica.applier.store().reader(), ask, PIECE);
+                let applier = &replica.applier;
+                let reader = applier.store().reader();
+                let piece = snapshot::piece(&reader, applier.demand(), ask, PIECE);
                 let piece = piece.map_err(|error| unreadable(from, &error))?;
                 let piece = self.spoil(to, piece);
                 self.dispatch(to, from, Cargo::Piece(piece))

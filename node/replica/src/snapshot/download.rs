@@ -10,7 +10,7 @@ use super::rosters::Chain;
 use super::{Ask, CheckedHead, Failure, Piece, Wanted};
 use crate::store::Entries;
 
-/// For how many election timeouts a source is waited for, however small its snapshot is.
+/// How many election timeouts a snapshot may take, however small it is.
 const PIECES: u64 = 60;
 /// How many entries there must be for each election timeout more.
 const ENTRIES: u64 = 1_000;
@@ -52,9 +52,13 @@ pub(crate) struct Pace {
 impl Pace {
     /// The time in which so many entries should have come.
     fn limit(self, count: u64) -> Span {
-        let pieces = PIECES.saturating_add(count / ENTRIES);
-        self.patience.times(pieces.saturating_mul(self.factor))
+        self.patience.times(timeouts(count).saturating_mul(self.factor))
     }
+}
+
+/// How many election timeouts a snapshot with so many entries may take.
+pub(crate) fn timeouts(entries: u64) -> u64 {
+    PIECES.saturating_add(entries / ENTRIES)
 }
 
 /// What is to be done next.

@@ -134,6 +134,19 @@ impl Group {
         group
     }
 
+    /// Three nodes, of which node 2 has gone away after a few blocks.
+    pub fn without_2(limits: Limits) -> Self {
+        let mut group = Self::with(3, limits);
+        group.elect_another_than(2);
+        for nonce in 0..3 {
+            group.submit(0, update(group.chain_id, 0, nonce));
+            group.settle();
+        }
+        group.run(Span::millis(500));
+        group.kill(2);
+        group
+    }
+
     pub fn ids(&self) -> Vec<u32> {
         (0..u32::try_from(self.nodes.len()).unwrap()).collect()
     }
@@ -294,7 +307,7 @@ impl Group {
             Carried::Transactions(transactions) => Input::Forwarded { from, transactions },
             Carried::Ask(ask) => {
                 if self.node(to).replica.is_some() {
-                    let piece = snapshot::piece(&self.node(to).store.reader(), ask, 300).unwrap();
+                    let piece = self.piece(to, ask);
                     let piece = Piece::from_bytes(&piece.to_bytes()).unwrap();
                     self.wire.push_back((to, from.get(), Carried::Piece(piece)));
                 }
@@ -304,6 +317,12 @@ impl Group {
         };
         self.give(to, input);
         true
+    }
+
+    /// What a node answers to who asks it for a piece of a snapshot.
+    pub fn piece(&self, id: u32, ask: Ask) -> Piece {
+        let demand = self.replica(id).applier.demand();
+        snapshot::piece(&self.node(id).store.reader(), demand, ask, 300).unwrap()
     }
 
     /// Works and delivers until nothing is to be done.
