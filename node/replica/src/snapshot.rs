@@ -11,9 +11,10 @@
 //!
 //! What is checked, before anything takes the place of what is here (`Head::check`, then the root):
 //!
-//! 1. the certificate is the one that was offered, by the roster that was offered, and that roster is
-//!    one that this node knows: in force at its own applied block, a half of it, the joint one of which
-//!    it knows a half, or one to which the chain of rosters leads from there (see `rosters`);
+//! 1. the certificate is for the block that was offered as the certified one, by the roster that was offered. More
+//!    may have signed it since; what was checked takes the place of what was offered. And that roster is one
+//!    that this node knows: in force at its own applied block, a half of it, the joint one of which it knows a half,
+//!    or one to which the chain of rosters leads from there (see `rosters`);
 //! 2. the headers of the path lead from the anchor to the certified block, by parent hash;
 //! 3. one of them names the anchor's height as executed: its state root is the one that counts, and it is made
 //!    of the number of the entries and the link of the outcomes that are brought;
@@ -157,7 +158,8 @@ impl Head {
         let header = &self.anchor.header;
         let block = header.block_ref();
         let Proof { certificate, roster } = &offer.proof;
-        if block != offer.block || self.path.certificate != *certificate {
+        let same = self.path.certificate.statement() == certificate.statement();
+        if block != offer.block || !same {
             return None;
         }
         self.path.check(block, chain_id, roster, verifier).ok()?;

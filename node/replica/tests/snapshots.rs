@@ -6,8 +6,11 @@ mod common;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use common::{Carried, Group, limits, update};
-use quorate_chain::ids::{Height, TxId};
+use common::{Carried, Group, Key, key, limits, update};
+use quorate_chain::certificate::{Certificate, Signed};
+use quorate_chain::checked::Checked;
+use quorate_chain::crypto::Signer as _;
+use quorate_chain::ids::{Height, NodeId, TxId};
 use quorate_chain::state::{StateEntry, StateKey, Value};
 use quorate_consensus::message::Message;
 use quorate_consensus::raft::Standing;
@@ -225,6 +228,38 @@ fn a_source_that_claims_another_number_of_entries_is_given_up() {
     });
     assert!(said(&group, "Unproven"), "{:?}", group.notices);
     assert_eq!(group.installs, [(2, true)]);
+}
+
+#[test]
+fn a_certificate_that_more_have_signed_since_it_was_offered_is_as_good() {
+    let mut group = behind();
+    group.start(2).unwrap();
+    let mut fuller = None;
+    for _ in 0..20_000 {
+        if !group.installs.is_empty() {
+            break;
+        }
+        let chain_id = group.chain_id;
+        for (_, to, carried) in &mut group.wire {
+            if let (2, Carried::Piece(Piece::Head(head))) = (*to, carried) {
+                let offered = &head.path.certificate;
+                let (statement, roster) = (*offered.statement(), offered.roster_hash());
+                let own = Signed {
+                    signer: NodeId::new(2),
+                    signature: Key(key(2)).sign(&statement.message(chain_id, roster)),
+                };
+                let signatures = offered.signatures().iter().cloned().chain([own]).collect();
+                head.path.certificate = Certificate::assemble(statement, roster, signatures);
+                fuller = Some(head.path.certificate.clone());
+            }
+        }
+        group.turn();
+    }
+    assert_eq!(group.installs, [(2, true)]);
+    assert!(!said(&group, ""), "no source is given up");
+    let standing = group.node(2).store.reader().standing().unwrap().unwrap();
+    assert_eq!(standing.certificate.map(Checked::into_inner), fuller, "what was checked is kept");
+    catch_up(&mut group);
 }
 
 #[test]

@@ -148,10 +148,13 @@ impl Download {
         }
         match piece {
             Piece::Head(head) if self.head.is_none() => {
-                self.head = head.check(&self.offer, self.chain_id, verifier);
+                let Some(checked) = head.check(&self.offer, self.chain_id, verifier) else {
+                    return Step::GiveUp(Failure::Unproven);
+                };
                 self.tries = 0;
-                let Some(head) = &self.head else { return Step::GiveUp(Failure::Unproven) };
-                self.until = now.after(self.pace.limit(head.size.count));
+                self.until = now.after(self.pace.limit(checked.size.count));
+                self.offer.proof.certificate = head.path.certificate;
+                self.head = Some(checked);
                 self.ask(now)
             }
             Piece::Steps(page) if self.head.is_some() && !self.rosters.is_done() => {
