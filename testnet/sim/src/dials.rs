@@ -277,15 +277,16 @@ impl Dials {
         }
     }
 
-    /// Every fault at its least strength over [`Dials::calm`], and always about as many machines. Few disks are spent
-    /// beside a liar, so worlds with one and worlds without take turns.
+    /// Every fault at its least strength over [`Dials::calm`], always about as many machines, and enough clients that a
+    /// group whose faults let it seals a block in every interval. Few disks are spent beside a liar, so
+    /// worlds with one and worlds without take turns.
     fn standard(choice: &Choice) -> Self {
         let honest = choice.seed.is_multiple_of(2);
         let off = |fault: &Fault| choice.without.contains(fault) || *fault == Fault::Liar && honest;
         let strengths = Fault::ALL.iter().map(|fault| u64::from(!off(fault))).collect();
         let calm = Self::calm(choice.nodes.unwrap_or(5));
-        let (seats, replaces) = (MOST_SEATS, true);
-        Self { strengths, snapshot_every: 20, keep_blocks: 40, seats, replaces, ..calm }
+        let (seats, replaces, clients) = (MOST_SEATS, true, 8);
+        Self { strengths, snapshot_every: 20, keep_blocks: 40, seats, replaces, clients, ..calm }
     }
 
     /// Calm weather: five nodes, ten blocks a second.
