@@ -53,6 +53,12 @@ pub struct Applier<S: Store> {
     /// The height that survives a power cut.
     checkpointed: Height,
     checkpoint_every: u64,
+    /// How many bytes of blocks do not survive one.
+    unsafe_bytes: usize,
+    /// After how many of them the store is made safe.
+    window_bytes: usize,
+    /// About how many bytes of blocks are in one message to others.
+    message_bytes: usize,
     /// K: the state is frozen at every height that is a multiple of it; never if 0.
     snapshot_every: u64,
     /// How many blocks are kept whole at least; all if 0.
@@ -89,6 +95,9 @@ impl<S: Store> Applier<S> {
             writers,
             checkpointed,
             checkpoint_every: limits.checkpoint_every,
+            unsafe_bytes: 0,
+            window_bytes: limits.window_bytes,
+            message_bytes: limits.message_bytes,
             snapshot_every: limits.snapshot_every,
             keep_blocks: limits.keep_blocks,
             offered: Height::ZERO,
@@ -112,7 +121,16 @@ impl<S: Store> Applier<S> {
     ) -> Result<Applied, ApplyError<S::Error>> {
         let mut applied = Vec::new();
         let mut run = Vec::new();
+        let size = |(block, _): &(Checked<Block>, Anchor)| block.bytes().len();
+        let mut bytes = 0;
         for ApplyJob { blocks, certificate } in jobs {
+            let more: usize = blocks.iter().map(size).sum();
+            if !run.is_empty() && bytes + more > self.message_bytes {
+                // Of the certificates of a transaction the store keeps the last one, and others want more.
+                applied.extend(self.apply_run(std::mem::take(&mut run))?);
+                bytes = 0;
+            }
+            bytes += more;
             for (block, anchor) in blocks {
                 let height = anchor.block.height;
                 run.push((block, anchor, certificate.clone()));
@@ -124,7 +142,8 @@ impl<S: Store> Applier<S> {
         }
         applied.extend(self.apply_run(run)?);
         let height = self.standing.applied.block.height;
-        if height.get() - self.checkpointed.get() >= self.checkpoint_every {
+        let far = height.get() - self.checkpointed.get() >= self.checkpoint_every;
+        if far || self.unsafe_bytes >= self.window_bytes {
             self.checkpoint()?;
         }
         self.prune(applied.len())?;
@@ -213,6 +232,7 @@ impl<S: Store> Applier<S> {
             let leaves = moved.map_err(ApplyError::State)?;
             let (state_root, outcomes) = (self.commitment.root(), done.outcomes);
             let at = anchor.block;
+            self.unsafe_bytes += block.bytes().len();
             applied.push(AppliedBlock { block: at, state_root, outcomes: outcomes.clone() });
             overlay.extend(done.changes, leaves);
             let begins = anchor.roster_since == height;
@@ -291,7 +311,7 @@ impl<S: Store> Applier<S> {
     /// If the store failed: then the node must stop.
     pub fn checkpoint(&mut self) -> Result<Height, ApplyError<S::Error>> {
         self.store.checkpoint().map_err(ApplyError::Store)?;
-        self.checkpointed = self.standing.applied.block.height;
+        (self.checkpointed, self.unsafe_bytes) = (self.standing.applied.block.height, 0);
         self.prunable = self.offered;
         Ok(self.checkpointed)
     }

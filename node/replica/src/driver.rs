@@ -6,18 +6,20 @@
 //! nonces of a sender whose transactions begin to wait, where a transaction with a used nonce stands, and
 //! nothing else.
 
+mod applying;
 mod install;
 mod submissions;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
 use quorate_chain::crypto::{Signer, Verifier};
 use quorate_chain::ids::{ChainId, Height, NodeId, Term, TxId};
 use quorate_chain::limits as format;
 use quorate_chain::outcome;
-use quorate_chain::roster::{Lead, QuorumKind, Roster};
+use quorate_chain::roster::{Lead, Roster};
 use quorate_chain::statement::SignedStatement;
 use quorate_consensus::effect::{Effect, Record};
 use quorate_consensus::event::{Event, Installed};
@@ -30,7 +32,7 @@ use quorate_wal::Space;
 
 use crate::forward::Forwarder;
 use crate::io::{
-    Answer, Applied, ApplyJob, FetchJob, Fetched, Input, JournalJob, Notice, Output, Refusal, Stop,
+    Answer, Applied, FetchJob, Fetched, Input, JournalJob, Notice, Output, Refusal, Stop,
     Unreadable, Written,
 };
 use crate::mempool::{Gone, Load, Mempool, Room};
@@ -38,6 +40,7 @@ use crate::seal::{self, Sealer};
 use crate::setup::Setup;
 use crate::snapshot::{Download, Pace};
 use crate::store::Store;
+use applying::Logged;
 
 /// What the outside may know of a driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +85,10 @@ pub struct Driver<S: Store> {
     forwarder: Forwarder,
     /// The height up to which blocks were given to the applier.
     handed: Height,
+    /// The certificates in the log for blocks above it.
+    logged: Logged,
+    /// About how many bytes of blocks are in one message.
+    message_bytes: usize,
     finished: Height,
     checkpointed: Height,
     space: Space,
@@ -100,7 +107,13 @@ pub struct Driver<S: Store> {
 }
 
 impl<S: Store> Driver<S> {
-    pub(crate) fn new(setup: &Setup, core: Core, reader: S::Reader, space: Space) -> Self {
+    pub(crate) fn new(
+        setup: &Setup,
+        core: Core,
+        reader: S::Reader,
+        space: Space,
+        logged: &[Checked<Certificate>],
+    ) -> Self {
         let limits = &setup.limits;
         let room = Room {
             transactions: limits.mempool_transactions,
@@ -126,6 +139,8 @@ impl<S: Store> Driver<S> {
             ),
             forwarder: Forwarder::new(limits.forward_again, limits.forward_bytes),
             handed: applied,
+            logged: logged.iter().map(|it| (it.block(), it.clone())).collect(),
+            message_bytes: limits.message_bytes,
             checkpointed: applied,
             space,
             willing: setup.lead,
@@ -292,8 +307,10 @@ impl<S: Store> Driver<S> {
     ) {
         match effect {
             Effect::Persist { ticket, record } => {
-                if let Record::Branch { above, blocks } = &record {
-                    self.branched(above.height, blocks, out);
+                match &record {
+                    Record::Branch { above, blocks } => self.branched(above.height, blocks, out),
+                    Record::Certificate(certificate) => self.has_logged(certificate),
+                    Record::Ballot(_) => {}
                 }
                 out.push(Output::Write(JournalJob::Record { ticket, record }));
             }
@@ -306,25 +323,7 @@ impl<S: Store> Driver<S> {
             }
             Effect::Offer(slot) => self.sealer.offer(*slot),
             Effect::Withdraw => self.sealer.withdraw(),
-            Effect::Commit { block, certificate } => {
-                let first = Height::new(self.handed.get() + 1);
-                let log = self.core.log();
-                let new =
-                    log.from(first).take_while(|entry| entry.anchor.block.height <= block.height);
-                let blocks = new.map(|entry| (entry.block.clone(), entry.anchor.clone()));
-                let blocks = blocks.collect();
-                let by_all = log.anchor(block.height).is_some_and(|anchor| {
-                    let signers = certificate.signers();
-                    certificate.roster_hash() == anchor.roster.hash()
-                        && anchor.roster.has_quorum(QuorumKind::Finality, &signers)
-                });
-                if by_all {
-                    self.finished = block.height;
-                }
-                self.handed = block.height;
-                out.push(Output::Apply(ApplyJob { blocks, certificate }));
-                out.push(Output::Notice(Notice::Committed { block }));
-            }
+            Effect::Commit { block, certificate } => self.committed(block, certificate, out),
             Effect::Fetch { node, from, bytes } => {
                 out.push(Output::Fetch(FetchJob { node, from, bytes }));
             }

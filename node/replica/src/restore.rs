@@ -150,6 +150,7 @@ pub fn open<D: Disk, S: Store>(
 
     let config = config(setup, &life);
     let below = (standing.applied.block.height, remembered(setup.limits.window_blocks));
+    let certificates = above.certificates.clone();
     let earlier = store.reader().earlier_roots(below.0, below.1).map_err(store_failed)?;
     let restored = Restored {
         ballot: life.ballot.clone(),
@@ -169,7 +170,7 @@ pub fn open<D: Disk, S: Store>(
     let (limits, writers) = (&setup.limits, setup.genesis.writers);
     let mut journal = Journal::new(wal, life, &setup.wal);
     journal.begin(start)?;
-    let driver = Driver::new(setup, core, store.reader(), journal.space());
+    let driver = Driver::new(setup, core, store.reader(), journal.space(), &certificates);
     let applier =
         Applier::new(store, commitment, standing, writers, limits).map_err(store_failed)?;
     let found = Found { torn, repaired, logged, recovering };

@@ -134,6 +134,7 @@ impl<S: Store> Driver<S> {
     /// The applied state is that of a snapshot: what was read before counts no more.
     fn begin_anew(&mut self, applied: Height, out: &mut Vec<Output>) {
         self.handed = applied;
+        self.logged.clear();
         self.checkpointed = applied;
         for account in self.mempool.begin_anew() {
             let Some(nonces) = self.read(|reader| reader.nonces(account), out) else { return };

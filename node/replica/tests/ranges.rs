@@ -1,0 +1,110 @@
+//! What a node reads for another one fits into a message, whatever has become of its store.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use common::{Group, Node, limits, update};
+
+use quorate_chain::ids::{Height, NodeId};
+use quorate_consensus::event::Fetched;
+use quorate_consensus::time::Span;
+use quorate_replica::fetch::fetch;
+use quorate_replica::io::FetchJob;
+use quorate_replica::setup::Limits;
+use quorate_replica::store::{Store as _, StoreReader as _};
+
+const MESSAGE: usize = 3_000;
+
+/// The bytes of each range that it takes to bring all blocks of a node to another one.
+fn ranges(group: &Group, id: u32) -> Vec<usize> {
+    let bytes = group.node(id).setup.limits.message_bytes;
+    let (reader, applied) = (group.node(id).store.reader(), group.applied(id));
+    let (mut ranges, mut from) = (Vec::new(), Height::new(1));
+    while from <= applied {
+        let job = FetchJob { node: NodeId::new(9), from, bytes };
+        let Fetched::Blocks { blocks, certificate, .. } = fetch(&reader, job).unwrap().found else {
+            panic!("no block was forgotten");
+        };
+        let end = blocks.last().unwrap().block_ref();
+        assert_eq!(certificate.unwrap().block(), end, "a range ends in a certified block");
+        ranges.push(blocks.iter().map(|block| block.bytes().len()).sum());
+        from = end.height.next().unwrap();
+    }
+    ranges
+}
+
+#[test]
+fn a_store_that_lost_much_at_once_brings_it_to_others_in_parts() {
+    let limits = Limits { checkpoint_every: 1_000, message_bytes: MESSAGE, ..limits() };
+    let mut group = Group::with(3, limits);
+    group.elect();
+    for nonce in 0..200 {
+        group.submit(0, update(group.chain_id, u8::try_from(nonce % 9).unwrap(), nonce));
+        group.settle();
+    }
+    group.run(Span::millis(500));
+    let before = ranges(&group, 0);
+    assert!(before.len() > 10 && before.iter().all(|bytes| *bytes <= MESSAGE), "{before:?}");
+    for id in group.ids() {
+        group.power_cut(id, |_| false);
+        assert_eq!(group.applied(id), Height::ZERO, "the store has lost all");
+    }
+    for id in group.ids() {
+        group.start(id).unwrap();
+    }
+    group.run(Span::millis(5_000));
+    group.assert_equal();
+    for id in group.ids() {
+        let after = ranges(&group, id);
+        assert!(after.iter().all(|bytes| *bytes <= MESSAGE), "node {id}: {after:?}");
+    }
+}
+
+#[test]
+fn what_is_applied_at_once_is_brought_to_others_in_parts() {
+    in_parts_when_held(|node, held| node.hold_apply = held);
+}
+
+#[test]
+fn what_is_committed_at_once_is_brought_to_others_in_parts() {
+    in_parts_when_held(|node, held| node.hold_disk = held);
+}
+
+/// One of three nodes is held up and let go on, again and again.
+fn in_parts_when_held(hold: impl Fn(&mut Node, bool)) {
+    let limits = Limits { message_bytes: 1_500, window_blocks: 16, ..limits() };
+    let mut group = Group::with(3, limits);
+    let leader = group.elect();
+    let slow = (leader + 1) % 3;
+    for nonce in 0..100 {
+        hold(group.node_mut(slow), nonce % 10 != 9);
+        group.submit(leader, update(group.chain_id, u8::try_from(nonce % 9).unwrap(), nonce));
+        group.settle();
+    }
+    group.run(Span::millis(500));
+    group.assert_equal();
+    let parts = ranges(&group, slow);
+    assert!(parts.iter().all(|bytes| *bytes <= 1_500), "{parts:?}");
+}
+
+#[test]
+fn a_store_is_made_safe_after_so_many_bytes_too() {
+    let limits = Limits { checkpoint_every: u64::MAX, window_bytes: 10_000, ..limits() };
+    let mut group = Group::with(1, limits);
+    group.elect();
+    for nonce in 0..100 {
+        group.submit(0, update(group.chain_id, u8::try_from(nonce % 9).unwrap(), nonce));
+        group.settle();
+    }
+    let bytes = |group: &Group, above: Height| {
+        let reader = group.node(0).store.reader();
+        let heights = above.get() + 1..=group.applied(0).get();
+        let blocks = heights.map(|height| reader.block(Height::new(height)).unwrap().unwrap());
+        blocks.map(|block| block.bytes().len()).sum::<usize>()
+    };
+    assert!(bytes(&group, Height::ZERO) > 30_000);
+    let mut after = group.node(0).store.copy();
+    after.power_cut(0);
+    let safe = after.reader().standing().unwrap().unwrap().applied.block.height;
+    assert!(bytes(&group, safe) < 10_000, "safe up to {safe} of {}", group.applied(0));
+}
