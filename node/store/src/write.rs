@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_chain::block::Header;
@@ -25,6 +26,14 @@ use crate::steps;
 /// Pages in SQLite's log after which they are moved into the file. The log is read whole when a node
 /// starts, and pages that are written again and again are moved the less often the longer it is.
 const LOG: i64 = 8_192;
+/// After so many more, readers are waited for: each may begin before another one ends, so that the log is never free
+/// to begin anew. New readers do not need it once all its pages are moved.
+const OVERDUE: i64 = 2 * LOG;
+/// How long readers are waited for. One that takes longer, such as a person with a transaction open, stops nobody: it is
+/// tried again when the log has grown by as much.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How long other writers are waited for. There are none but people.
+const BUSY: Duration = Duration::from_secs(5);
 
 /// The writer of a store in a SQLite file.
 ///
@@ -37,6 +46,8 @@ pub struct SqliteStore {
     rows: i64,
     /// The height of the state that was frozen last.
     frozen: Option<i64>,
+    /// At how many pages of SQLite's log readers are waited for.
+    overdue: i64,
 }
 
 impl SqliteStore {
@@ -54,7 +65,8 @@ impl SqliteStore {
         let (index, rows) = db.query_row(newest, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let frozen = db.query_row("SELECT max(height) FROM frozen", [], |row| row.get(0))?;
         let reader = SqliteReader::new(file, chain_id);
-        Ok(Self { db, reader, index, rows, frozen })
+        db.busy_timeout(BUSY)?;
+        Ok(Self { db, reader, index, rows, frozen, overdue: LOG + OVERDUE })
     }
 }
 
@@ -417,11 +429,19 @@ impl Store for SqliteStore {
 impl SqliteStore {
     /// Moves pages from SQLite's log into the file once it is long, as far as readers let it, so that it
     /// begins anew. SQLite would do it by itself, and not say that it failed.
-    fn move_pages(&self) -> Result<(), StoreError> {
+    fn move_pages(&mut self) -> Result<(), StoreError> {
         let mut ask = self.db.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
         let pages: i64 = ask.query_row([], |row| row.get("log"))?;
-        if pages >= LOG {
+        if pages < LOG {
+            self.overdue = LOG + OVERDUE;
+        } else if pages < self.overdue {
             self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        } else {
+            self.db.busy_timeout(PATIENCE)?;
+            let restarted = self.db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+            self.db.busy_timeout(BUSY)?;
+            restarted?;
+            self.overdue = pages + OVERDUE;
         }
         Ok(())
     }
