@@ -116,9 +116,18 @@ impl Ledger {
     /// The other nodes. What this node does not know of a connection is null.
     pub(crate) fn peers(&self) -> Vec<PeerInfo> {
         let view = self.view.borrow().clone();
+        let neighbours = self.neighbours();
         let info = |peer: Peer| {
             let address = view.roster.member(peer.node_id).and_then(|m| m.p2p.first().cloned());
-            PeerInfo { peer, address, rtt_us: None, direction: None }
+            let neighbour = neighbours.get(&peer.node_id);
+            let round_trip = neighbour.and_then(|other| other.round_trip);
+            let dialled = neighbour.and_then(|other| other.dialled);
+            PeerInfo {
+                peer,
+                address,
+                rtt_us: round_trip.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+                direction: dialled.map(|ours| if ours { "outbound" } else { "inbound" }),
+            }
         };
         self.status().peers.into_iter().map(info).collect()
     }

@@ -84,6 +84,10 @@ pub(crate) struct Neighbour {
     pub(crate) node: NodeId,
     pub(crate) liveness: Liveness,
     pub(crate) last_seen: Option<Duration>,
+    /// How long it took the last time to it and back.
+    pub(crate) round_trip: Option<Duration>,
+    /// Whether this node has dialled it, or it this one; `None` without a link.
+    pub(crate) dialled: Option<bool>,
     pub(crate) committed: Option<Height>,
     pub(crate) term: Option<quorate_chain::ids::Term>,
     pub(crate) api: Option<String>,

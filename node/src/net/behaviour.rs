@@ -7,7 +7,7 @@ use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{Swarm, SwarmBuilder, noise, tcp, yamux};
+use libp2p::{Swarm, SwarmBuilder, noise, ping, tcp, yamux};
 
 use super::config::Config;
 use super::{NetError, gossip, request};
@@ -27,6 +27,8 @@ pub(super) struct Behaviour {
     pub(super) streams: libp2p_stream::Behaviour,
     pub(super) requests: request::Behaviour,
     pub(super) gossip: gossip::Behaviour,
+    /// How long it takes to a peer and back, for people to see.
+    pub(super) ping: ping::Behaviour,
 }
 
 pub(super) fn swarm(keypair: Keypair, config: &Config) -> Result<Swarm<Behaviour>, NetError> {
@@ -41,6 +43,7 @@ pub(super) fn swarm(keypair: Keypair, config: &Config) -> Result<Swarm<Behaviour
         streams: libp2p_stream::Behaviour::new(),
         requests: request::behaviour(config),
         gossip: gossip::behaviour(config).map_err(NetError::Settings)?,
+        ping: ping::Behaviour::new(ping::Config::new().with_interval(config.ping_every)),
     };
     let settings = |error: &dyn std::error::Error| NetError::Settings(error.to_string());
     let builder = SwarmBuilder::with_existing_identity(keypair).with_tokio();

@@ -18,6 +18,8 @@ pub struct Config {
     pub dead_after: Duration,
     /// How long a link says nothing before it says that it is there.
     pub keepalive: Duration,
+    /// How often it is measured how long it takes to a peer and back.
+    pub ping_every: Duration,
     /// How long to wait before the second dial of a peer that did not answer the first; doubled each
     /// time.
     pub backoff_least: Duration,
@@ -66,6 +68,7 @@ impl Config {
             suspect_after: Duration::from_millis(750),
             dead_after: Duration::from_millis(1_500),
             keepalive: Duration::from_millis(250),
+            ping_every: Duration::from_secs(5),
             backoff_least: Duration::from_millis(50),
             backoff_most: Duration::from_millis(800),
             handshake: Duration::from_secs(2),

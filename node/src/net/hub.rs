@@ -12,7 +12,7 @@ use libp2p::futures::StreamExt as _;
 use libp2p::request_response::OutboundRequestId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Stream, Swarm};
+use libp2p::{Multiaddr, PeerId, Stream, Swarm, ping};
 use quorate_chain::ids::NodeId;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -205,9 +205,9 @@ impl Hub {
 
     fn admit(&mut self, id: PeerId, peer: Peer, addresses: Vec<Multiaddr>) {
         self.swarm.behaviour_mut().allowed.allow_peer(id);
-        let state = self.shared.add(peer.node);
         self.ids.insert(peer.node, id);
         let ours = self.own < id;
+        let state = self.shared.add(peer.node, ours);
         let mut links = PeerLinks::new(id, peer, addresses, state, ours, &self.shared.config);
         if ours {
             links.dial = Dial::Waiting(Instant::now());
@@ -382,6 +382,12 @@ impl Hub {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Requests(event)) => self.on_request(event),
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.on_gossip(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { peer, result, .. })) => {
+                // A ping that fails says nothing that silence does not say better.
+                if let (Some(known), Ok(round_trip)) = (self.peers.get(&peer), result) {
+                    known.state.took(round_trip);
+                }
+            }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_connected(peer_id, connection_id, endpoint.is_dialer());
             }

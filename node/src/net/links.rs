@@ -190,7 +190,7 @@ mod tests {
         let key = SecretKey::from_seed(&[1; 32]).validator_key();
         let id = identity::peer_id(&key).unwrap();
         let node = NodeId::new(0);
-        let state = Shared::new(config.clone()).add(node);
+        let state = Shared::new(config.clone()).add(node, true);
         let peer = Peer { node, key, addresses: Vec::new() };
         PeerLinks::new(id, peer, Vec::new(), state, true, &config)
     }

@@ -69,6 +69,10 @@ pub struct PeerStatus {
     pub liveness: Liveness,
     /// Whether it has a link.
     pub linked: bool,
+    /// Whether it is dialled from here, and does not dial.
+    pub dialled: bool,
+    /// How long it took the last time to the peer and back on this link; `None` if that is not known yet.
+    pub round_trip: Option<Duration>,
     /// How long ago it was heard; `None` if never.
     pub silence: Option<Duration>,
     /// What it sent and nobody took in time.
@@ -92,9 +96,12 @@ struct Outlets {
 /// One peer, as all see it.
 pub(super) struct PeerState {
     pub(super) node: NodeId,
+    dialled: bool,
     begun: Instant,
     /// Microseconds after `begun` at which it was heard, and one; 0 if never.
     seen: AtomicU64,
+    /// Microseconds there and back, and one; 0 if not known.
+    round_trip: AtomicU64,
     outlets: Mutex<Option<Outlets>>,
     inbox: Arc<Semaphore>,
     dropped_in: AtomicU64,
@@ -102,11 +109,13 @@ pub(super) struct PeerState {
 }
 
 impl PeerState {
-    fn new(node: NodeId, begun: Instant, config: &Config) -> Self {
+    fn new(node: NodeId, dialled: bool, begun: Instant, config: &Config) -> Self {
         Self {
             node,
+            dialled,
             begun,
             seen: AtomicU64::new(0),
+            round_trip: AtomicU64::new(0),
             outlets: Mutex::new(None),
             inbox: Arc::new(Semaphore::new(config.inbox_bytes)),
             dropped_in: AtomicU64::new(0),
@@ -126,6 +135,12 @@ impl PeerState {
         Some(self.begun + Duration::from_micros(after))
     }
 
+    /// So long it took to the peer and back.
+    pub(super) fn took(&self, round_trip: Duration) {
+        let micros = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX);
+        self.round_trip.store(micros.saturating_add(1), Relaxed);
+    }
+
     /// Makes the queues of a link; what they give back is for its writers.
     pub(super) fn open(&self, config: &Config) -> [mpsc::Receiver<Frame>; 2] {
         let lane = || {
@@ -139,6 +154,7 @@ impl PeerState {
 
     /// Nothing can be sent to it any more.
     pub(super) fn close(&self) {
+        self.round_trip.store(0, Relaxed);
         self.set_outlets(None);
     }
 
@@ -181,10 +197,13 @@ impl PeerState {
     fn status(&self, config: &Config) -> PeerStatus {
         let linked = self.outlets.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         let silence = self.seen().map(|seen| seen.elapsed());
+        let round_trip = self.round_trip.load(Relaxed).checked_sub(1);
         PeerStatus {
             node: self.node,
             liveness: Liveness::of(linked, silence, config.suspect_after, config.dead_after),
             linked,
+            dialled: self.dialled,
+            round_trip: round_trip.map(Duration::from_micros),
             silence,
             dropped_in: self.dropped_in.load(Relaxed),
             dropped_out: self.dropped_out.load(Relaxed),
@@ -207,8 +226,8 @@ impl Shared {
     }
 
     /// The state of a peer that is allowed from now on.
-    pub(super) fn add(&self, node: NodeId) -> Arc<PeerState> {
-        let state = Arc::new(PeerState::new(node, self.begun, &self.config));
+    pub(super) fn add(&self, node: NodeId, dialled: bool) -> Arc<PeerState> {
+        let state = Arc::new(PeerState::new(node, dialled, self.begun, &self.config));
         let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
         peers.insert(node, Arc::clone(&state));
         state

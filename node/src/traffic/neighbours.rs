@@ -91,6 +91,8 @@ impl Neighbourhood for Neighbours {
                     net::Liveness::Dead => Liveness::Dead,
                 },
                 last_seen: peer.silence,
+                round_trip: peer.round_trip,
+                dialled: peer.linked.then_some(peer.dialled),
                 committed: beat.map(|beat| beat.committed.height),
                 term: beat.map(|beat| beat.term),
                 api: beat.map(|beat| beat.api.clone()).filter(|api| !api.is_empty()),

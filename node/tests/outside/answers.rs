@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::group::group;
+use crate::group::{eventually, group};
 use crate::http::{ask, get, json};
 
 /// That an object has all of these fields, which may be null.
@@ -138,6 +138,15 @@ fn everybody_sees_the_same_roster_and_who_is_there() {
         assert_eq!(peers.len(), 2);
         has(&peers[0], &format!("{PEER} address rtt_us direction"), "a peer");
     }
+    // Of two nodes one has dialled the other, and both can tell how long it takes.
+    let known = |at: usize| {
+        let peers = json(group.url(at), "/v1/peers")["peers"].clone();
+        let peers = peers.as_array().unwrap().clone();
+        let timed = peers.iter().all(|peer| peer["rtt_us"].as_u64() > Some(0));
+        timed.then(|| peers.iter().filter(|peer| peer["direction"] == "outbound").count())
+    };
+    eventually("every round trip is known", || (0..3).all(|at| known(at).is_some()));
+    assert_eq!((0..3).filter_map(known).sum::<usize>(), 3, "one of each pair");
 }
 
 #[test]
