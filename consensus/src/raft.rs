@@ -286,7 +286,7 @@ impl Core {
         judge::judge(&self.log, &[], &proof.certificate, roster, chain_id, &*self.verifier)
     }
 
-    /// Learns a proof of a term. Returns whether the proof could be judged and is good.
+    /// Learns a proof of a term. Returns whether it is good, or of a term below the own one: then nobody judges it.
     pub(crate) fn learn_proof(&mut self, proof: &Proof) -> bool {
         if proof.certificate.term() <= self.ballot.term {
             return proof.certificate.term() < self.ballot.term || self.is_good(proof);

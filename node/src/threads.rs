@@ -169,9 +169,9 @@ impl Threads {
         spawn("applier", Box::new(move || applier::run(applier, &jobs, &own, &end)))?;
         let fetches = reader::shared(fetches);
         for at in 0..plan.read_threads {
-            let (reader, fetches) = (reader.clone(), Arc::clone(&fetches));
-            let box_ = Arc::clone(inbox);
-            let body = move || reader::run(&reader, &fetches, &box_);
+            let (reader, demand) = (reader.clone(), Arc::clone(&demand));
+            let (fetches, box_) = (Arc::clone(&fetches), Arc::clone(inbox));
+            let body = move || reader::run(&reader, &demand, &fetches, &box_);
             spawn(&format!("reader {at}"), Box::new(body))?;
         }
         let questions = Arc::clone(&gates.questions);

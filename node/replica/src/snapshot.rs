@@ -39,7 +39,7 @@
 //! more is kept as long as the certificate is known.
 //!
 //! **Kept meanwhile.** A frozen state does not go for a newer one while somebody is getting it, nor do the blocks
-//! above it, as long as that takes no longer than it may ([`Demand`]).
+//! above it, nor before it has got these blocks, as long as all that takes no longer than it may ([`Demand`]).
 //!
 //! **Not taken.** Whatever is wrong with an offer or its source is told to the operator ([`Failure`]), and another
 //! source is tried.

@@ -11,6 +11,7 @@ use quorate_consensus::time::Span;
 use quorate_replica::fetch::fetch;
 use quorate_replica::io::FetchJob;
 use quorate_replica::setup::Limits;
+use quorate_replica::snapshot::Demand;
 use quorate_replica::store::{Store as _, StoreReader as _};
 
 const MESSAGE: usize = 3_000;
@@ -22,7 +23,9 @@ fn ranges(group: &Group, id: u32) -> Vec<usize> {
     let (mut ranges, mut from) = (Vec::new(), Height::new(1));
     while from <= applied {
         let job = FetchJob { node: NodeId::new(9), from, bytes };
-        let Fetched::Blocks { blocks, certificate, .. } = fetch(&reader, job).unwrap().found else {
+        let Fetched::Blocks { blocks, certificate, .. } =
+            fetch(&reader, &Demand::default(), job).unwrap().found
+        else {
             panic!("no block was forgotten");
         };
         let end = blocks.last().unwrap().block_ref();

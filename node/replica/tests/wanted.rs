@@ -6,14 +6,26 @@ mod common;
 use common::{Carried, Group, limits, update};
 use quorate_chain::ids::{BlockRef, Height, NodeId};
 use quorate_consensus::event::Fetched;
+use quorate_consensus::message::Message;
+use quorate_consensus::time::Span;
 use quorate_replica::fetch::fetch;
 use quorate_replica::io::FetchJob;
 use quorate_replica::setup::Limits;
-use quorate_replica::snapshot::{Ask, Piece, Wanted};
+use quorate_replica::snapshot::{Ask, Demand, Piece, Wanted};
 use quorate_replica::store::{Store, StoreReader};
 
 /// How many heights lie between two frozen states.
 const EVERY: u64 = 5;
+
+/// Whether something comes to node 2 slowly: pieces of a state, and ranges of blocks.
+fn is_slow((_, to, carried): &(u32, u32, Carried)) -> bool {
+    let slow = match carried {
+        Carried::Piece(_) => true,
+        Carried::Message(Message::Append(append)) => append.blocks.len() > 1,
+        Carried::Message(_) | Carried::Transactions(_) | Carried::Ask(_) => false,
+    };
+    *to == 2 && slow
+}
 
 /// A group that goes on and forgets old blocks while node 2 is away.
 struct Busy {
@@ -24,8 +36,13 @@ struct Busy {
 
 impl Busy {
     fn new() -> Self {
-        let limits =
-            Limits { snapshot_every: EVERY, checkpoint_every: 4, keep_blocks: 1, ..limits() };
+        let limits = Limits {
+            snapshot_every: EVERY,
+            checkpoint_every: 4,
+            keep_blocks: 1,
+            message_bytes: 3_500,
+            ..limits()
+        };
         let group = Group::without_2(limits);
         let leader = group.leader().unwrap();
         let mut busy = Self { group, leader, nonce: 3 };
@@ -41,8 +58,44 @@ impl Busy {
             let transaction = update(self.group.chain_id, client, self.nonce);
             self.nonce += 1;
             self.group.submit(self.leader, transaction);
-            self.group.settle();
+            self.settle();
         }
+    }
+
+    /// All is done and delivered but what comes to node 2 slowly.
+    fn settle(&mut self) {
+        let mut slow = Vec::new();
+        for _ in 0..100_000 {
+            let (held, rest) = self.group.wire.drain(..).partition(is_slow);
+            slow.extend(Vec::from(held));
+            self.group.wire = rest;
+            let worked = self.group.ids().into_iter().any(|id| self.group.work(id));
+            if !self.group.carry() && !worked {
+                self.group.wire = slow.into();
+                return;
+            }
+        }
+        panic!("work without end");
+    }
+
+    /// The group goes on before each piece of a state, or range of blocks, that node 2 gets, until something holds.
+    /// Returns how many these were.
+    fn slowly(&mut self, blocks: u64, over: impl Fn(&Group) -> bool) -> usize {
+        let mut count = 0;
+        for _ in 0..10_000 {
+            if over(&self.group) {
+                return count;
+            }
+            if self.group.wire.iter().any(is_slow) {
+                count += 1;
+                self.go_on(blocks);
+                let at = self.group.wire.iter().position(is_slow).unwrap();
+                let next = self.group.wire.remove(at).unwrap();
+                self.group.wire.push_front(next);
+            }
+            self.group.turn();
+        }
+        panic!("slow without end: {:?}", self.group.installs);
     }
 
     /// The states that the leader keeps, the newest one first.
@@ -64,7 +117,8 @@ impl Busy {
     /// What the leader offers to who lacks everything.
     fn offered(&self) -> BlockRef {
         let job = FetchJob { node: NodeId::new(2), from: Height::new(1), bytes: 1 };
-        let fetched = fetch(&self.group.node(self.leader).store.reader(), job).unwrap();
+        let fetched =
+            fetch(&self.group.node(self.leader).store.reader(), &Demand::default(), job).unwrap();
         match fetched.found {
             Fetched::Pruned { snapshot } => snapshot.unwrap().block,
             Fetched::Blocks { .. } => panic!("the first block is still kept"),
@@ -77,32 +131,20 @@ impl Busy {
 }
 
 #[test]
-fn who_gets_a_state_slowly_gets_it_whole() {
+fn who_gets_a_state_slowly_gets_it_whole_and_the_blocks_above_it() {
     let mut busy = Busy::new();
     busy.group.start(2).unwrap();
-    let mut pieces = 0;
-    for _ in 0..20_000 {
-        if !busy.group.installs.is_empty() {
-            break;
-        }
-        let is_piece = |(_, to, carried): &(u32, u32, Carried)| {
-            *to == 2 && matches!(carried, Carried::Piece(_))
-        };
-        if let Some(at) = busy.group.wire.iter().position(is_piece) {
-            pieces += 1;
-            let piece = busy.group.wire.remove(at).unwrap();
-            busy.go_on(3 * EVERY);
-            busy.group.wire.push_front(piece);
-        }
-        busy.group.turn();
-    }
+    let pieces = busy.slowly(5 * EVERY, |group| !group.installs.is_empty());
     assert!(pieces > 5, "{pieces} pieces");
     let failed = |(_, notice): &&(u32, String)| notice.starts_with("SnapshotFailed");
     let failed: Vec<_> = busy.group.notices.iter().filter(failed).collect();
     assert_eq!(busy.group.installs, [(2, true)], "{failed:?}");
-    let top = busy.group.applied(busy.leader);
-    busy.group.run_until("node 2 has caught up", |group| group.applied(2) >= top);
-    assert_eq!(busy.group.installs, [(2, true)], "the blocks above it are there too");
+    let leader = busy.leader;
+    let near = |group: &Group| group.applied(2).get() + EVERY > group.applied(leader).get();
+    let ranges = busy.slowly(2, near);
+    assert_eq!(busy.group.installs, [(2, true)], "no other state is needed");
+    assert!(ranges > 10, "{ranges} ranges");
+    busy.group.run(Span::millis(1_000));
     busy.group.assert_equal();
 }
 

@@ -197,7 +197,8 @@ impl World {
         let Some(replica) = seat.replica.as_ref().filter(|_| seat.life == life) else {
             return Ok(());
         };
-        let fetched = fetch(&replica.applier.store().reader(), job);
+        let applier = &replica.applier;
+        let fetched = fetch(&applier.store().reader(), applier.demand(), job);
         let fetched = fetched.map_err(|error| unreadable(seat.node, &error))?;
         if self.now >= self.tell_from {
             tell::fetched(self.now, at, job, &fetched);

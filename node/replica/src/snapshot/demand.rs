@@ -2,7 +2,7 @@
 //!
 //! A store keeps two frozen states, and who gets one in the middle of that would have to begin anew with
 //! each that is frozen: where states follow each other faster than a link carries one, never to end. So
-//! the older one is kept, with the blocks above it, while pieces of it are asked for.
+//! the older one is kept, with the blocks above it, while pieces of it or these blocks are asked for.
 //!
 //! Whoever asks cannot keep it for ever: after as many heights at which a state could have been frozen as
 //! a state of that size may take election timeouts, it goes. The newer one, which is offered
@@ -14,8 +14,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use quorate_chain::ids::Height;
 
 /// At how many of the heights for a frozen state nobody has to ask for a piece until nobody is getting it
-/// any more: who has lost one asks again after an election timeout, and who has the last one has yet to get
-/// the blocks above it.
+/// any more: who has lost one asks again after an election timeout, and who has the last one has to install the
+/// state before it asks for the blocks above it.
 const QUIET: u32 = 8;
 
 /// What is asked for, told by who reads pieces, and seen by the applier.
@@ -26,8 +26,8 @@ pub struct Demand {
 }
 
 impl Demand {
-    /// Somebody gets a piece of the state that was frozen at a height.
-    pub(super) fn asked(&self, frozen: Height) {
+    /// Somebody gets a piece of the state that was frozen at a height, or blocks above it.
+    pub(crate) fn asked(&self, frozen: Height) {
         self.quiet().insert(frozen, 0);
     }
 

@@ -227,7 +227,8 @@ impl Group {
             Output::Write(job) => self.node_mut(id).jobs.push(job),
             Output::Apply(job) => self.node_mut(id).applies.push(job),
             Output::Fetch(job) => {
-                let fetched = fetch(&self.node(id).store.reader(), job).unwrap();
+                let demand = self.replica(id).applier.demand();
+                let fetched = fetch(&self.node(id).store.reader(), demand, job).unwrap();
                 self.give(id, Input::Fetched(fetched));
             }
             Output::Keep(certificate) => {
