@@ -71,11 +71,14 @@ impl World {
         goes_forward(node, last, said)?;
         // Whoever takes over a liar's certified second block in the place of one that it has acked lacks that ack.
         let lies = self.liar.is_some();
-        remembers(node, recovers, seat.damaged || lies)?;
+        remembers(node, recovers, seat.excuse.is_given() || lies)?;
         if last.recovers && !recovers {
             let above = seat.promises.are_below(core.term(), log.committed().term);
             self.misled |= lies && !above;
             is_above(node, above || lies)?;
+        }
+        if core.may_sign() && !recovers {
+            seat.excuse.may_sign();
         }
         if committed > seat.reached.height {
             seat.reached = log.committed();
@@ -290,6 +293,13 @@ pub fn keeps_prefix(node: NodeId, reached: BlockRef, holds: bool) -> Check {
 pub fn may_displace(instead: Option<BlockRef>, tip: BlockRef, reached: BlockRef) -> bool {
     let other = instead.is_some_and(|it| it.height == reached.height && it != reached);
     (other || tip.height < reached.height) && tip.term > reached.term
+}
+
+/// Whether a log has committed all the states that its blocks name. One that has lost a certificate has not.
+#[must_use]
+pub fn names_covered(log: &Log) -> bool {
+    let committed = log.committed().height;
+    log.from(Height::ZERO).all(|entry| entry.block.header().executed <= committed)
 }
 
 /// What a store has pruned is below its frozen states, and those are not above what is applied.

@@ -8,6 +8,7 @@
 //!   checks     what must be true of one process
 //!   network    when a message comes, if at all       garble     what a damaged frame still means
 //!   disk       what a disk does to what was written   shelf     where a store is kept, and what a death leaves
+//!   excuse     until when a damaged machine may lack things
 //!   clock      how fast time goes at one node        seat       one machine and the process on it
 //!   ledger     the one chain that all must agree on  promises   what each has said, and what its disk has
 //!   lies       the key-holder who lies                forks      who is named when the liar forks the group
@@ -27,6 +28,7 @@ mod crowd;
 pub mod dials;
 pub mod dice;
 pub mod disk;
+pub mod excuse;
 pub mod forks;
 mod garble;
 pub mod genesis;

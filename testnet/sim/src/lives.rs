@@ -11,7 +11,7 @@ use quorate_replica::{OpenError, Replica, open};
 use quorate_store::StoreError;
 use quorate_wal::{Error as LogError, Space};
 
-use crate::checks::{keeps_prefix, may_displace};
+use crate::checks::{keeps_prefix, may_displace, names_covered};
 use crate::dials::Fault;
 use crate::disk::Shared;
 use crate::seat::{Retired, StoreJob};
@@ -198,7 +198,7 @@ impl World {
         match opened {
             Ok(replica) => {
                 self.tally.starts += 1;
-                self.came_back(at, replica)
+                self.came_back(at, replica, failed)
             }
             Err(error) => {
                 self.tally.refusals += 1;
@@ -207,14 +207,21 @@ impl World {
         }
     }
 
-    fn came_back(&mut self, at: usize, replica: Replica<Shared, ProcessStore>) -> Check {
+    fn came_back(
+        &mut self,
+        at: usize,
+        replica: Replica<Shared, ProcessStore>,
+        failed: bool,
+    ) -> Check {
         let (log, (term, choice)) = (replica.driver.core().log(), replica.found.logged);
         let tip = log.tip().block;
         let mut same_key = self.seats.iter().filter(|seat| seat.node == self.seats[at].node);
         let unaware = same_key.any(|seat| seat.promises.go_beyond(term, choice, tip));
         let seat = &mut self.seats[at];
-        if let Some(violation) = seat.promises.comes_back(term, choice, tip) {
-            if !seat.damaged {
+        let lacks = seat.promises.comes_back(term, choice, tip);
+        let kept = lacks.is_none();
+        if let Some(violation) = lacks {
+            if !seat.excuse.is_given() {
                 return Err(violation);
             }
             let held = log.from(log.applied().block.height).map(|entry| entry.anchor.block);
@@ -231,7 +238,7 @@ impl World {
             self.ledger.durable(seat.node, block)?;
         }
         // A store that is gone has taken certificates with it. Whoever has lost one recovers, and hears of it again.
-        if !seat.damaged {
+        if !seat.excuse.is_given() {
             replica.driver.core().check_whole();
         }
         let log = replica.driver.core().log();
@@ -240,7 +247,10 @@ impl World {
         // it was, takes the blocks of that leader in its place; there is no shorter log, and a fork to come.
         let instead = log.anchor(seat.reached.height).map(|anchor| anchor.block);
         let displaced = self.liar.is_some() && may_displace(instead, tip, seat.reached);
-        keeps_prefix(seat.node, seat.reached, holds || seat.damaged || displaced)?;
+        keeps_prefix(seat.node, seat.reached, holds || seat.excuse.is_given() || displaced)?;
+        let alone = self.twins.as_ref().is_none_or(|twins| twins.node != seat.node);
+        let lacks_nothing = kept && holds && !unaware && !ballot.recovering && names_covered(log);
+        seat.excuse.starts(alone && !failed && lacks_nothing);
         seat.born();
         seat.life += 1;
         seat.came_to = tip.height;
@@ -262,7 +272,7 @@ impl World {
             self.schedule.at(due, Happening::Start(at));
             return Ok(());
         }
-        hold(seat.damaged, "a node comes back from its own disk", || {
+        hold(seat.excuse.is_given(), "a node comes back from its own disk", || {
             format!("node {}: {error}", seat.node)
         })?;
         seat.retired = Some(Retired::Refuses);
@@ -286,6 +296,7 @@ impl World {
             Death::Killed => seat.disk.restart(),
             Death::PowerCut => {
                 seat.disk.power_cut(&mut self.dice);
+                seat.excuse.lies_show();
                 seat.store.power_cut(&mut self.dice);
             }
         }

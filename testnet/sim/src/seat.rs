@@ -12,6 +12,7 @@ use quorate_wal::Memory;
 
 use crate::clock::Clock;
 use crate::disk::{SeatDisk, Shared};
+use crate::excuse::Excuse;
 use crate::promises::Promises;
 use crate::shelf::{Contents, ProcessStore, Shelf};
 use crate::world::Happening;
@@ -64,8 +65,8 @@ pub struct Seat {
     pub disk: SeatDisk,
     /// Its store.
     pub store: Shelf,
-    /// A copy of both that somebody made.
-    pub copy: Option<(Memory, Contents)>,
+    /// A copy of both that somebody made, and what was excused then.
+    pub copy: Option<(Memory, Contents, Excuse)>,
     /// Its clock.
     pub clock: Clock,
     /// The process, if one runs.
@@ -98,8 +99,10 @@ pub struct Seat {
     pub slow_store: u64,
     /// How long the process dies again and again.
     pub crash_loop_until: u64,
-    /// Whether its disk has broken a promise.
+    /// Whether its disk has ever broken a promise: that is spent for good, whatever becomes of it.
     pub damaged: bool,
+    /// Whether it may lack what it had, because what its disk has broken may still show.
+    pub excuse: Excuse,
     /// Whether it is out of service for good.
     pub retired: Option<Retired>,
     /// The height of the newest snapshot that it took: what became of transactions below it is not known here.
@@ -157,6 +160,7 @@ impl Seat {
             slow_store: 0,
             crash_loop_until: 0,
             damaged: false,
+            excuse: Excuse::default(),
             retired: None,
             base: Height::ZERO,
             reached: genesis,
@@ -171,6 +175,12 @@ impl Seat {
             promises: Promises::new(node, genesis),
             said: Said::default(),
         }
+    }
+
+    /// Its disk breaks a promise, or is going to.
+    pub const fn spoil(&mut self) {
+        self.damaged = true;
+        self.excuse.begin();
     }
 
     /// Whether the machine is on.

@@ -234,8 +234,11 @@ impl World {
             Fault::Zeroed => seat.disk.damage(dice, true),
             _ => seat.disk.damage(dice, false),
         };
-        seat.damaged |= hit;
         if hit {
+            seat.spoil();
+            if matches!(fault, Fault::LostWrite | Fault::LostName) {
+                seat.excuse.is_a_lie();
+            }
             // Only a start reads the log.
             let due = self.now + self.dice.below(2_000_000);
             let again = Happening::Relief(Fault::CrashLoop, at);
@@ -248,7 +251,7 @@ impl World {
     fn swap(&mut self, fault: Fault, at: usize) -> Result<bool, Violation> {
         let seat = &mut self.seats[at];
         if fault == Fault::OldCopy && (seat.copy.is_none() || self.dice.chance(300_000)) {
-            seat.copy = Some((seat.disk.copy(), seat.store.copy()));
+            seat.copy = Some((seat.disk.copy(), seat.store.copy(), seat.excuse));
             return Ok(false);
         }
         if !self.may_spend(fault, at) {
@@ -258,7 +261,10 @@ impl World {
         let seat = &mut self.seats[at];
         let copy = seat.copy.clone().filter(|_| fault == Fault::OldCopy);
         let (log, store) = match copy {
-            Some((log, store)) => (log, Some(store.copy())),
+            Some((log, store, excuse)) => {
+                seat.excuse.takes_over(excuse);
+                (log, Some(store.copy()))
+            }
             None => (Memory::new(self.dice.draw()), None),
         };
         let which = self.dice.below(4);
@@ -268,7 +274,7 @@ impl World {
         if which != 1 {
             seat.store.replace(store);
         }
-        seat.damaged = true;
+        seat.spoil();
         Ok(true)
     }
 

@@ -132,7 +132,7 @@ impl World {
         let (draws, genesis) = ([(); 2].map(|()| self.dice.draw()), self.chain_id().genesis_ref());
         let mut shelf = Shelf::new(self.dials.sqlite, self.chain_id());
         let seat = &mut self.seats[at];
-        seat.damaged = true;
+        seat.spoil();
         shelf.replace(Some(seat.store.copy()));
         let mut setup = seat.setup.clone();
         setup.seed = draws[0];
@@ -142,7 +142,8 @@ impl World {
         copy.disk.make_room();
         copy.disk.restart();
         copy.promises = seat.promises.clone();
-        (copy.base, copy.reached, copy.damaged) = (seat.base, seat.reached, true);
+        (copy.base, copy.reached) = (seat.base, seat.reached);
+        copy.spoil();
         self.seats.push(copy);
         let copy = self.seats.len() - 1;
         self.twins = Some(Twins {

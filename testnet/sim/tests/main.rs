@@ -1,6 +1,7 @@
 //! The simulator: lives of groups that must keep every promise, and whether the checks bite.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
+mod excuse;
 mod healed;
 mod leaders;
 mod planted;
