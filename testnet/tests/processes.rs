@@ -304,6 +304,22 @@ fn whatever_goes_wrong_at_once_no_promise_is_broken() {
 }
 
 #[test]
+fn a_new_testnet_whose_port_is_taken_leaves_nothing_behind() {
+    let place = Place::of_nodes();
+    let testnet = place.up(1, &[]);
+    place.ok(&["down"]);
+    let port = testnet.nodes[0].api.rsplit(':').next().unwrap();
+    // If somebody else was quicker, it is taken as well.
+    let _listener = std::net::TcpListener::bind(format!("127.0.0.1:{port}"));
+    let taken = format!("port {port} of 127.0.0.1 is taken");
+    assert!(place.fails(3, &["up", "--detach"]).contains(&taken));
+    assert!(place.dir.join("genesis.json").exists(), "one that was there stays");
+    let fresh = ["up", "--detach", "--fresh", "-n", "1", "--p2p-port", "0", "--api-port", port];
+    assert!(place.fails(3, &fresh).contains(&taken));
+    assert!(!place.dir.exists());
+}
+
+#[test]
 fn what_happens_is_told_in_plain_lines() {
     let place = Place::of_nodes();
     let arguments = ["up", "-n", "4", "--api-port", "0", "--p2p-port", "0"];

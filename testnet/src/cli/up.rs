@@ -104,11 +104,20 @@ impl Up {
         Self { at, options, detach: true, fresh: false, timeout: Duration::from_secs(60) }
     }
 
+    /// A testnet that can be started. A new one is not left behind if it cannot.
+    fn prepare(&self) -> Result<Directory, Failure> {
+        let new = self.fresh || !Directory::new(self.at.dir()?)?.exists();
+        let directory = prepare(&self.at, &self.options, self.fresh)?;
+        let free = ports::check_free(&directory.ports()?);
+        if free.is_err() && new {
+            directory.delete()?;
+        }
+        free.map(|()| directory)
+    }
+
     /// Starts it in the background.
     pub(super) fn begin(&self) -> Result<Testnet, Failure> {
-        let directory = prepare(&self.at, &self.options, self.fresh)?;
-        ports::check_free(&directory.ports()?)?;
-        self.detach(&directory)
+        self.detach(&self.prepare()?)
     }
 
     pub(super) fn run(self, output: Output) -> Result<(), Failure> {
@@ -117,9 +126,7 @@ impl Up {
             let testnet = self.begin()?;
             show(&testnet, output, begin.elapsed(), "`quorate testnet down` ends it").map_err(bug)
         } else {
-            let directory = prepare(&self.at, &self.options, self.fresh)?;
-            ports::check_free(&directory.ports()?)?;
-            self.watched(&directory, output, begin)
+            self.watched(&self.prepare()?, output, begin)
         }
     }
 
