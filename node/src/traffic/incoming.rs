@@ -19,7 +19,7 @@ use super::{REQUESTS, kind, tagged};
 use crate::net::{Frame, Lane, NetEvent, Reply, Sink, Topic};
 use crate::threads::{Check, Gates, Line};
 
-/// What is at most so long is decoded at once, unless it brings blocks.
+/// What is at most so long is checked at once, by who brings it; links wait for that.
 const SMALL: usize = 4 << 10;
 
 /// Takes what the network brings.
@@ -69,24 +69,11 @@ impl Incoming {
     /// Takes a message; false if there is no room.
     fn message(&self, from: NodeId, line: Line, frame: Frame) -> bool {
         let length = frame.bytes().len();
-        if length > SMALL {
-            let check: Check = Box::new(move |chain_id, verifier| {
-                let incoming = decoded(from, codec::Incoming::from_bytes(frame.bytes()))?;
-                checked(from, incoming, chain_id, verifier)
-            });
-            return self.gates.pool.message(line, length, check);
-        }
-        match decoded(from, codec::Incoming::from_bytes(frame.bytes())) {
-            None => true,
-            Some(incoming) => self.decoded(from, line, length, incoming),
-        }
-    }
-
-    /// Takes a message that has been decoded; one without blocks needs no further check here.
-    fn decoded(&self, from: NodeId, line: Line, length: usize, incoming: codec::Incoming) -> bool {
-        let check: Check =
-            Box::new(move |chain_id, verifier| checked(from, incoming, chain_id, verifier));
-        self.gates.pool.small(line, length, check)
+        let check: Check = Box::new(move |chain_id, verifier| {
+            let incoming = decoded(from, codec::Incoming::from_bytes(frame.bytes()))?;
+            checked(from, incoming, chain_id, verifier)
+        });
+        self.check(line, length, check)
     }
 
     fn request(&self, from: NodeId, frame: Frame, reply: Reply) -> bool {
@@ -102,7 +89,9 @@ impl Incoming {
                 if let Some(wanted) = wanted(&incoming) {
                     self.pending.keep(from, wanted, reply);
                 }
-                self.decoded(from, line, length, incoming)
+                let check: Check =
+                    Box::new(move |chain_id, verifier| checked(from, incoming, chain_id, verifier));
+                self.check(line, length, check)
             }
             Some(&kind::FORWARD) => {
                 let check: Check = Box::new(move |chain_id, verifier| {
@@ -227,6 +216,11 @@ impl Incoming {
                 return true;
             }
         };
+        self.check(line, length, check)
+    }
+
+    /// Has something checked, at once if it is small.
+    fn check(&self, line: Line, length: usize, check: Check) -> bool {
         if length > SMALL {
             self.gates.pool.message(line, length, check)
         } else {
