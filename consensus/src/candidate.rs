@@ -127,6 +127,12 @@ impl Core {
         }
     }
 
+    /// Whether neither an own ack nor what counts as one forbids a vote for a candidate with this tip.
+    #[must_use]
+    pub fn acks_allow(&self, tip: BlockRef) -> bool {
+        self.acks.allow(tip)
+    }
+
     /// Whether a candidate's tip is not of lower rank than the own one, nor than a block that is known
     /// here to be certified or was acked.
     fn is_high(&self, tip: BlockRef) -> bool {

@@ -76,6 +76,11 @@ impl World {
                 // Who would rather not lead waits four times as long.
                 let slower = if self.some_are_unwilling() { 4 } else { 1 };
                 let limit = 10 * slower * ELECTION_TIMEOUT.as_micros();
+                if took > limit && self.acks_forbid_a_leader() {
+                    self.tally.bound += 1;
+                    self.healing = Some(Healing { stage: Stage::Done, since: self.now });
+                    return Ok(());
+                }
                 return hold(took <= limit, "a leader within ten election timeouts", || {
                     self.describe()
                 });
@@ -159,6 +164,26 @@ impl World {
         let running = self.seats.iter().filter_map(|seat| seat.replica.as_ref().map(|_| seat.said));
         let newest = running.clone().map(|said| said.term).max();
         running.clone().any(|said| said.leads.is_some() && said.leads == newest)
+    }
+
+    /// A liar is gone, and so many have acked what it has made of the chain that for no tip enough are left who may
+    /// vote for it. Then the admins have to recover the group: to vote for less than was acked is evidence.
+    fn acks_forbid_a_leader(&self) -> bool {
+        let Some(roster) = self.newest_roster().filter(|_| self.liar.is_some()) else {
+            return false;
+        };
+        let running: Vec<_> = self
+            .seats
+            .iter()
+            .filter_map(|seat| Some((seat.node, seat.replica.as_ref()?.driver.core())))
+            .filter(|(node, _)| roster.is_voter(*node))
+            .collect();
+        running.iter().all(|(_, candidate)| {
+            let tip = candidate.log().tip().block;
+            let allowed = running.iter().filter(|(_, core)| core.acks_allow(tip));
+            let voters = allowed.map(|(node, _)| *node).collect();
+            !roster.has_quorum(QuorumKind::Election, &voters)
+        })
     }
 
     /// All who run and are members have applied this height.

@@ -32,6 +32,9 @@ pub struct Tally {
     pub untold: u64,
     /// Groups that broke a promise after a validator was readmitted too early, beside a liar.
     pub misled: u64,
+    /// Groups that stand still after a liar is gone, because so many have acked what it sealed that nobody can be
+    /// elected without evidence against a voter.
+    pub bound: u64,
     /// Groups in which two processes with one key have said what excludes each other.
     pub clashes: u64,
     /// Reads that were served.
@@ -80,6 +83,7 @@ impl Tally {
         self.forks += other.forks;
         self.untold += other.untold;
         self.misled += other.misled;
+        self.bound += other.bound;
         self.clashes += other.clashes;
         self.reads += other.reads;
         self.node_seconds += other.node_seconds;
@@ -103,8 +107,8 @@ impl fmt::Display for Tally {
         writeln!(
             f,
             "          {} ended by a lie of a disk that nobody was there to tell, {} by a liar who was asked what was \
-             forgotten, {} by two processes with one key",
-            self.untold, self.misled, self.clashes
+             forgotten, {} by acks for what a liar has sealed, {} by two processes with one key",
+            self.untold, self.misled, self.bound, self.clashes
         )?;
         write!(f, "injected ")?;
         for (at, fault) in Fault::ALL.iter().enumerate() {
