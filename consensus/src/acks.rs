@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use quorate_chain::ids::{BlockRef, Height, Term};
 use quorate_chain::statement::SignedStatement;
 
+use crate::codec::BLOCKS;
+
 /// The acks of the own validator, on their way to being signed.
 #[derive(Clone, Debug)]
 pub(crate) struct Acks {
@@ -91,10 +93,10 @@ impl Acks {
         tip.rank() >= self.highest
     }
 
-    /// The acks that the leader may not have.
+    /// The acks that the leader may not have, as many as one message can bring.
     pub(crate) fn unsent(&mut self) -> Vec<SignedStatement> {
-        let unsent = self.given.iter().skip(self.sent).cloned().collect();
-        self.sent = self.given.len();
+        let unsent: Vec<_> = self.given.iter().skip(self.sent).take(BLOCKS).cloned().collect();
+        self.sent += unsent.len();
         unsent
     }
 

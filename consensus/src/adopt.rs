@@ -24,6 +24,7 @@ use quorate_chain::certificate::{Certificate, CertificateKind};
 use quorate_chain::checked::Checked;
 use quorate_chain::ids::{BlockRef, Height, NodeId};
 
+use crate::codec::{BLOCKS, RANGE};
 use crate::effect::{Effect, Halt};
 use crate::event::Fetched;
 use crate::judge::{self, Proven, Verdict};
@@ -274,7 +275,8 @@ impl Core {
         }
         let higher = last.rank() > self.log.tip().block.rank();
         let twice = last.term == self.ballot.term && self.cuts_own_term(parent.block);
-        if (!higher || twice) && !self.is_certified(&new) {
+        let unwanted = !higher || twice || self.overflows(parent.block.height, &new);
+        if unwanted && !self.is_certified(&new) {
             return;
         }
         // The opening blocks in it prove their terms. That of a recovery is proven by a certificate for its
@@ -375,7 +377,8 @@ impl Core {
 
     /// The blocks held from a height on: as many as fit in a message, at least one. Who must cut a
     /// suffix for them takes no range that ends below it in rank, so it ends in a block for which
-    /// `enough` holds, or with a certificate for one of them, or at the tip, even if it does not fit.
+    /// `enough` holds, or with a certificate for one of them, or at the tip, even if it does not fit; but there are never
+    /// more than a message can have.
     pub(crate) fn blocks_from(
         &self,
         from: Height,
@@ -385,8 +388,11 @@ impl Core {
         let mut blocks: Vec<Checked<Block>> = Vec::new();
         for entry in self.log.from(from) {
             let size = entry.block.bytes().len();
-            let last = blocks.last().map(|block| block.block_ref()).filter(|_| size > room);
-            if last.is_some_and(|last| enough(last) || self.is_certified_within(from, last)) {
+            let full = size > room || blocks.len() >= RANGE;
+            let last = blocks.last().map(|block| block.block_ref()).filter(|_| full);
+            if blocks.len() == BLOCKS
+                || last.is_some_and(|last| enough(last) || self.is_certified_within(from, last))
+            {
                 break;
             }
             room = room.saturating_sub(size);

@@ -7,6 +7,8 @@ mod common;
 use common::World;
 use common::forge::certificate;
 use common::keys::{CHAIN, Key, key, roster, sign};
+use quorate_chain::block::Block;
+use quorate_chain::checked::Checked;
 use quorate_chain::ids::{NodeId, Term};
 use quorate_chain::roster::{Part, Roster};
 use quorate_chain::statement::{SignedStatement, Statement};
@@ -131,4 +133,29 @@ fn what_took_the_place_of_an_acked_block_in_the_same_term_is_not_acked() {
         let Some(Message::Stored(stored)) = sent else { break };
         assert!(stored.acks.iter().all(|said| said.statement.block() != second), "{stored:?}");
     }
+}
+
+/// A leader that says nothing of its window and brings block upon block as if somebody had asked for them, none of them
+/// certified.
+#[test]
+fn blocks_that_nobody_asked_for_fill_two_windows_and_no_more() {
+    let mut world = led();
+    world.settle();
+    // What node 2 says to it is heard by nobody.
+    world.cut_one_way(2, 0, true);
+    world.cut_one_way(2, 1, true);
+    for _ in 0..20 {
+        let log = world.core(2).unwrap().log();
+        let (parent, term) = (log.tip().block, log.tip().block.term);
+        let mut blocks: Vec<Checked<Block>> = Vec::new();
+        for _ in 0..32 {
+            let below = blocks.last().map_or(parent, |block| block.block_ref());
+            blocks.push(world.forged_block((0, 2), below, term));
+        }
+        world.arrive(0, 2, Message::Pulled { parent, blocks, certificate: None });
+        world.settle();
+    }
+    let held = world.core(2).unwrap().log().len();
+    assert!(held >= 64, "only what is too much is not taken: {held} blocks");
+    assert!(held <= 2 * 64 + 32, "{held} blocks");
 }

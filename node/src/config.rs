@@ -269,6 +269,13 @@ impl Config {
                      at least that, or a lost message deposes a leader"
             )
         })?;
+        let most = quorate_consensus::codec::RANGE / 4;
+        rule(self.window_blocks <= most, &|| {
+            let window = self.window_blocks;
+            format!(
+                "window.blocks is {window}; with more than {most}, what a window holds fits into no message"
+            )
+        })?;
         let body = quorate_chain::limits::BODY;
         rule(self.window_bytes >= 2 * body, &|| {
             let (window, least) = (self.window_bytes as u64, 2 * body as u64);

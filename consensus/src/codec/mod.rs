@@ -70,6 +70,10 @@ use crate::{effect::Record, message::Message};
 /// Blocks in one record or message, and acks in one message. No window is larger.
 pub const BLOCKS: usize = 4_096;
 
+/// Blocks in a range that is read for another node, if certificates let it end: as many again may have to follow up to
+/// the next one.
+pub const RANGE: usize = BLOCKS / 2;
+
 /// Encodes a newtype as its bare value.
 macro_rules! numbers {
     ($($number:ident $field:literal),*) => {

@@ -198,7 +198,7 @@ impl World {
     }
 
     /// A block that a validator seals without the right to.
-    fn forged_block(
+    pub fn forged_block(
         &self,
         (liar, victim): (u32, u32),
         parent: BlockRef,

@@ -21,6 +21,7 @@ use quorate_chain::evidence::Conviction;
 use quorate_chain::execute::{Rules, Writers, execute};
 use quorate_chain::ids::Height;
 use quorate_chain::state_root::{StateTree, StateTreeError};
+use quorate_consensus::codec::RANGE;
 use quorate_consensus::log::Anchor;
 
 use crate::io::{Applied, AppliedBlock, ApplyJob, InstallJob, StageJob};
@@ -125,7 +126,8 @@ impl<S: Store> Applier<S> {
         let mut bytes = 0;
         for ApplyJob { blocks, certificate } in jobs {
             let more: usize = blocks.iter().map(size).sum();
-            if !run.is_empty() && bytes + more > self.message_bytes {
+            let many = run.len() + blocks.len() > RANGE;
+            if !run.is_empty() && (bytes + more > self.message_bytes || many) {
                 // Of the certificates of a transaction the store keeps the last one, and others want more.
                 applied.extend(self.apply_run(std::mem::take(&mut run))?);
                 bytes = 0;

@@ -2,6 +2,7 @@
 
 use quorate_chain::checked::Checked;
 use quorate_chain::state::StateRead;
+use quorate_consensus::codec::BLOCKS;
 use quorate_consensus::event::Fetched as Found;
 
 use crate::io::{FetchJob, Fetched};
@@ -22,7 +23,10 @@ pub fn fetch<R: StoreReader>(
     job: FetchJob,
 ) -> Result<Fetched, <R as StateRead>::Error> {
     let FetchJob { node, from, bytes } = job;
-    if let Some(range) = reader.range(from, bytes)? {
+    // What no message can bring is as good as forgotten.
+    let range = reader.range(from, bytes)?;
+    let too_long = range.as_ref().is_some_and(|range| range.blocks.len() > BLOCKS);
+    if let Some(range) = range.filter(|_| !too_long) {
         let frozen = reader.frozen()?;
         let mut heights = frozen.iter().map(|standing| standing.applied.block.height);
         heights.find(|height| *height < from).into_iter().for_each(|below| demand.asked(below));
@@ -36,7 +40,7 @@ pub fn fetch<R: StoreReader>(
     };
     let applied = standing.applied.block;
     let kept = match reader.oldest()? {
-        Some(oldest) => from >= oldest,
+        Some(oldest) => from >= oldest && !too_long,
         // With a snapshot came no blocks.
         None => from > applied.height,
     };

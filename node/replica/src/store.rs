@@ -200,8 +200,8 @@ pub trait StoreReader:
     /// The lowest height from which on every block is kept whole; `None` if none is.
     fn oldest(&self) -> Result<Option<Height>, <Self as StateRead>::Error>;
 
-    /// Blocks from a height on: about so many bytes of them, but on to the first one with a certificate
-    /// if that takes more. `None` if the first one, or a certified one above it, is not kept.
+    /// Blocks from a height on: about so many bytes of them, and no more than [`RANGE`](quorate_consensus::codec::RANGE), but on to the first one with a
+    /// certificate if that takes more. `None` if the first one, or a certified one above it, is not kept.
     fn range(
         &self,
         from: Height,

@@ -5,11 +5,13 @@ mod common;
 
 use common::{Group, Node, limits, update};
 
+use quorate_chain::codec::Encode as _;
 use quorate_chain::ids::{Height, NodeId};
 use quorate_consensus::event::Fetched;
+use quorate_consensus::message::Message;
 use quorate_consensus::time::Span;
 use quorate_replica::fetch::fetch;
-use quorate_replica::io::FetchJob;
+use quorate_replica::io::{FetchJob, Input};
 use quorate_replica::setup::Limits;
 use quorate_replica::snapshot::Demand;
 use quorate_replica::store::{Store as _, StoreReader as _};
@@ -110,4 +112,48 @@ fn a_store_is_made_safe_after_so_many_bytes_too() {
     after.power_cut(0);
     let safe = after.reader().standing().unwrap().unwrap().applied.block.height;
     assert!(bytes(&group, safe) < 10_000, "safe up to {safe} of {}", group.applied(0));
+}
+
+/// Small blocks are many before they are many bytes.
+#[test]
+fn many_small_blocks_are_brought_to_others_in_messages() {
+    let mut limits = limits();
+    (limits.message_bytes, limits.checkpoint_every) = (4 << 20, u64::MAX);
+    let mut group = Group::with(2, limits);
+    let leader = group.elect();
+    let away = 1 - leader;
+    for nonce in 0..5_000 {
+        group.submit(leader, update(group.chain_id, u8::try_from(nonce % 9).unwrap(), nonce));
+        group.settle();
+    }
+    assert!(group.applied(leader) > Height::new(5_000));
+    check_messages(&group, leader);
+    // All of it is applied again at once, under whatever certificates the log has.
+    group.power_cut(leader, |_| false);
+    group.start(leader).unwrap();
+    group.run(Span::millis(5_000));
+    check_messages(&group, leader);
+    check_messages(&group, away);
+    // Whoever asks for all of it takes nobody down.
+    let committed = group.chain_id.genesis_ref();
+    let pull = Message::Pull { committed };
+    group.give(leader, Input::Received { from: NodeId::new(away), message: pull });
+    group.run(Span::millis(1_000));
+    group.assert_equal();
+}
+
+/// All blocks of a node, in messages that can be sent.
+fn check_messages(group: &Group, id: u32) {
+    let (reader, applied) = (group.node(id).store.reader(), group.applied(id));
+    let mut from = Height::new(1);
+    while from <= applied {
+        let job = FetchJob { node: NodeId::new(9), from, bytes: 4 << 20 };
+        let found = fetch(&reader, &Demand::default(), job).unwrap().found;
+        let Fetched::Blocks { parent, blocks, certificate } = found else {
+            panic!("no block was forgotten");
+        };
+        from = blocks.last().unwrap().block_ref().height.next().unwrap();
+        let message = Message::Pulled { parent, blocks, certificate };
+        assert!(message.to_bytes().len() < 8 << 20);
+    }
 }

@@ -3,6 +3,7 @@
 use quorate_chain::block::Block;
 use quorate_chain::certificate::Certificate;
 use quorate_chain::ids::{BlockRef, Height};
+use quorate_consensus::codec::RANGE;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::error::StoreError;
@@ -64,7 +65,8 @@ pub(crate) fn range_end(
     while let Some(row) = rows.next()? {
         let (at, certified): (Height, bool) = (height(row.get(0)?), row.get(2)?);
         let size = usize::try_from(row.get::<_, i64>(1)?).unwrap_or_default();
-        let full = at != from && size > room;
+        let many = at.get() - from.get() >= RANGE as u64;
+        let full = at != from && size > room || many;
         if Some(at) != next || (full && end.is_some()) {
             break;
         }

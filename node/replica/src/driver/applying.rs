@@ -12,6 +12,7 @@ use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
 use quorate_chain::ids::{BlockRef, Height};
 use quorate_chain::roster::QuorumKind;
+use quorate_consensus::codec::RANGE;
 use quorate_consensus::log::Anchor;
 
 use super::Driver;
@@ -78,7 +79,8 @@ impl<S: Store> Driver<S> {
         });
         let mut job = Job::default();
         for entry in log.from(first).take_while(|it| it.anchor.block.height <= block.height) {
-            if job.bytes + entry.block.bytes().len() > self.message_bytes {
+            let bytes = job.bytes + entry.block.bytes().len();
+            if bytes > self.message_bytes || job.blocks.len() >= RANGE {
                 out.extend(job.split().map(Output::Apply));
             }
             let known = self.logged.get(&entry.anchor.block);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use quorate_chain::codec::Encode;
 use quorate_chain::ids::{BlockRef, Height};
 use quorate_chain::proof::RosterStep;
+use quorate_consensus::codec::RANGE;
 
 use super::Contents;
 use crate::store::{Convicted, EVIDENCE, Range};
@@ -75,7 +76,7 @@ impl Contents {
         let mut certified = None;
         for (height, kept) in self.blocks.range(from..) {
             let Some(block) = &kept.block else { break };
-            let full = !blocks.is_empty() && block.bytes().len() > room;
+            let full = !blocks.is_empty() && block.bytes().len() > room || blocks.len() >= RANGE;
             if full && certified.is_some() {
                 break;
             }
