@@ -59,9 +59,14 @@ impl Acks {
         acks
     }
 
-    /// The log begins anew. Nothing up to a height is to be acked, and what was given is of no use.
-    pub(crate) fn begin(&mut self, floor: Height) {
-        *self = Self { signing: self.signing, highest: self.highest, ..Self::new(floor) };
+    /// The log begins anew, in a term. Nothing up to a height is to be acked, nor in that term what may take the place
+    /// of what was; and what was given is of no use.
+    pub(crate) fn begin(&mut self, floor: Height, term: Term) {
+        let acked = if self.highest.0 == term { self.highest.1 } else { Height::ZERO };
+        let last = if self.replaced.0 == term { acked.max(self.replaced.1) } else { acked };
+        let (signing, highest) = (self.signing, self.highest);
+        *self = Self { signing, highest, replaced: (term, last), ..Self::new(floor) };
+        self.again_above(floor);
     }
 
     /// The blocks above a height are others now, or the acks for them have another use.
@@ -116,5 +121,42 @@ impl Acks {
             self.given.pop_front();
             self.sent -= 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_chain::ids::{BlockHash, NodeId, RosterHash, Signature};
+    use quorate_chain::statement::Statement;
+
+    use super::*;
+
+    fn ack(term: u64, height: u64) -> SignedStatement {
+        let (term, height) = (Term::new(term), Height::new(height));
+        let block = BlockRef { term, height, hash: BlockHash::ZERO };
+        SignedStatement {
+            statement: Statement::Ack { block },
+            roster_hash: RosterHash::ZERO,
+            signer: NodeId::new(2),
+            signature: Signature::new([0; 64]),
+        }
+    }
+
+    /// A snapshot may take the place of blocks that were acked, and their leader may have signed others.
+    #[test]
+    fn nothing_is_acked_again_in_a_term_whose_acks_a_snapshot_has_replaced() {
+        let mut acks = Acks::new(Height::ZERO);
+        acks.enter(Term::new(1));
+        acks.give(ack(1, 5));
+        acks.begin(Height::new(4), Term::new(1));
+        assert_eq!(acks.asked, Height::new(5));
+        acks.again_above(Height::new(4));
+        assert_eq!(acks.asked, Height::new(5));
+        // In another term they do not count.
+        acks.enter(Term::new(2));
+        acks.again_above(Height::new(4));
+        assert_eq!(acks.asked, Height::new(4));
+        acks.begin(Height::new(4), Term::new(2));
+        assert_eq!(acks.asked, Height::new(4));
     }
 }

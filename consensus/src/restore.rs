@@ -121,7 +121,10 @@ impl Core {
             return Err(RestoreError::BallotBehind { ballot: ballot.term, log: newest });
         }
         let certified = restored.certificates.iter().map(|it| it.block().height).max();
-        let replaced = Some(restored.replaced).filter(|(term, _)| *term == ballot.term);
+        // What the log has had above its tip is not there any more: others have taken its place.
+        let gone = Some(highest).filter(|highest| *highest > tip.rank());
+        let replaced = gone.into_iter().chain([restored.replaced]);
+        let replaced = replaced.filter(|(term, _)| *term == ballot.term).max();
         let certified_final = final_height(&log, &restored.certificates);
         let known = |it: &Checked<Certificate>| it.term() <= ballot.term;
         let kept: Vec<_> = restored.certificates.into_iter().filter(known).collect();

@@ -145,7 +145,8 @@ impl Core {
             Commits::restored([certificate.certificate.clone()], anchor.block.height, |_| false);
         self.disk.installed(anchor.block);
         self.states = States::new(anchor.block.height, state_root, self.config.window_blocks);
-        self.acks.begin(certified.height.max(anchor.block.height));
+        let term = self.ballot.term.max(certificate.term());
+        self.acks.begin(certified.height.max(anchor.block.height), term);
         self.log = Log::new(anchor, left);
         above.into_ahead().for_each(|kept| self.keep_certificate(kept));
         if certificate.term() > self.ballot.term {
