@@ -4,6 +4,9 @@
 //! same block, because whoever leads this term has everything that was committed before (Raft §5.4).
 //! An ack goes out for every block of the current term that is durable, that the leader's own appends
 //! confirmed, and whose header names a state that is the same here.
+//!
+//! A leader brings what a follower lacks. If it has brought nothing for an election timeout although a block is known to
+//! be certified that is not here, the others are asked; they answer with blocks, or offer a state.
 
 use quorate_chain::ids::{BlockRef, NodeId, Term, TimeUs};
 use quorate_chain::statement::Statement;
@@ -38,6 +41,7 @@ impl Core {
         if let Some(certificate) = &append.certificate {
             self.learn_commit(certificate, &[]);
         }
+        self.look_elsewhere(from);
         let below = append.parent.height <= self.log.committed().height;
         if !below && !self.log.contains(append.parent) {
             return self.reject(from, append.lap, false);
@@ -57,6 +61,26 @@ impl Core {
             }
             follower.owes_answer = true;
             follower.owes_beat |= beat;
+        }
+    }
+
+    /// Asks others for a certified block that the leader does not bring: it may have neither that block any more nor a
+    /// state above it, as right after it has begun with a snapshot itself.
+    fn look_elsewhere(&mut self, leader: NodeId) {
+        let (now, tip, lacks) = (self.now.moment, self.log.tip().block, self.lacks_certified());
+        let (patience, busy) = (self.config.election_timeout, self.is_installing());
+        let Role::Follower(follower) = &mut self.role else { return };
+        let since = follower.lacking.filter(|(_, before)| *before == tip && lacks && !busy);
+        follower.lacking = lacks.then_some(since.unwrap_or((now, tip)));
+        if since.is_none_or(|(since, _)| now.since(since) < patience) {
+            return;
+        }
+        follower.lacking = Some((now, tip));
+        let committed = self.log.committed();
+        for id in self.log.tip().roster.ids() {
+            if id != leader && id != self.config.id {
+                self.send(id, Message::Pull { committed });
+            }
         }
     }
 

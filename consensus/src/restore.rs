@@ -121,10 +121,7 @@ impl Core {
             return Err(RestoreError::BallotBehind { ballot: ballot.term, log: newest });
         }
         let certified = restored.certificates.iter().map(|it| it.block().height).max();
-        // What the log has had above its tip is not there any more: others have taken its place.
-        let gone = Some(highest).filter(|highest| *highest > tip.rank());
-        let replaced = gone.into_iter().chain([restored.replaced]);
-        let replaced = replaced.filter(|(term, _)| *term == ballot.term).max();
+        let replaced = replaced_in(ballot.term, tip, highest, restored.replaced);
         let certified_final = final_height(&log, &restored.certificates);
         let known = |it: &Checked<Certificate>| it.term() <= ballot.term;
         let kept: Vec<_> = restored.certificates.into_iter().filter(known).collect();
@@ -167,6 +164,18 @@ impl Core {
             halted: false,
         })
     }
+}
+
+/// The highest block of this term that was in the log and has been replaced. What it has had above its tip is not there
+/// any more.
+fn replaced_in(
+    term: Term,
+    tip: BlockRef,
+    highest: (Term, Height),
+    replaced: (Term, Height),
+) -> Option<(Term, Height)> {
+    let gone = Some(highest).filter(|highest| *highest > tip.rank());
+    gone.into_iter().chain([replaced]).filter(|(of, _)| *of == term).max()
 }
 
 /// The ballot, raised by the newest certificate of a later term by which what is applied was committed.

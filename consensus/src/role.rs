@@ -56,6 +56,8 @@ pub struct Follower {
     pub owes_beat: bool,
     /// Whether the leader has signed two blocks for one place: then it is not listened to.
     pub ignoring: bool,
+    /// Since when a certified block is lacked, and the tip then.
+    pub lacking: Option<(Moment, BlockRef)>,
     /// The leader's word that it wants this validator to campaign, until that begins.
     pub handover: Option<Box<SignedStatement>>,
 }
@@ -79,6 +81,7 @@ impl Follower {
             owes_answer: false,
             owes_beat: false,
             ignoring: false,
+            lacking: None,
             handover: None,
         }
     }
