@@ -400,6 +400,9 @@ mod tests {
                 .starts_with("election_timeout is 1s, and three times heartbeat, 500ms, is 1500ms"),
             "{error}"
         );
+        assert!(load("[window]\nblocks = 512", &[], &[]).is_ok());
+        let error = load("[window]\nblocks = 513", &[], &[]).unwrap_err().to_string();
+        assert!(error.starts_with("window.blocks is 513; with more than 512, "), "{error}");
     }
 
     #[test]
