@@ -19,7 +19,7 @@
 //! one that nobody shows. A leader that is told of a committed block which is not on its chain asks for
 //! it (see `leader`); who follows a leader is shown what the leader knows.
 
-use quorate_chain::block::Block;
+use quorate_chain::block::{Block, Header};
 use quorate_chain::certificate::{Certificate, CertificateKind};
 use quorate_chain::checked::Checked;
 use quorate_chain::ids::{BlockRef, Height, NodeId};
@@ -30,6 +30,7 @@ use crate::event::Fetched;
 use crate::judge::{self, Proven, Verdict};
 use crate::log::{Anchor, Entry, Unfit};
 use crate::message::Message;
+use crate::progress::after;
 use crate::raft::Core;
 use crate::role::Role;
 use crate::soundness::Fault;
@@ -125,11 +126,25 @@ impl Core {
     /// The first header up to a block that names another state than the own, if there is one.
     fn divergence(&self, last: BlockRef) -> Option<Halt> {
         let headers = self.log.from(self.log.committed().height).map(|entry| entry.block.header());
-        headers.take_while(|header| header.height <= last.height).find_map(|header| {
-            let Compared::Differs { ours } = self.states.compare(header) else { return None };
-            let (height, theirs) = (header.executed, header.state_root);
-            Some(Halt::StateDiverged { height, ours, theirs })
-        })
+        let mut headers = headers.take_while(|header| header.height <= last.height);
+        headers.find_map(|header| self.differs_from(header))
+    }
+
+    /// The first committed header that names another state for a height that has just been applied, if there is one:
+    /// when it was committed there was nothing to compare with.
+    pub(crate) fn late_divergence(&self, applied: Height) -> Option<Halt> {
+        let committed = self.log.committed().height;
+        let headers = self.log.from(after(applied)).map(|entry| entry.block.header());
+        let mut named = headers
+            .take_while(|header| header.height <= committed)
+            .filter(|header| header.executed == applied);
+        named.find_map(|header| self.differs_from(header))
+    }
+
+    fn differs_from(&self, header: &Header) -> Option<Halt> {
+        let Compared::Differs { ours } = self.states.compare(header) else { return None };
+        let (height, theirs) = (header.executed, header.state_root);
+        Some(Halt::StateDiverged { height, ours, theirs })
     }
 
     /// The first block up to this one beside which another is certified, if there is one.
@@ -204,7 +219,7 @@ impl Core {
 
     /// Whether a block of the own term stands above this one.
     fn cuts_own_term(&self, above: BlockRef) -> bool {
-        let mut cut = self.log.from(crate::progress::after(above.height));
+        let mut cut = self.log.from(after(above.height));
         cut.any(|entry| entry.anchor.block.term == self.ballot.term)
     }
 
@@ -351,11 +366,11 @@ impl Core {
     pub(crate) fn pulled_from(&mut self, from: NodeId, committed: BlockRef) {
         if !self.log.contains(committed) {
             if committed.height < self.log.applied().block.height {
-                self.read_for(from, crate::progress::after(committed.height));
+                self.read_for(from, after(committed.height));
             }
             return;
         }
-        let blocks = self.blocks_from(crate::progress::after(committed.height), |_| false);
+        let blocks = self.blocks_from(after(committed.height), |_| false);
         if blocks.is_empty() {
             return;
         }

@@ -180,6 +180,9 @@ impl Core {
                 self.states.applied(height, state_root);
                 self.log.release(height);
                 self.acks.asked = self.acks.asked.max(height);
+                if let Some(why) = self.late_divergence(height) {
+                    self.halt(why);
+                }
             }
             Event::Fetched { node, found } => self.fetched(node, found),
             Event::Installed(installed) => self.installed(installed.map(|it| *it)),
@@ -189,8 +192,10 @@ impl Core {
             Event::Read { read } => self.read_asked(read),
             Event::Readmit => self.readmit_by_order(),
         }
-        self.advance();
-        self.check();
+        if !self.halted {
+            self.advance();
+            self.check();
+        }
         let mut effects = std::mem::take(&mut self.effects);
         let halts = effects.iter().position(|effect| matches!(effect, Effect::Halt(_)));
         if let Some(halts) = halts {
