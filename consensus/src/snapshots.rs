@@ -10,7 +10,8 @@
 //!
 //! **Take.** An offer is taken if its anchor is above what is committed here, its certified block is not held
 //! here, and the certificate is good. It may be by a roster that is too far to be known here (the replica then
-//! follows the rosters to it before it installs), if the block is of higher rank than the own tip. If it
+//! follows the rosters to it before it installs), if the block is of higher rank than the own tip, and the offer comes
+//! from the leader that is heard, or none is: else anybody could keep a follower from acking. If it
 //! is held, only the certificate was missing. Nothing may be on its way to be applied.
 //! One is taken at a time. If its source fails, all others that are known are asked for their chain; they
 //! answer with blocks or with offers. A source that failed is not taken again for ten election timeouts.
@@ -33,10 +34,13 @@
 //!   certified a block of lower rank against what was acked, the ack itself binds (see
 //!   [`candidate`](crate::raft)).
 //! - *No two acks for one height.* Nothing is acked at or below the certified block, which is committed
-//!   already, and nothing until the chain reaches it: until the tip is whole again.
+//!   already, and nothing until the chain reaches it: until the tip is whole again. Nor, in the term of what was acked,
+//!   anything up to that height: its leader may have signed other blocks there.
 //!
 //! Left out: what a snapshot holds; at which heights snapshots are made (see [`executed`](crate::raft)); giving one up
-//! because blocks came in the meantime: who is offered one lacks what nobody that it knows has.
+//! because blocks came in the meantime: who is offered one lacks what nobody that it knows has; a follower that hears a
+//! leader which has no state to offer, while those of others are certified by rosters that it does not know: it waits for
+//! that leader's next state.
 
 use std::collections::BTreeMap;
 
@@ -95,9 +99,10 @@ impl Core {
             return;
         }
         let outranks = certified.rank() > self.log.tip().block.rank();
+        let trusted = self.leader() == Some(from) || !self.hears_leader();
         match self.judge(&snapshot.proof) {
             Verdict::Good(proven) => self.take_certificate(proven),
-            Verdict::Unknown if outranks => {}
+            Verdict::Unknown if outranks && trusted => {}
             Verdict::Unknown | Verdict::Bad => return,
         }
         let busy = self.is_installing() || self.has_failed(from);

@@ -4,17 +4,21 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::World;
 use common::forge::certificate;
 use common::keys::{CHAIN, Key, key, roster, sign};
 use quorate_chain::block::Block;
 use quorate_chain::checked::Checked;
-use quorate_chain::ids::{NodeId, Term};
+use quorate_chain::ids::{BlockHash, BlockRef, Height, NodeId, Term};
 use quorate_chain::roster::{Part, Roster};
 use quorate_chain::statement::{SignedStatement, Statement};
 use quorate_consensus::config::{Boot, Incarnation};
+use quorate_consensus::effect::Effect;
+use quorate_consensus::event::Event;
 use quorate_consensus::life::{Life, SignedLife};
-use quorate_consensus::message::{Known, Message, Nonce, Proof};
+use quorate_consensus::message::{Known, Message, Nonce, Proof, Snapshot};
 use quorate_consensus::time::Span;
 
 /// Three nodes that follow node 0.
@@ -158,4 +162,25 @@ fn blocks_that_nobody_asked_for_fill_two_windows_and_no_more() {
     let held = world.core(2).unwrap().log().len();
     assert!(held >= 64, "only what is too much is not taken: {held} blocks");
     assert!(held <= 2 * 64 + 32, "{held} blocks");
+}
+
+/// Whoever takes a state acks nothing meanwhile. A state that is certified by a roster that nobody knows may be right, but
+/// who hears a leader that it can judge takes it only from that one: else any member could keep all from acking.
+#[test]
+fn a_state_under_an_unknown_roster_is_taken_from_the_leader_alone() {
+    let takes = |from: u32| {
+        let mut world = led();
+        world.settle();
+        let tip = world.core(2).unwrap().log().tip().block;
+        let (term, height) = (Term::new(tip.term.get() + 1), Height::new(100));
+        let block = BlockRef { term, height, hash: BlockHash::new([7; 32]) };
+        let unknown = Arc::new(roster(5));
+        let certificate = certificate(Statement::Ack { block }, &unknown, &[0, 1, 2, 3, 4]);
+        let proof = Proof { certificate, roster: unknown };
+        let message = Message::Snapshot(Box::new(Snapshot { block, proof }));
+        let effects = world.tap(2, Event::Received { from: NodeId::new(from), message });
+        effects.iter().any(|effect| matches!(effect, Effect::Install { .. }))
+    };
+    assert!(takes(0), "the leader's own");
+    assert!(!takes(1));
 }
