@@ -98,6 +98,11 @@ impl Acks {
         tip.rank() >= self.highest
     }
 
+    /// What may have been acked above this tip does not count any more.
+    pub(crate) fn forget_above(&mut self, tip: BlockRef) {
+        self.highest = self.highest.min(tip.rank());
+    }
+
     /// The acks that the leader may not have, as many as one message can bring.
     pub(crate) fn unsent(&mut self) -> Vec<SignedStatement> {
         let unsent: Vec<_> = self.given.iter().skip(self.sent).take(BLOCKS).cloned().collect();

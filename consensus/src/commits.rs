@@ -138,6 +138,11 @@ impl Commits {
         self.ahead.values().rev().find(|certificate| held(certificate.block()))
     }
 
+    /// Lets go of certificates for blocks that are not held.
+    pub fn keep_only(&mut self, held: impl Fn(BlockRef) -> bool) {
+        self.ahead.retain(|_, certificate| held(certificate.block()));
+    }
+
     /// The committed tip has reached this height.
     pub fn reach(&mut self, committed: Height) {
         while let Some(first) = self.ahead.first_entry() {

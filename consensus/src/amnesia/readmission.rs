@@ -119,6 +119,15 @@ impl Core {
     /// The operator vouches for what this validator has forgotten.
     pub(crate) fn readmit_by_order(&mut self) {
         if self.ballot.recovering {
+            // He vouches for acks of blocks that are lost, too.
+            let tip = self.log.tip();
+            self.acks.forget_above(tip.block);
+            let voters = tip.roster.ids().into_iter().filter(|id| tip.roster.is_voter(*id));
+            if voters.eq([self.config.id]) {
+                // What is lost here stands nowhere else, so nobody can be asked for it.
+                let log = &self.log;
+                self.commits.keep_only(|block| log.contains(block));
+            }
             self.readmit();
         }
     }

@@ -5,6 +5,7 @@ mod common;
 
 use common::{Group, limits, write};
 use quorate_consensus::time::Span;
+use quorate_replica::io::{Answer, Input};
 use quorate_replica::setup::Limits;
 
 /// A group that has applied transactions, some of them not safe in the store of node 1.
@@ -27,8 +28,8 @@ fn segments(group: &Group) -> Vec<String> {
 }
 
 /// Where a record that holds this value begins to, in which segment.
-fn place_of(group: &Group, value: u8) -> Option<(String, u64)> {
-    let disk = group.node(1).disk.lock().unwrap();
+fn place_of(group: &Group, id: u32, value: u8) -> Option<(String, u64)> {
+    let disk = group.node(id).disk.lock().unwrap();
     let wanted = [value; 600];
     segments_of(&disk).into_iter().find_map(|name| {
         let bytes = disk.bytes(&name).unwrap();
@@ -66,7 +67,7 @@ fn go_on(group: &mut Group) -> bool {
 #[test]
 fn a_loss_that_no_ballot_follows_may_have_cost_one() {
     let mut group = group();
-    let (file, at) = place_of(&group, 28).unwrap();
+    let (file, at) = place_of(&group, 1, 28).unwrap();
     group.node(1).disk.lock().unwrap().overwrite(&file, at, b"rot");
     group.node_mut(1).store.power_cut(usize::MAX);
     // What is lost is applied, and the branches after it name it by hash; but no ballot follows it.
@@ -76,7 +77,7 @@ fn a_loss_that_no_ballot_follows_may_have_cost_one() {
 #[test]
 fn a_changed_byte_at_the_end_may_have_cost_a_promise() {
     let mut group = group();
-    let (file, at) = place_of(&group, 29).unwrap();
+    let (file, at) = place_of(&group, 1, 29).unwrap();
     group.node(1).disk.lock().unwrap().overwrite(&file, at, b"rot");
     assert!(go_on(&mut group));
 }
@@ -96,7 +97,7 @@ fn a_loss_before_a_ballot_and_a_branch_costs_nothing() {
     group.submit(1, write(group.chain_id, 0, 20, None, b"later"));
     group.run(Span::millis(2_000));
     group.kill(1);
-    let (file, at) = place_of(&group, 10).unwrap();
+    let (file, at) = place_of(&group, 1, 10).unwrap();
     group.node(1).disk.lock().unwrap().overwrite(&file, at, b"rot");
     assert!(!go_on(&mut group), "the blocks are in the store, and what follows names them");
 }
@@ -149,7 +150,7 @@ fn a_lost_disk_and_a_lost_store_are_a_used_key_with_a_fresh_log() {
 fn a_power_cut_at_any_operation_of_a_repair_is_met_by_the_next_start() {
     let damaged = || {
         let group = group();
-        let (file, at) = place_of(&group, 28).unwrap();
+        let (file, at) = place_of(&group, 1, 28).unwrap();
         group.node(1).disk.lock().unwrap().overwrite(&file, at, b"rot");
         group
     };
@@ -190,4 +191,27 @@ fn a_power_cut_at_any_operation_of_a_repair_is_met_by_the_next_start() {
         group.run(Span::millis(3_000));
         group.assert_equal();
     }
+}
+
+/// There is nobody to ask: the operator vouches that nothing forgotten counts.
+#[test]
+fn a_single_validator_that_lost_blocks_goes_on_when_the_operator_says_so() {
+    let mut group = Group::with(1, Limits { checkpoint_every: 1_000, ..limits() });
+    group.elect();
+    for nonce in 0..20 {
+        group.submit(0, write(group.chain_id, 0, nonce, None, &[nonce as u8; 3_000]));
+        group.settle();
+    }
+    let (file, at) = place_of(&group, 0, 10).unwrap();
+    group.power_cut(0, |_| false);
+    group.node(0).disk.lock().unwrap().overwrite(&file, at, b"rot");
+    group.start(0).unwrap();
+    assert!(group.replica(0).found.recovering);
+    group.run(Span::millis(5_000));
+    assert_eq!(group.leader(), None, "it signs nothing");
+    group.give(0, Input::Readmit);
+    group.run_until("it leads again", |group| group.leader() == Some(0));
+    let submission = group.submit(0, write(group.chain_id, 1, 0, None, b"after"));
+    group.run(Span::millis(1_000));
+    assert!(matches!(group.answers.get(&submission), Some(Answer::Placed(_))));
 }
