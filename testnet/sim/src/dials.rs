@@ -277,16 +277,26 @@ impl Dials {
         }
     }
 
-    /// Every fault at its least strength over [`Dials::calm`], always about as many machines, and enough clients that a
-    /// group whose faults let it seals a block in every interval. Few disks are spent beside a liar, so
-    /// worlds with one and worlds without take turns.
+    /// Every fault at its least strength over [`Dials::calm`], always about as many machines, and as many transactions as
+    /// there, by more clients: those who wait for an answer while nobody leads leave others, so a group seals a
+    /// block in nearly every interval in which its faults let it. Few disks are spent beside a liar, so worlds with
+    /// one and worlds without take turns.
     fn standard(choice: &Choice) -> Self {
         let honest = choice.seed.is_multiple_of(2);
         let off = |fault: &Fault| choice.without.contains(fault) || *fault == Fault::Liar && honest;
         let strengths = Fault::ALL.iter().map(|fault| u64::from(!off(fault))).collect();
         let calm = Self::calm(choice.nodes.unwrap_or(5));
-        let (seats, replaces, clients) = (MOST_SEATS, true, 8);
-        Self { strengths, snapshot_every: 20, keep_blocks: 40, seats, replaces, clients, ..calm }
+        let (seats, replaces, clients, client_pause) = (MOST_SEATS, true, 16, 800_000);
+        Self {
+            strengths,
+            snapshot_every: 20,
+            keep_blocks: 40,
+            seats,
+            replaces,
+            clients,
+            client_pause,
+            ..calm
+        }
     }
 
     /// Calm weather: five nodes, ten blocks a second.
