@@ -272,6 +272,10 @@ impl World {
             seat.disk.replace(log);
         }
         if which != 1 {
+            if store.is_some() {
+                // What was not safe when it was copied is not safe now, and the log goes on from there.
+                seat.excuse.is_a_lie();
+            }
             seat.store.replace(store);
         }
         seat.spoil();
