@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says so by panicking")]
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use quorate_client::Client;
 
@@ -34,7 +36,7 @@ impl Process {
             said.push_str(&line);
         };
         // What it says later is read, so that it never waits for a reader.
-        std::thread::spawn(move || lines.for_each(drop));
+        thread::spawn(move || lines.for_each(drop));
         Self { child, address, said }
     }
 
@@ -47,6 +49,13 @@ impl Process {
         Client::new(&self.url()).unwrap().with_timeout(PATIENCE)
     }
 
+    /// Its bytes in memory.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    }
+
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -56,5 +65,14 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = (self.child.kill(), self.child.wait());
+    }
+}
+
+/// Waits until something holds.
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "{what}: not in time");
+        thread::sleep(Duration::from_millis(2));
     }
 }
