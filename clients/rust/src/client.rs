@@ -2,7 +2,6 @@
 
 use std::io::BufRead;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +20,7 @@ use crate::answer::{
 use crate::error::Error;
 use crate::events::{Events, Wanted};
 use crate::http::{self, Failure, Reply};
+use crate::nodes::Nodes;
 use crate::path::{self, BlockName, Txs};
 use crate::problem::{Code, Effect, EffectWord, Problem, Retry};
 
@@ -72,9 +72,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Inner {
     agent: ureq::Agent,
-    nodes: Vec<String>,
-    /// The one that answered last; it is asked first.
-    first: AtomicUsize,
+    nodes: Nodes,
 }
 
 /// What is asked.
@@ -105,7 +103,7 @@ impl Client {
         if nodes.is_empty() {
             return Err(Error::NoNodes);
         }
-        let inner = Inner { agent: http::agent(), nodes, first: AtomicUsize::new(0) };
+        let inner = Inner { agent: http::agent(), nodes: Nodes::new(nodes) };
         Ok(Self { inner: Arc::new(inner), timeout: PATIENCE })
     }
 
@@ -119,7 +117,7 @@ impl Client {
     /// The nodes, in the order in which they were named.
     #[must_use]
     pub fn nodes(&self) -> &[String] {
-        &self.inner.nodes
+        self.inner.nodes.urls()
     }
 
     /// Someone who writes through these nodes.
@@ -212,7 +210,8 @@ impl Client {
     }
 
     fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
-        parse(&self.inner.nodes[self.first()], 200, &self.body(path)?)
+        let body = self.body(path)?;
+        parse(self.first(), 200, &body)
     }
 
     /// Has a signed transaction ordered. The same bytes go to one node after the other until one
@@ -223,7 +222,7 @@ impl Client {
     /// of it in time.
     pub fn submit(&self, bytes: &[u8], wait: Wait) -> Result<Outcome, Error> {
         let body = self.submit_for_body(bytes, wait)?;
-        parse(&self.inner.nodes[self.first()], 200, &body)
+        parse(self.first(), 200, &body)
     }
 
     /// The same, but returns the answer byte for byte.
@@ -294,13 +293,12 @@ impl Client {
         limit: Duration,
     ) -> Result<Box<dyn BufRead + Send>, Error> {
         let (mut failures, mut refused) = (Vec::new(), None);
-        let first = self.first();
-        for turn in 0..self.inner.nodes.len() {
-            let at = (first + turn) % self.inner.nodes.len();
-            let node = &self.inner.nodes[at];
+        let nodes = &self.inner.nodes;
+        for at in nodes.in_turn(&self.inner.agent) {
+            let node = &nodes.urls()[at];
             match http::listen(&self.inner.agent, &format!("{node}{path}"), limit) {
                 Ok(Ok(line)) => {
-                    self.inner.first.store(at, Ordering::Relaxed);
+                    nodes.answered(at);
                     return Ok(line);
                 }
                 Ok(Err(reply)) => match problem(node, reply) {
@@ -313,8 +311,9 @@ impl Client {
         Err(refused.unwrap_or(Error::NoNode { failures }))
     }
 
-    fn first(&self) -> usize {
-        self.inner.first.load(Ordering::Relaxed) % self.inner.nodes.len()
+    /// The node that answered last.
+    fn first(&self) -> &str {
+        &self.nodes()[self.inner.nodes.first()]
     }
 
     /// Asks one node after the other, again and again, until one gives a final answer, time is up,
@@ -322,18 +321,21 @@ impl Client {
     fn ask(&self, question: &Question<'_>) -> Asked {
         let begin = Instant::now();
         let (mut in_doubt, mut pause) = (false, PAUSE.0);
+        let nodes = &self.inner.nodes;
         loop {
             let (mut failures, mut refused) = (Vec::new(), None);
-            for turn in 0..self.inner.nodes.len() {
-                let at = (self.first() + turn) % self.inner.nodes.len();
+            for at in nodes.in_turn(&self.inner.agent) {
                 let left = question.patience.saturating_sub(begin.elapsed());
                 match self.ask_one(at, question, left) {
                     Ok(reply) if reply.is_success() => {
-                        self.inner.first.store(at, Ordering::Relaxed);
+                        nodes.answered(at);
                         return Asked { result: Ok(reply.body), in_doubt };
                     }
-                    Ok(reply) => match problem(&self.inner.nodes[at], reply) {
+                    Ok(reply) => match problem(&nodes.urls()[at], reply) {
                         Verdict::Final(error) => {
+                            if error.problem().is_some() {
+                                nodes.answered(at);
+                            }
                             let error = match question.sends {
                                 Some((tx, _)) if leaves_doubt(&error, in_doubt) => {
                                     unknown(tx, begin.elapsed(), error)
@@ -349,9 +351,10 @@ impl Client {
                     },
                     Err(failure) => {
                         in_doubt |= failure.may_have_arrived && question.sends.is_some();
-                        failures.push((self.inner.nodes[at].clone(), failure));
+                        failures.push((nodes.urls()[at].clone(), failure));
                     }
                 }
+                nodes.failed(at);
             }
             let nobody = refused.is_none() && !in_doubt;
             let late = begin.elapsed() + pause >= question.patience;
@@ -374,9 +377,9 @@ impl Client {
         question: &Question<'_>,
         left: Duration,
     ) -> Result<Reply, Failure> {
-        let alone = self.inner.nodes.len() == 1;
+        let alone = self.nodes().len() == 1;
         let turn = left.min(if alone { LONGEST_TURN } else { TURN });
-        let mut url = format!("{}{}", self.inner.nodes[at], question.path);
+        let mut url = format!("{}{}", self.nodes()[at], question.path);
         if let Some((_, level)) = question.sends {
             url.push_str(&path::wait(level, turn));
         }

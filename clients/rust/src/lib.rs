@@ -38,6 +38,7 @@ mod error;
 mod events;
 mod http;
 mod key_file;
+mod nodes;
 mod passphrase;
 pub mod path;
 pub mod problem;

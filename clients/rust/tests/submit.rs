@@ -55,6 +55,19 @@ fn a_node_that_hangs_does_not_hold_up_the_others() {
 }
 
 #[test]
+fn who_is_not_ready_is_asked_last() {
+    let no = Step::Say(503, problem(503, "no_quorum", NOTHING, "same_bytes"));
+    let first = Node::unready([no.clone(), no]);
+    let second = Node::start(0, [applied(), Step::HangUp, applied()]);
+    let account = account(&[&first.url(), &second.url()]);
+    account.put("k", "v").unwrap();
+    assert_eq!(first.asked().len(), 0);
+    // When the second one fails, it is still asked; and then the second one again.
+    account.put("k", "v").unwrap();
+    assert_eq!((first.asked().len(), second.asked().len()), (1, 3));
+}
+
+#[test]
 fn without_a_quorum_the_same_bytes_are_sent_again() {
     let wait = Step::Say(503, problem(503, "no_quorum", NOTHING, "same_bytes"));
     let node = Node::start(0, [wait.clone(), wait, applied()]);

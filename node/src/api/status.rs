@@ -252,8 +252,12 @@ impl Ledger {
         let view = self.view.borrow().clone();
         let reachable = self.reachable(&view);
         let needed = view.roster.current().quorum(QuorumKind::Commit);
-        let code = if reachable < needed { Code::NoQuorum } else { Code::NoLeader };
-        let mut problem = problem(code, why.to_string());
+        let mut problem = if reachable < needed {
+            let count = format!("{reachable} voters are reachable, {needed} are needed");
+            problem(Code::NoQuorum, format!("{why}: {count}"))
+        } else {
+            problem(Code::NoLeader, why.to_string())
+        };
         problem.reachable = u32::try_from(reachable).ok();
         problem.needed = u32::try_from(needed).ok();
         problem

@@ -45,6 +45,10 @@ impl From<Error> for Ended {
         match error {
             Error::Refused { problem, body } => {
                 let exit = problem::exit(&problem);
+                let sentence = match hint(problem.code) {
+                    Some(hint) => format!("{sentence}\n{hint}"),
+                    None => sentence,
+                };
                 Self::stated(exit, sentence, Some(one_line(&body)))
             }
             Error::Unknown { tx, .. } => {
@@ -61,13 +65,24 @@ impl From<Error> for Ended {
                 Self::stated(Exit::Rejected, sentence, problem)
             }
             Error::Address { .. } | Error::NoNodes => Failure::new(Exit::Usage, sentence).into(),
-            Error::NoNode { .. } | Error::Nonsense { .. } => {
-                Failure::new(Exit::NoNode, sentence).into()
+            Error::NoNode { .. } => {
+                let hint = "is a node running? `quorate testnet up` starts some; --node names them";
+                Failure::new(Exit::NoNode, format!("{sentence}\n{hint}")).into()
             }
+            Error::Nonsense { .. } => Failure::new(Exit::NoNode, sentence).into(),
             Error::Random(_) => Failure::new(Exit::Bug, sentence).into(),
             // The library may learn to fail in new ways.
             _ => Failure::new(Exit::Bug, sentence).into(),
         }
+    }
+}
+
+/// What a command line has for who was refused so.
+fn hint(code: Code) -> Option<&'static str> {
+    if code == Code::KeyExists {
+        Some("`put` is for new keys; `quorate update KEY VALUE` gives one another value")
+    } else {
+        None
     }
 }
 

@@ -148,7 +148,7 @@ impl Table {
     }
 
     fn order(&self, order: &Order) -> Result<(), Failure> {
-        control::order(&self.directory, order)
+        control::order(&self.directory, order).map(drop)
     }
 
     fn begin(&self, fault: &Fault) -> Result<(), Failure> {

@@ -69,15 +69,15 @@ pub fn main() -> ExitCode {
         Command::Up(up) => up.run(output),
         Command::Down(down) => down.run(),
         Command::Status(status) => status.run(output),
-        Command::Kill(nodes) => nodes.run(|nodes| control::Order::Kill { nodes }),
-        Command::Revive(revive) => revive.run(),
-        Command::Pause(nodes) => nodes.run(|nodes| control::Order::Pause { nodes }),
-        Command::Resume(nodes) => nodes.run(|nodes| control::Order::Resume { nodes }),
-        Command::Partition(partition) => partition.run(),
-        Command::Isolate(nodes) => nodes.run(|nodes| control::Order::Isolate { nodes }),
-        Command::Heal(heal) => heal.run(),
-        Command::Slow(slow) => slow.run(),
-        Command::Disk(disk) => disk.run(),
+        Command::Kill(nodes) => nodes.run(output, |nodes| control::Order::Kill { nodes }),
+        Command::Revive(revive) => revive.run(output),
+        Command::Pause(nodes) => nodes.run(output, |nodes| control::Order::Pause { nodes }),
+        Command::Resume(nodes) => nodes.run(output, |nodes| control::Order::Resume { nodes }),
+        Command::Partition(partition) => partition.run(output),
+        Command::Isolate(nodes) => nodes.run(output, |nodes| control::Order::Isolate { nodes }),
+        Command::Heal(heal) => heal.run(output),
+        Command::Slow(slow) => slow.run(output),
+        Command::Disk(disk) => disk.run(output),
         Command::Leader(leader) => leader.run(),
         Command::Chaos(chaos) => chaos.run(output),
         Command::Wait(wait) => wait.run(),
@@ -96,6 +96,15 @@ pub fn main() -> ExitCode {
             failure.exit.into()
         }
     }
+}
+
+/// Gives an order; people are told what was done.
+fn ordered(directory: &Directory, order: &control::Order, output: Output) -> Result<(), Failure> {
+    let said = control::order(directory, order)?;
+    if output == Output::Text {
+        eprintln!("{said}");
+    }
+    Ok(())
 }
 
 /// The testnet that runs in a directory.

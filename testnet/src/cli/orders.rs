@@ -9,7 +9,7 @@ use quorate_node::exit::{Exit, Failure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{Output, json, print, running};
+use super::{Output, json, ordered, print, running};
 use crate::directory::Directory;
 use crate::options::At;
 use crate::supervisor::control::{self, Order};
@@ -40,8 +40,8 @@ pub(super) struct Status {
 pub(super) struct Nodes {
     #[command(flatten)]
     at: At,
-    /// The numbers of the nodes.
-    #[arg(required = true, value_name = "NODE")]
+    /// The numbers of the nodes, such as 0 2 or 0,2.
+    #[arg(required = true, value_delimiter = ',', value_name = "NODE")]
     nodes: Vec<u16>,
 }
 
@@ -50,8 +50,13 @@ pub(super) struct Nodes {
 pub(super) struct Revive {
     #[command(flatten)]
     at: At,
-    /// The numbers of the nodes.
-    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "NODE")]
+    /// The numbers of the nodes, such as 0 2 or 0,2.
+    #[arg(
+        required_unless_present = "all",
+        conflicts_with = "all",
+        value_delimiter = ',',
+        value_name = "NODE"
+    )]
     nodes: Vec<u16>,
     /// All that are dead.
     #[arg(long)]
@@ -59,16 +64,20 @@ pub(super) struct Revive {
 }
 
 impl Nodes {
-    pub(super) fn run(self, order: impl FnOnce(Vec<u16>) -> Order) -> Result<(), Failure> {
+    pub(super) fn run(
+        self,
+        output: Output,
+        order: impl FnOnce(Vec<u16>) -> Order,
+    ) -> Result<(), Failure> {
         let directory = Directory::new(self.at.dir()?)?;
-        control::order(&directory, &order(self.nodes))
+        ordered(&directory, &order(self.nodes), output)
     }
 }
 
 impl Revive {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self, output: Output) -> Result<(), Failure> {
         let directory = Directory::new(self.at.dir()?)?;
-        control::order(&directory, &Order::Revive { nodes: self.nodes })
+        ordered(&directory, &Order::Revive { nodes: self.nodes }, output)
     }
 }
 

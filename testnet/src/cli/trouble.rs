@@ -1,14 +1,21 @@
 //! What is made to happen to nodes that run: `partition`, `isolate`, `heal`, `slow`, `disk`, `leader`.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use quorate_client::answer::Status;
 use quorate_node::exit::Failure;
 
+use super::{Output, ordered, running};
 use crate::bad_disk::{Calls, DiskError, Misdeed};
 use crate::directory::Directory;
 use crate::options::{At, time};
-use crate::supervisor::control::{self, Order};
-use crate::supervisor::hand_over;
+use crate::supervisor::control::Order;
+use crate::supervisor::{hand_over, statuses};
+
+/// How long nodes that are joined again may take to find each other, at most.
+const FINDING: Duration = Duration::from_secs(5);
 
 /// Part groups of nodes from each other; a second partition replaces the first.
 #[derive(Debug, clap::Args)]
@@ -32,8 +39,8 @@ pub(super) struct Heal {
 pub(super) struct Slow {
     #[command(flatten)]
     at: At,
-    /// The numbers of the nodes.
-    #[arg(required = true, value_name = "NODE")]
+    /// The numbers of the nodes, such as 0 2 or 0,2.
+    #[arg(required = true, value_delimiter = ',', value_name = "NODE")]
     nodes: Vec<u16>,
     /// How much longer each write and each sync takes.
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -54,8 +61,8 @@ pub(super) struct Slow {
 pub(super) struct Disk {
     #[command(flatten)]
     at: At,
-    /// The numbers of the nodes.
-    #[arg(required = true, value_name = "NODE")]
+    /// The numbers of the nodes, such as 0 2 or 0,2.
+    #[arg(required = true, value_delimiter = ',', value_name = "NODE")]
     nodes: Vec<u16>,
     /// How the next calls fail.
     #[arg(long, value_name = "ERROR")]
@@ -97,38 +104,39 @@ fn groups(text: &str) -> Result<Groups, String> {
 }
 
 impl Partition {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self, output: Output) -> Result<(), Failure> {
         let directory = Directory::new(self.at.dir()?)?;
-        control::order(&directory, &Order::Partition { groups: self.groups.0 })
+        ordered(&directory, &Order::Partition { groups: self.groups.0 }, output)
     }
 }
 
 impl Heal {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self, output: Output) -> Result<(), Failure> {
         let directory = Directory::new(self.at.dir()?)?;
-        control::order(&directory, &Order::Heal)
+        ordered(&directory, &Order::Heal, output)?;
+        joined(&directory)
     }
 }
 
 impl Slow {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self, output: Output) -> Result<(), Failure> {
         let directory = Directory::new(self.at.dir()?)?;
         let off = self.off.then_some(Duration::ZERO);
         let (disk, net) = (self.disk.or(off), self.net.or(off));
         let loss = self.loss.or(self.off.then_some(0));
-        control::order(&directory, &Order::Slow { nodes: self.nodes, disk, net, loss })
+        ordered(&directory, &Order::Slow { nodes: self.nodes, disk, net, loss }, output)
     }
 }
 
 impl Disk {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self, output: Output) -> Result<(), Failure> {
         let directory = Directory::new(self.at.dir()?)?;
         let misdeed = match self.error {
             Some(error) => Misdeed::Fail { error, calls: self.calls, times: self.times },
             None if self.torn => Misdeed::Tear,
             None => Misdeed::Behave,
         };
-        control::order(&directory, &Order::Disk { nodes: self.nodes, misdeed })
+        ordered(&directory, &Order::Disk { nodes: self.nodes, misdeed }, output)
     }
 }
 
@@ -136,6 +144,22 @@ impl Leader {
     pub(super) fn run(self) -> Result<(), Failure> {
         let directory = Directory::new(self.at.dir()?)?;
         hand_over(&directory, self.node, self.timeout)
+    }
+}
+
+/// Waits until all nodes that answer see each other. Those that do not are dead or stopped, which no
+/// healing changes.
+fn joined(directory: &Directory) -> Result<(), Failure> {
+    let end = Instant::now() + FINDING;
+    let sees = |one: &Status, other| one.node_id == other || one.live_peers.contains(&other);
+    loop {
+        let told: Vec<_> = statuses(&running(directory)?.nodes).into_iter().flatten().collect();
+        let answer: BTreeSet<_> = told.iter().map(|one| one.node_id).collect();
+        let all = told.iter().all(|one| answer.iter().all(|other| sees(one, *other)));
+        if all || Instant::now() > end {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(20));
     }
 }
 

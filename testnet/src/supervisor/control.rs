@@ -72,11 +72,23 @@ pub(crate) enum Order {
     Down,
 }
 
+impl Order {
+    /// Whether it is done to the processes of nodes, and not around them.
+    const fn is_to_nodes(&self) -> bool {
+        matches!(
+            self,
+            Self::Kill { .. } | Self::Revive { .. } | Self::Pause { .. } | Self::Resume { .. }
+        )
+    }
+}
+
 /// What it says when it has done so, or could not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Done {
     /// Why not, and the exit code that goes with it.
     failure: Option<(u8, String)>,
+    /// What was done, for people.
+    said: String,
 }
 
 /// How long to wait before the next order when none could be accepted.
@@ -109,11 +121,12 @@ fn answer(group: &Arc<Group>, mut stream: UnixStream) {
         return;
     }
     let failure = obey(group, &order).err();
-    let count = group.testnet().nodes.len();
-    if let Some(what) = around(&order, count).filter(|_| failure.is_none()) {
-        group.tell(&what);
+    let said = said(&order, group.testnet().nodes.len());
+    // Nodes are seen to die, to live and to stop.
+    if !order.is_to_nodes() && failure.is_none() {
+        group.tell(&said);
     }
-    let done = Done { failure: failure.map(|why| (why.exit.code(), why.sentence)) };
+    let done = Done { failure: failure.map(|why| (why.exit.code(), why.sentence)), said };
     if let Ok(line) = serde_json::to_string(&done) {
         // Who does not wait for the answer does not want it.
         let _ = writeln!(stream, "{line}");
@@ -147,28 +160,30 @@ fn obey(group: &Arc<Group>, order: &Order) -> Result<(), Failure> {
     }
 }
 
-/// What an order has done that is not to the nodes themselves, which are seen to die and to stop.
-fn around(order: &Order, count: usize) -> Option<String> {
+/// What an order has done.
+fn said(order: &Order, count: usize) -> String {
     let listed = |nodes: &[u16]| nodes.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
     match order {
-        Order::Kill { .. } | Order::Revive { .. } | Order::Pause { .. } | Order::Resume { .. } => {
-            None
-        }
-        Order::Down => None,
+        Order::Kill { nodes } => format!("killed: {}", listed(nodes)),
+        Order::Revive { nodes } if nodes.is_empty() => "revived: all that were dead".to_owned(),
+        Order::Revive { nodes } => format!("revived: {}", listed(nodes)),
+        Order::Pause { nodes } => format!("stopped: {}", listed(nodes)),
+        Order::Resume { nodes } => format!("going on: {}", listed(nodes)),
+        Order::Down => String::new(),
         Order::Partition { groups } => {
             let all = groups.iter().map(Vec::len).sum::<usize>() == count;
             let rest = if all { None } else { Some("the rest".to_owned()) };
             let groups: Vec<_> = groups.iter().map(|nodes| listed(nodes)).chain(rest).collect();
-            Some(format!("nodes are parted: {}", groups.join(" | ")))
+            format!("nodes are parted: {}", groups.join(" | "))
         }
-        Order::Isolate { nodes } => Some(format!("cut off from all others: {}", listed(nodes))),
-        Order::Heal => Some("all nodes are joined".to_owned()),
+        Order::Isolate { nodes } => format!("cut off from all others: {}", listed(nodes)),
+        Order::Heal => "all nodes are joined".to_owned(),
         Order::Slow { nodes, disk, net, loss } => {
             let mut what = Vec::new();
             what.extend(disk.map(|delay| format!("disk by {} ms", delay.as_millis())));
             what.extend(net.map(|delay| format!("lines by {} ms", delay.as_millis())));
             what.extend(loss.map(|lost| format!("{lost} of 1,000 pieces lost")));
-            Some(format!("slow: {} ({})", listed(nodes), what.join(", ")))
+            format!("slow: {} ({})", listed(nodes), what.join(", "))
         }
         Order::Disk { nodes, misdeed } => {
             let what = match misdeed {
@@ -177,7 +192,7 @@ fn around(order: &Order, count: usize) -> Option<String> {
                 Misdeed::Tear => "about to be torn in a write".to_owned(),
                 Misdeed::Behave => "good".to_owned(),
             };
-            Some(format!("disk of {}: {what}", listed(nodes)))
+            format!("disk of {}: {what}", listed(nodes))
         }
     }
 }
@@ -214,8 +229,8 @@ pub(crate) fn is_running(directory: &Directory) -> bool {
     UnixStream::connect(directory.socket()).is_ok()
 }
 
-/// Has the supervisor do something, and waits until it is done.
-pub(crate) fn order(directory: &Directory, order: &Order) -> Result<(), Failure> {
+/// Has the supervisor do something, and waits until it is done; what was done, for people.
+pub(crate) fn order(directory: &Directory, order: &Order) -> Result<String, Failure> {
     let gone = |_| none_runs(directory);
     let mut stream = UnixStream::connect(directory.socket()).map_err(gone)?;
     let line = serde_json::to_string(order).map_err(|error| Failure::new(Exit::Bug, error))?;
@@ -224,11 +239,11 @@ pub(crate) fn order(directory: &Directory, order: &Order) -> Result<(), Failure>
     // An end in the middle of an answer is the end of the supervisor too.
     let _ = BufReader::new(stream).read_to_string(&mut answer);
     if *order == Order::Down {
-        return Ok(());
+        return Ok(String::new());
     }
     let done: Done = serde_json::from_str(&answer).map_err(|_| none_runs(directory))?;
     match done.failure {
-        None => Ok(()),
+        None => Ok(done.said),
         Some((code, sentence)) => Err(Failure::new(exit(code), sentence)),
     }
 }

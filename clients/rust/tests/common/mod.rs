@@ -41,7 +41,7 @@ impl Asked {
     }
 }
 
-/// A scripted node. Status and account are answered without a script.
+/// A scripted node. Whether it is ready, its status and accounts are answered without a script.
 pub(crate) struct Node {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
@@ -51,6 +51,15 @@ const CHAIN: &str = "77777777777777777777777777777777777777777777777777777777777
 
 impl Node {
     pub(crate) fn start(next_nonce: u64, steps: impl IntoIterator<Item = Step>) -> Self {
+        Self::begin(next_nonce, true, steps)
+    }
+
+    /// One that says that it is not ready.
+    pub(crate) fn unready(steps: impl IntoIterator<Item = Step>) -> Self {
+        Self::begin(0, false, steps)
+    }
+
+    fn begin(next_nonce: u64, ready: bool, steps: impl IntoIterator<Item = Step>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is there");
         let address = listener.local_addr().expect("it is bound");
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -63,7 +72,9 @@ impl Node {
                     continue;
                 };
                 let path = request.path().to_owned();
-                let step = if path == "/v1/status" {
+                let step = if path == "/readyz" {
+                    Step::Say(if ready { 200 } else { 503 }, String::new())
+                } else if path == "/v1/status" {
                     Step::Say(200, status())
                 } else if path.starts_with("/v1/accounts/") {
                     Step::Say(200, account(next_nonce))
