@@ -61,9 +61,13 @@ pub(crate) fn found(found: &Found) {
         );
     }
     if let Some(repaired) = repaired {
-        for damage in &repaired.report.damages {
+        let report = repaired.report.as_ref();
+        for damage in report.map_or(&[][..], |report| &report.damages) {
             let (file, offset, bytes) = (&damage.file, damage.offset, damage.bytes);
             error!(file, offset, bytes, fault = %damage.fault, "the log is damaged");
+        }
+        if let Some(cut) = &repaired.cut {
+            error!(fault = %cut, "the log has lost a part of a branch");
         }
         let saved = repaired.saved;
         warn!(saved, "the log was written anew from what is intact; the damaged files are kept");

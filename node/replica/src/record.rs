@@ -13,7 +13,9 @@
 //!
 //! A branch that is too long for one record is cut into parts, numbered from 0. Only with its last
 //! part, which says that no more follow, does it count; parts without it are what a crash left of a
-//! branch that nobody was told is durable. The tag of a part is the rank of its last block.
+//! branch that nobody was told is durable. The tag of every part is the rank of the last block of the whole
+//! branch: the log is pruned by tags, and must not let go of the first part while the last one counts.
+//! (Older logs have parts with the rank of their own last block; `replay` reads what is left of those.)
 //!
 //! Left out: compression, and the signatures of what stands here: the log has checksums, and blocks and
 //! certificates have signatures of their own.
@@ -130,12 +132,12 @@ pub fn parts(above: BlockRef, blocks: &[Checked<Block>], limit: usize) -> Vec<(T
     }
     groups.push(&blocks[start..]);
     let last = groups.len() - 1;
+    let end = tag(blocks.last().map_or(above, |block| block.block_ref()));
     let part = |(number, group): (u32, &[Checked<Block>])| {
         let mut out = Vec::new();
         let more = (number as usize) < last;
         put_part(&mut out, number, more, above, group.iter().map(Checked::get));
-        let end = group.last().map_or(above, |block| block.block_ref());
-        (tag(end), Bytes::from(out))
+        (end, Bytes::from(out))
     };
     (0_u32..).zip(groups).map(part).collect()
 }

@@ -15,7 +15,7 @@
 //!   as good as lost: nobody takes what nothing covers, and a leader that had them would stop the group.
 //!
 //! A log that never got as far as the store, because it is missing, or is an old copy, is damaged in
-//! just this sense.
+//! just this sense. So is one that is intact and has parts of a branch without the others (`replay`).
 //!
 //! Left out: fetching single blocks before the validator takes part again. It saves a readmission, for
 //! damage that leaves the end of the log intact but a hole in the blocks that are not applied yet; those
@@ -32,7 +32,7 @@ use quorate_consensus::judge::Proven;
 use quorate_wal::{Disk, Entry, Rebuild, Report, salvage};
 
 use crate::record::{self, BRANCH, CERTIFICATE, Life, START};
-use crate::replay::Replay;
+use crate::replay::{Replay, ReplayError};
 use crate::restore::{Kept, OpenError, floor, identity, options, store_failed};
 use crate::setup::Setup;
 use crate::store::{Standing, StoreReader};
@@ -40,8 +40,10 @@ use crate::store::{Standing, StoreReader};
 /// What was wrong with a log, and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repaired {
-    /// The damage.
-    pub report: Report,
+    /// The damage. Each place of it is told, and so is a log that is intact and has lost records all the same.
+    pub report: Option<Report>,
+    /// What was lost of a branch that stood in several records.
+    pub cut: Option<ReplayError>,
     /// How many blocks above the applied one were saved.
     pub saved: usize,
     /// Whether something that was signed may be forgotten.
@@ -67,7 +69,8 @@ where
         salvage(&mut disk, &identity, reached, |record| replay.visit(&record))?;
     // A preamble that does not decode is as good as lost.
     let life = preamble.and_then(|bytes| Life::from_bytes(&bytes.into()).ok());
-    let whole = life.is_some() && report.as_ref().is_none_or(|report| replay.is_whole(report));
+    let whole = life.is_some() && replay.is_whole(report.as_ref());
+    let cut = replay.loss();
     let mut above = replay.salvaged();
     // The certificate that covers what a block names stood in the log before it, and may be lost.
     let certified = standing.certificates().map(|certificate| certificate.block().height).max();
@@ -114,7 +117,7 @@ where
     }
     let wal = rebuild.finish()?;
     let saved = above.blocks.len();
-    let repaired = report.map(|report| Repaired { report, saved, forgotten: !whole });
+    let repaired = Some(Repaired { report, cut, saved, forgotten: !whole });
     Ok(Kept { wal, life, above, torn: None, repaired, start: None })
 }
 

@@ -2,6 +2,11 @@
 //!
 //! A log that is whole is read strictly: what cannot be is an error. Of a damaged one everything is read
 //! that is left, and then the question is whether it says as much as the whole one did.
+//!
+//! A branch of several parts counts only with its last one, and its parts are pruned from the front. Parts
+//! without the ones before them are read if what is missing is applied: if their first block stands at most
+//! one above the applied one. Anything else without its beginning is a loss, and so are parts at the end of the
+//! log whose blocks are applied all the same: nobody applies a branch that is not durable.
 
 use std::collections::BTreeMap;
 
@@ -42,6 +47,32 @@ pub enum ReplayError {
         /// The lowest block above it that does not follow.
         found: BlockRef,
     },
+    /// Parts of a branch without the ones before them, which had blocks above the applied tip.
+    #[error("record {lsn} goes on with {found}, and the parts of its branch before it are gone")]
+    Headless {
+        /// The first such record.
+        lsn: Lsn,
+        /// Its first block.
+        found: BlockRef,
+    },
+    /// Parts of a branch without its last one, although it was durable: blocks of it are applied.
+    #[error("the branch above {above} has no end, and {applied}, which is of it, is applied")]
+    Endless {
+        /// The block that the branch stands on.
+        above: BlockRef,
+        /// The applied tip.
+        applied: BlockRef,
+    },
+}
+
+impl ReplayError {
+    /// Whether the log has lost records that it had: then it is repaired like a damaged one.
+    pub(crate) const fn is_loss(&self) -> bool {
+        match self {
+            Self::Headless { .. } | Self::Endless { .. } => true,
+            Self::Record { .. } | Self::Kind { .. } | Self::Gap { .. } => false,
+        }
+    }
 }
 
 /// What a log has above the applied tip.
@@ -81,6 +112,8 @@ pub(crate) struct Replay {
     highest: (Term, Height),
     /// The parts of a branch whose last part has not come yet.
     parts: Vec<Part>,
+    /// The first part without the ones before it that cannot be read, and the last one.
+    headless: Option<(ReplayError, Lsn)>,
     wrong: Option<ReplayError>,
     /// Where the log begins anew, if it says so.
     started: Option<BlockRef>,
@@ -99,6 +132,7 @@ impl Replay {
             replaced: (Term::ZERO, Height::ZERO),
             highest: (Term::ZERO, Height::ZERO),
             parts: Vec::new(),
+            headless: None,
             wrong: None,
             started: None,
             preamble: Lsn::ZERO,
@@ -115,6 +149,10 @@ impl Replay {
     fn read(&mut self, record: &Record<'_>) -> Result<(), ReplayError> {
         let lsn = record.lsn;
         let wrong = |why| ReplayError::Record { lsn, why };
+        if !matches!(record.entry, Entry::Record { kind: BRANCH, .. }) {
+            // Nothing is ever written between the parts of a branch: a crash has left these.
+            self.parts.clear();
+        }
         match record.entry {
             // The newest one counts, and the log says which that is.
             Entry::Preamble(_) => self.preamble = lsn,
@@ -133,7 +171,7 @@ impl Replay {
             Entry::Record { kind: START, payload, .. } => {
                 let block = BlockRef::from_bytes(&Bytes::copy_from_slice(payload));
                 self.started = Some(block.map_err(wrong)?);
-                self.parts.clear();
+                self.headless = None;
                 self.chain.clear();
                 self.certificates.clear();
                 self.joined = lsn;
@@ -144,13 +182,17 @@ impl Replay {
     }
 
     fn part(&mut self, lsn: Lsn, part: Part) {
-        if part.number == 0 {
+        if !self.parts.last().is_some_and(|last| goes_on(last, &part)) {
             // A crash may have left the parts before it without their last one.
             self.parts.clear();
-        }
-        let follows = self.parts.last().is_none_or(|last| last.above == part.above);
-        if part.number as usize != self.parts.len() || !follows {
-            return;
+            let found = part.blocks[0].block_ref();
+            let next = self.applied.height.next();
+            if part.number > 0 && next.is_some_and(|next| found.height > next) {
+                let first = ReplayError::Headless { lsn, found };
+                let first = self.headless.take().map_or(first, |(first, _)| first);
+                self.headless = Some((first, lsn));
+                return;
+            }
         }
         let more = part.more;
         self.parts.push(part);
@@ -172,8 +214,8 @@ impl Replay {
         for block in blocks {
             let at = block.block_ref();
             self.highest = self.highest.max(at.rank());
-            // A branch from below that goes through the applied block.
-            joins |= at == applied;
+            // A branch from below that goes through the applied block, whose part before it may be pruned.
+            joins |= at == applied || block.header().parent == applied.hash;
             let before = cut.get(&at.height).map(Block::block_ref);
             if before.is_some_and(|before| before.term == at.term && before != at) {
                 let heights = cut.values().map(Block::block_ref).filter(|it| it.term == at.term);
@@ -194,9 +236,22 @@ impl Replay {
         self.started == Some(block)
     }
 
+    /// What was lost of branches of several parts.
+    pub(crate) fn loss(&self) -> Option<ReplayError> {
+        let headless = self.headless.as_ref().map(|(first, _)| first.clone());
+        headless.or_else(|| self.endless())
+    }
+
+    /// The branch at the end that was durable, and whose last part is not there.
+    fn endless(&self) -> Option<ReplayError> {
+        let (applied, first) = (self.applied, self.parts.first()?);
+        let reached = first.blocks[0].block_ref().height <= applied.height;
+        reached.then_some(ReplayError::Endless { above: first.above, applied })
+    }
+
     /// What stands above the applied tip, of a log that is whole.
-    pub(crate) fn finish(self) -> Result<Above, ReplayError> {
-        if let Some(wrong) = self.wrong {
+    pub(crate) fn finish(mut self) -> Result<Above, ReplayError> {
+        if let Some(wrong) = self.wrong.take().or_else(|| self.loss()) {
             return Err(wrong);
         }
         let (applied, count) = (self.applied, self.chain.len());
@@ -242,94 +297,27 @@ impl Replay {
     /// all blocks below it by hash, and cuts whatever else stood above that block. (Blocks of higher rank that a liar
     /// had sealed, in a record that is lost, are not known any more to bind votes; who has seen an ack for one says so
     /// when the validator greets.)
-    pub(crate) fn is_whole(&self, report: &Report) -> bool {
-        let lossy = || report.damages.iter().filter(|damage| damage.loses_records());
-        let last_lost = lossy().map(|damage| damage.next.map(Lsn::before)).max();
+    pub(crate) fn is_whole(&self, report: Option<&Report>) -> bool {
+        let damages = report.map_or(&[][..], |report| &report.damages);
+        let lossy = || damages.iter().filter(|damage| damage.loses_records());
+        let last_lost = lossy().map(|damage| damage.next.map(Lsn::before)).max().flatten();
+        let headless = self.headless.as_ref().map(|(_, last)| *last);
+        let last_lost = last_lost.max(headless).unwrap_or(Lsn::ZERO);
         let known = lossy().all(|damage| damage.next.is_some()) && self.wrong.is_none();
-        let last_lost = last_lost.flatten().unwrap_or(Lsn::ZERO);
         let all_linked = self.linked() == self.chain.len();
         known
             && all_linked
+            && self.endless().is_none()
             && (last_lost == Lsn::ZERO || last_lost < self.preamble.min(self.joined))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use quorate_chain::block::{BlockKind, Body, Draft};
-    use quorate_chain::crypto::SecretKey;
-    use quorate_chain::ids::{BlockHash, ChainId, NodeId, RosterHash, StateRoot, TimeUs};
-
-    use super::*;
-
-    const GENESIS: BlockRef =
-        BlockRef { term: Term::ZERO, height: Height::ZERO, hash: BlockHash::ZERO };
-
-    fn block(parent: BlockRef, term: u64, time: u64) -> Block {
-        naming(Height::ZERO, parent, term, time)
-    }
-
-    fn naming(executed: Height, parent: BlockRef, term: u64, time: u64) -> Block {
-        let draft = Draft {
-            chain_id: ChainId::ZERO,
-            roster_hash: RosterHash::ZERO,
-            kind: BlockKind::Transactions,
-            parent,
-            term: Term::new(term),
-            proposer: NodeId::new(0),
-            time: TimeUs::new(time),
-            executed,
-            state_root: StateRoot::ZERO,
-            body: Body { item: None, transactions: Vec::new() },
-        };
-        let sealed = Block::seal(draft, &SecretKey::from_seed(&[1; 32]));
-        sealed.expect("a block without transactions is small").into_inner()
-    }
-
-    #[test]
-    fn blocks_that_took_the_place_of_others_of_their_term_are_found() {
-        let mut replay = Replay::new(GENESIS);
-        let first = block(GENESIS, 2, 0);
-        let second = block(first.block_ref(), 2, 0);
-        let third = block(second.block_ref(), 2, 0);
-        let chain = || [&first, &second, &third].into_iter().cloned();
-        replay.branch(Lsn::ZERO, GENESIS, chain());
-        // The same blocks once more, and others of a later term, replace nothing that could be acked again.
-        replay.branch(Lsn::ZERO, GENESIS, chain());
-        replay.branch(Lsn::ZERO, first.block_ref(), [block(first.block_ref(), 3, 0)].into_iter());
-        assert_eq!(replay.replaced, (Term::ZERO, Height::ZERO));
-        replay.branch(Lsn::ZERO, GENESIS, chain());
-        let twin = block(first.block_ref(), 2, 1);
-        replay.branch(Lsn::ZERO, first.block_ref(), [twin].into_iter());
-        assert_eq!(replay.replaced, (Term::new(2), Height::new(3)));
-        let above = replay.replaced();
-        assert!(above.blocks.is_empty());
-        // The block of term 3, which has long been replaced.
-        assert_eq!(above.highest, (Term::new(3), Height::new(2)));
-    }
-
-    #[test]
-    fn a_branch_cuts_all_that_stood_above_its_parent() {
-        let mut replay = Replay::new(GENESIS);
-        let first = block(GENESIS, 2, 0);
-        let second = block(first.block_ref(), 2, 0);
-        let third = block(second.block_ref(), 2, 0);
-        let other = block(first.block_ref(), 3, 0);
-        let stays = [first.block_ref(), other.block_ref()];
-        replay.branch(Lsn::ZERO, GENESIS, [first.clone(), second, third].into_iter());
-        replay.branch(Lsn::ZERO, first.block_ref(), [other].into_iter());
-        let above = replay.finish().expect("it is whole");
-        let held: Vec<_> = above.blocks.iter().map(|block| block.block_ref()).collect();
-        assert_eq!(held, stays);
-    }
-
-    #[test]
-    fn a_block_whose_certificate_is_lost_is_not_covered() {
-        let first = block(GENESIS, 1, 0);
-        let second = naming(first.block_ref().height, first.block_ref(), 1, 0);
-        let blocks = vec![Checked::vouch(first), Checked::vouch(second)];
-        let above = Above { blocks, ..Above::default() };
-        assert_eq!(above.covered(Height::ZERO), 1);
-        assert_eq!(above.covered(Height::new(1)), 2);
-    }
+/// Whether a part is the next one of the branch that another part is of.
+fn goes_on(last: &Part, next: &Part) -> bool {
+    let below = last.blocks.last().map(Block::block_ref);
+    let stands = below.is_some_and(|below| next.blocks[0].header().parent == below.hash);
+    last.number.checked_add(1) == Some(next.number) && last.above == next.above && stands
 }
+
+#[cfg(test)]
+mod tests;

@@ -227,7 +227,14 @@ fn restore_log<D: Disk, S: Store>(
         Ok((wal, found)) => {
             let replaced = standing.replaced.as_ref().filter(|it| it.applied != applied);
             let start = replaced.filter(|_| !replay.is_started_at(applied));
-            let above = if start.is_some() { replay.replaced() } else { replay.finish()? };
+            let above = if start.is_some() { Ok(replay.replaced()) } else { replay.finish() };
+            let above = match above {
+                Ok(above) => above,
+                Err(error) if error.is_loss() => {
+                    return write_anew(setup, wal.into_disk(), standing, store, salt);
+                }
+                Err(error) => return Err(error.into()),
+            };
             let kept = found.preamble.map(|bytes| Life::from_bytes(&Bytes::from(bytes)));
             let kept = kept.transpose().map_err(OpenError::Preamble)?;
             let life = kept.unwrap_or_else(|| begin_life(setup, found.records, salt));
@@ -236,12 +243,22 @@ fn restore_log<D: Disk, S: Store>(
             Ok(Kept { wal, life, above, torn: found.torn, repaired: None, start })
         }
         Err(refused) if matches!(refused.error, quorate_wal::Error::Corrupt(_)) => {
-            // The new log begins at the applied block: the store must never fall behind that.
-            store.checkpoint().map_err(store_failed)?;
-            repair(setup, refused.disk, standing, &store.reader(), salt)
+            write_anew(setup, refused.disk, standing, store, salt)
         }
         Err(refused) => Err(refused.error.into()),
     }
+}
+
+fn write_anew<D: Disk, S: Store>(
+    setup: &Setup,
+    disk: D,
+    standing: &Standing,
+    store: &mut S,
+    salt: u64,
+) -> Result<Kept<D>, OpenError> {
+    // The new log begins at the applied block: the store must never fall behind that.
+    store.checkpoint().map_err(store_failed)?;
+    repair(setup, disk, standing, &store.reader(), salt)
 }
 
 /// The first life of a log. If the key has been used, it is not the first of the validator.

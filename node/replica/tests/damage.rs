@@ -3,10 +3,18 @@
 
 mod common;
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use common::{Group, limits, write};
+use quorate_chain::checked::Checked;
+use quorate_chain::codec::Decode;
 use quorate_consensus::time::Span;
 use quorate_replica::io::{Answer, Input};
+use quorate_replica::record::{BRANCH, Part, parts};
 use quorate_replica::setup::Limits;
+use quorate_replica::store::{Store, StoreReader};
+use quorate_wal::{Entry, Rebuild, Record, Tag, salvage};
 
 /// A group that has applied transactions, some of them not safe in the store of node 1.
 fn group() -> Group {
@@ -116,6 +124,45 @@ fn a_log_that_is_gone_is_begun_anew() {
     for name in segments(&group) {
         group.node(1).disk.lock().unwrap().lose_file(&name);
     }
+    assert!(go_on(&mut group));
+}
+
+/// A log that older versions could have pruned like that: of a branch of several parts only the last is there.
+#[test]
+fn a_branch_without_its_beginning_may_have_cost_an_ack() {
+    let mut group = Group::with(3, Limits { checkpoint_every: 1_000, ..limits() });
+    group.elect();
+    for nonce in 0..10 {
+        group.submit(0, write(group.chain_id, 0, nonce, None, b"x"));
+        group.settle();
+    }
+    group.kill(1);
+    let node = group.node_mut(1);
+    node.store.power_cut(0);
+    let reader = node.store.reader();
+    let applied = reader.standing().unwrap().unwrap().applied.block;
+    let (chain_id, signer) = (node.setup.chain_id, Arc::clone(&node.setup.signer));
+    let identity = [chain_id.as_bytes().as_slice(), signer.key().as_bytes()].concat();
+    let (mut preamble, mut blocks) = (Vec::new(), Vec::new());
+    let disk = Arc::clone(&node.disk);
+    let visit = |record: Record<'_>| match record.entry {
+        Entry::Preamble(bytes) => preamble = bytes.to_vec(),
+        Entry::Record { kind: BRANCH, payload, .. } => {
+            let part = Part::from_bytes(&Bytes::copy_from_slice(payload)).unwrap();
+            blocks.extend(part.blocks.into_iter().map(Checked::vouch));
+        }
+        Entry::Record { .. } => {}
+    };
+    assert_eq!(salvage(&mut disk.clone(), &identity, Tag::ZERO, visit).unwrap().0, None);
+    blocks.retain(|block| block.block_ref().height > applied.height);
+    assert!(blocks.len() > 3, "the store has lost so many");
+    let mut rebuild = Rebuild::begin(disk.clone(), &identity, node.setup.wal).unwrap();
+    rebuild.push(Entry::Preamble(&preamble)).unwrap();
+    for (tag, payload) in parts(applied, &blocks, 0).split_off(2) {
+        rebuild.push(Entry::Record { kind: BRANCH, tag, payload: &payload }).unwrap();
+    }
+    rebuild.finish().unwrap();
+    group.node(1).disk.lock().unwrap().restart();
     assert!(go_on(&mut group));
 }
 

@@ -105,7 +105,7 @@ fn a_branch_is_cut_into_parts_that_fit() {
             assert!(bytes.len() <= limit || part.blocks.len() == 1, "it fits");
             assert_eq!((part.number, part.above), (number, above));
             assert_eq!(part.more, number as usize + 1 < made.len());
-            let last = part.blocks.last().unwrap().block_ref();
+            let last = blocks.last().unwrap().block_ref();
             assert_eq!(*tag, Tag { term: last.term.get(), height: last.height.get() });
             seen.extend(part.blocks);
         }
