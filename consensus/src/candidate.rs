@@ -2,8 +2,9 @@
 //!
 //! A campaign first asks for pre-votes, which raise no term and bind nobody. With those of a quorum it
 //! raises the term, votes for itself and asks for votes; the pre-votes are the proof of the term. With
-//! the votes of a quorum it leads, if its tip is still the one that was voted for, and it has not learned
-//! meanwhile that it lacks a certified block: with its next timeout it asks for that.
+//! the votes of a quorum, its own among them, it leads, if its tip is still the one that was voted for, and it has
+//! not learned meanwhile that it lacks a certified block: with its next timeout it asks for that. Its own vote is
+//! signed when it is durable: of a term that a crash made it forget it has sealed nothing, so it may lead it anew.
 //!
 //! Who grants: a pre-vote or a vote goes to a candidate whose tip is not of lower rank, from one who
 //! has heard no leader for an election timeout, or whose connection to the leader is closed. So a node
@@ -240,6 +241,11 @@ impl Core {
         }
         candidate.said.insert(said.signer, said);
         let wanted = candidate.wanted;
+        // The own vote is signed once it is durable.
+        let own = candidate.said.contains_key(&self.config.id);
+        if matches!(wanted, Statement::Vote { .. }) && !own {
+            return;
+        }
         let gathered = Certificate::gather(wanted, &roster, candidate.said.values());
         let Some(certificate) = gathered else { return };
         let proven = Proven { certificate, roster: roster.clone() };
