@@ -9,7 +9,7 @@
 //! Who grants: a pre-vote or a vote goes to a candidate whose tip is not of lower rank, from one who
 //! has heard no leader for an election timeout, or whose connection to the leader is closed. So a node
 //! that was cut off deposes nobody when it returns, and a pre-vote certificate that was kept back is of
-//! no use while there is a leader. Both are voters of the roster at the candidate's tip.
+//! no use while there is a leader: in every election one who lies can collect pre-votes for the next. Both are voters of the roster at the candidate's tip.
 //!
 //! A tip of lower rank than an own ack gets no vote, although a certified chain may have taken the place of the
 //! acked block (see `adopt`): the two statements together are evidence. The others make a leader, whom this
@@ -30,7 +30,7 @@ use quorate_chain::roster::Roster;
 use quorate_chain::statement::{SignedStatement, Statement};
 
 use crate::ballot::{Ballot, Choice};
-use crate::judge::Proven;
+use crate::judge::{Proven, Verdict};
 use crate::message::{Message, Proof};
 use crate::raft::Core;
 use crate::role::{Candidate, Role};
@@ -153,6 +153,20 @@ impl Core {
         // The pre-vote is signed later, and must still be meant then.
         self.handed = handed.cloned().or_else(|| self.handed.take());
         handed.is_some() || !self.hears_leader()
+    }
+
+    /// Somebody is in a higher term. Whoever hears a leader leaves it for votes or a commit of that term, but
+    /// not for pre-votes; a leader begins a new term instead, in which who has gone ahead finds back.
+    pub(crate) fn told_stale(&mut self, proof: &Proof) {
+        let pre_votes = proof.certificate.kind() == CertificateKind::PreVote;
+        if !pre_votes || !self.hears_leader() {
+            self.learn_proof(proof);
+        } else if proof.certificate.term() > self.ballot.term
+            && matches!(self.role, Role::Leader(_))
+            && matches!(self.judge(proof), Verdict::Good(_))
+        {
+            self.renew();
+        }
     }
 
     fn refuse(&mut self, to: NodeId) {

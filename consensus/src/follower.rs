@@ -20,7 +20,7 @@ use crate::states::Compared;
 impl Core {
     pub(crate) fn appended(&mut self, from: NodeId, append: Append) {
         if append.term < self.ballot.term {
-            if let Some(proof) = self.proof() {
+            if let Some(proof) = self.best_proof() {
                 self.send(from, Message::Stale(proof));
             }
             return;
@@ -132,7 +132,21 @@ impl Core {
             return false;
         }
         self.follow(Some(from));
+        if let Role::Follower(follower) = &mut self.role {
+            follower.election = Some(Box::new(proof.clone()));
+        }
         true
+    }
+
+    /// Why the own term is what it is: the votes for its leader, if they are known, which depose one who
+    /// still leads an older term, as pre-votes do not.
+    fn best_proof(&self) -> Option<Proof> {
+        let votes = match &self.role {
+            Role::Leader(leader) => Some(leader.election.to_proof()),
+            Role::Follower(follower) => follower.election.as_deref().cloned(),
+            Role::Candidate(_) => None,
+        };
+        votes.or_else(|| self.proof())
     }
 
     fn reject(&mut self, from: NodeId, lap: Lap, unknown: bool) {

@@ -22,8 +22,8 @@
 //! committed in its term and a voter that wants to lead has caught up. `Yes` keeps what it has, also
 //! from `Prefer`: every handover costs a pause.
 //!
-//! **A leader's handover to itself** begins a new term for the sake of a recovering validator: see
-//! [`crate::amnesia`].
+//! **A leader's handover to itself** begins a new term for the sake of a recovering validator (see
+//! [`crate::amnesia`]), or of one that pre-votes have brought into a higher term.
 
 use quorate_chain::ids::{BlockRef, NodeId};
 use quorate_chain::roster::Lead;

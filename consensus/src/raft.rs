@@ -250,9 +250,7 @@ impl Core {
             Message::Reject { lap, committed, incarnation, unknown } => {
                 self.rejected(from, lap, committed, incarnation, unknown);
             }
-            Message::Stale(proof) => {
-                self.learn_proof(&proof);
-            }
+            Message::Stale(proof) => self.told_stale(&proof),
             Message::Committed(certificate) => self.learn_commit(&certificate, &[]),
             Message::Pull { committed } => self.pulled_from(from, committed),
             Message::Pulled { parent, blocks, certificate } => {

@@ -19,7 +19,7 @@ use quorate_chain::statement::{SignedStatement, Statement};
 use crate::handover::Transfer;
 use crate::judge::Proven;
 use crate::membership::Asked;
-use crate::message::Beat;
+use crate::message::{Beat, Proof};
 use crate::progress::Progress;
 use crate::reads::Asker;
 use crate::time::Moment;
@@ -40,6 +40,8 @@ pub enum Role {
 pub struct Follower {
     /// The leader of this term, once it is known.
     pub leader: Option<NodeId>,
+    /// The votes for it, if it has shown them here.
+    pub election: Option<Box<Proof>>,
     /// When the leader was last heard.
     pub heard: Moment,
     /// Whether the connection to the leader was reported closed since then.
@@ -73,6 +75,7 @@ impl Follower {
     ) -> Self {
         Self {
             leader,
+            election: None,
             heard,
             link_lost: false,
             deadline,

@@ -170,12 +170,19 @@ impl Core {
 
     /// A recovering validator waits for a term above the own one.
     pub(crate) fn renew_for(&mut self, from: NodeId, above: Term) {
+        if self.ballot.term <= above && self.log.tip().roster.is_voter(from) {
+            self.renew();
+        }
+    }
+
+    /// The leader begins a new term, by a handover to itself, if the last one was some time ago: each is a
+    /// pause, and one who lies could ask for many.
+    pub(crate) fn renew(&mut self) {
         let moment = self.now.moment;
         let rested = self.renewed.is_none_or(|last| moment.since(last) >= RENEWAL);
-        let needed = self.ballot.term <= above && self.log.tip().roster.is_voter(from);
         let Role::Leader(leader) = &self.role else { return };
         let settled = self.log.committed().term == self.ballot.term && leader.transfer.is_none();
-        if rested && needed && settled {
+        if rested && settled {
             self.renewed = Some(moment);
             self.hand_over(self.config.id, false);
         }

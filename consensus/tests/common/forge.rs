@@ -63,9 +63,8 @@ impl World {
         let (tip, term) = (nowhere(term, height), Term::new(term));
         match name {
             "PreVoteRequest" | "UnderHandover" | "VoteRequest" | "Vote" | "Refuse" | "Stale"
-            | "StaleByCommit" | "Handover" | "Recovering" | "Standing" | "Known" | "Greet" => {
-                self.forged_election((liar, victim), name, term, tip, signers)
-            }
+            | "StaleByCommit" | "StaleByPreVotes" | "Handover" | "Recovering" | "Standing"
+            | "Known" | "Greet" => self.forged_election((liar, victim), name, term, tip, signers),
             _ => self.forged_chain((liar, victim), name, term, tip, signers),
         }
     }
@@ -102,6 +101,7 @@ impl World {
             "Vote" => Message::Vote(say(Statement::Vote { term, candidate: to, tip: victims })),
             "Refuse" => Message::Refuse { proof: Some(prove(voted)), tip, committed: tip },
             "Stale" => Message::Stale(prove(voted)),
+            "StaleByPreVotes" => Message::Stale(prove(pre_voted)),
             "StaleByCommit" => Message::Stale(prove(Statement::Ack { block: tip })),
             "Handover" => Message::Handover(say(Statement::Handover { term, to, tip: victims })),
             "Recovering" => Message::Recovering { above: term },
