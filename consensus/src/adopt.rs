@@ -230,7 +230,9 @@ impl Core {
     fn has_enough_to_do(&self) -> bool {
         let applies = self.log.committed().height > self.log.applied().block.height;
         let writes = self.disk.tip() != self.log.tip().block;
-        (applies || writes) && self.log.len() >= 2 * self.config.window_blocks
+        let held = self.log.len() >= 2 * self.config.window_blocks
+            || self.log.bytes() >= 2 * self.config.window_bytes;
+        (applies || writes) && held
     }
 
     /// Whether the leader of the own term would have filled more than two windows above the applied tip.
@@ -240,7 +242,17 @@ impl Core {
         let term = self.ballot.term;
         let counts = |entry: &&Entry| entry.anchor.block.term == term && entry.opening.is_none();
         let held = self.log.plain_since(term, above) + new.iter().filter(counts).count();
-        held > 2 * self.config.window_blocks
+        held > 2 * self.config.window_blocks || self.overflows_in_bytes(above, new)
+    }
+
+    /// The same in bytes. What a leader sends beyond its window is what does not fit a message.
+    fn overflows_in_bytes(&self, above: Height, new: &[Entry]) -> bool {
+        let most = 2 * self.config.window_bytes + self.config.message_bytes;
+        let term = self.ballot.term;
+        let of_term = new.iter().filter(|entry| entry.anchor.block.term == term);
+        let come: usize = of_term.map(|entry| entry.block.bytes().len()).sum();
+        // Most of the time all that is held is less than that.
+        self.log.bytes() + come > most && self.log.bytes_since(term, above) + come > most
     }
 
     /// Whether a kept certificate is for one of these blocks.

@@ -22,7 +22,7 @@ use crate::config::Incarnation;
 use crate::effect::{Effect, Slot, Urgency};
 use crate::judge::Proven;
 use crate::message::{Append, Beat, Lap, Message, Stored};
-use crate::progress::{Progress, after};
+use crate::progress::Progress;
 use crate::raft::Core;
 use crate::role::{Leader, Role};
 use crate::time::Moment;
@@ -187,8 +187,8 @@ impl Core {
         let Some(peer) = leader.others.get_mut(&id) else { return };
         let from = peer.next;
         // What a peer has not applied fills its window as it fills ours, wherever we read it from.
-        let ahead = peer.floor().map(|floor| from.get().saturating_sub(floor.get() + 1));
-        if ahead.is_some_and(|ahead| ahead >= 2 * self.config.window_blocks as u64) {
+        let window = (2 * self.config.window_blocks as u64, 2 * self.config.window_bytes);
+        if peer.is_full(window.0, window.1) {
             if !peer.is_stuck(moment, patience) {
                 return;
             }
@@ -220,8 +220,8 @@ impl Core {
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(peer) = leader.others.get_mut(&id) else { return };
         (peer.sent, peer.told) = (moment, leader.beat);
-        if let Some(last) = last {
-            peer.next = after(last.height);
+        for block in &blocks {
+            peer.sends(block.block_ref().height, block.bytes().len());
         }
         let election = (!peer.introduced).then(|| leader.election.to_proof());
         let (lap, beat) = (peer.lap, leader.beat);

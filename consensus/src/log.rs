@@ -343,6 +343,16 @@ impl Log {
         usize::try_from(held).unwrap_or(usize::MAX).saturating_sub(earlier + openings)
     }
 
+    /// How many bytes the blocks of a term and of later ones have, up to a height.
+    #[must_use]
+    pub fn bytes_since(&self, term: Term, height: Height) -> usize {
+        let counts = |entry: &&Entry| {
+            let block = entry.anchor.block;
+            block.term >= term && block.height <= height
+        };
+        self.entries.iter().filter(counts).map(|entry| entry.block.bytes().len()).sum()
+    }
+
     /// Moves the committed tip up.
     ///
     /// # Panics

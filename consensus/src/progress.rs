@@ -1,5 +1,7 @@
 //! What a leader knows of one peer, and what it sends it next.
 
+use std::collections::VecDeque;
+
 use quorate_chain::ids::{BlockRef, Height};
 use quorate_chain::roster::Lead;
 
@@ -45,6 +47,35 @@ pub struct Progress {
     pub matched_then: Height,
     /// When it last had more on disk or more applied, or was sent more although it had a full window.
     pub moved: Moment,
+    /// What it was sent and has not applied.
+    window: Window,
+}
+
+/// Blocks that fill a peer's window: their heights, ascending, and their sizes.
+#[derive(Clone, Debug, Default)]
+struct Window {
+    blocks: VecDeque<(Height, usize)>,
+    bytes: usize,
+}
+
+impl Window {
+    fn push(&mut self, height: Height, bytes: usize) {
+        while let Some((_, again)) = self.blocks.pop_back_if(|(sent, _)| *sent >= height) {
+            self.bytes -= again;
+        }
+        self.blocks.push_back((height, bytes));
+        self.bytes += bytes;
+    }
+
+    /// What is at or below a height does not fill it any more, nor what is to be sent again.
+    fn trim(&mut self, floor: Height, next: Height) {
+        while let Some((_, gone)) = self.blocks.pop_front_if(|(sent, _)| *sent <= floor) {
+            self.bytes -= gone;
+        }
+        while let Some((_, again)) = self.blocks.pop_back_if(|(sent, _)| *sent >= next) {
+            self.bytes -= again;
+        }
+    }
 }
 
 impl Progress {
@@ -68,6 +99,7 @@ impl Progress {
             beat: Beat(0),
             matched_then: Height::ZERO,
             moved: now,
+            window: Window::default(),
         }
     }
 
@@ -89,6 +121,23 @@ impl Progress {
     pub fn floor(&self) -> Option<Height> {
         let rejected = self.lap > Lap(0);
         self.introduced.then_some(self.applied).or(rejected.then_some(self.matched.height))
+    }
+
+    /// It is sent a block of so many bytes.
+    pub fn sends(&mut self, height: Height, bytes: usize) {
+        self.next = after(height);
+        // Of who is not known to take anything, nothing is known to fill it.
+        if self.floor().is_some() {
+            self.window.push(height, bytes);
+        }
+    }
+
+    /// Whether what it has not applied fills a window of so many blocks and bytes.
+    pub fn is_full(&mut self, blocks: u64, bytes: usize) -> bool {
+        let Some(floor) = self.floor() else { return false };
+        self.window.trim(floor, self.next);
+        let ahead = self.next.get().saturating_sub(floor.get() + 1);
+        ahead >= blocks || self.window.bytes >= bytes
     }
 
     /// Whether it has all that it was sent, and has not moved for so long. If its window is full then, what

@@ -6,8 +6,8 @@
 //!
 //! ```text
 //! The group
-//! nodes N [window W] [message B] [range R] [every K]   N validators, W blocks in flight, about B bytes
-//!                          in a message, at least R blocks in a range from a store, a certified state
+//! nodes N [window W] [bytes S] [message B] [range R] [every K]   N validators, W blocks of S bytes in
+//!                          flight, about B bytes in a message, at least R blocks in a range from a store, a certified state
 //!                          every K heights
 //! nodes N interval                 closing blocks wait to be sealed like others
 //! loud | quiet             print effects or not      status         a line for each node
@@ -117,6 +117,9 @@ fn group(world: &mut World, words: &[&str]) -> bool {
             }
             if let Some(heights) = option("every") {
                 world.certify_every(heights as u64);
+            }
+            if let Some(bytes) = option("bytes") {
+                world.bound_bytes(bytes);
             }
             (world.loud, world.may_halt, world.history) = (true, true, Some(Vec::new()));
             world.interval = words.contains(&"interval");

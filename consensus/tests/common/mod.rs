@@ -47,6 +47,7 @@ pub struct World {
     events: VecDeque<(u32, Event)>,
     busy: bool,
     window: usize,
+    window_bytes: usize,
     /// Most bytes of blocks in a message.
     message_bytes: usize,
     snapshot_every: u64,
@@ -100,6 +101,7 @@ impl World {
             events: VecDeque::new(),
             busy: false,
             window,
+            window_bytes: 1 << 20,
             message_bytes,
             snapshot_every: 0,
             range: 8,
@@ -134,6 +136,14 @@ impl World {
         }
     }
 
+    /// A window has at most so many bytes. The nodes begin anew.
+    pub fn bound_bytes(&mut self, bytes: usize) {
+        self.window_bytes = bytes;
+        for id in self.ids() {
+            self.start(id);
+        }
+    }
+
     fn now(&self, id: u32) -> Now {
         let ahead = self.nodes[id as usize].ahead;
         let time = TimeUs::new(self.moment.as_micros().saturating_add(ahead));
@@ -157,6 +167,7 @@ impl World {
         let (now, window, message_bytes) = (self.now(id), self.window, self.message_bytes);
         let snapshot_every = self.snapshot_every;
         let root = self.root(id, self.nodes[id as usize].applied);
+        let window_bytes = self.window_bytes;
         let node = self.node(id);
         node.boot += 1;
         let seed = u64::from(id) + ((node.boot - 1) << 32) + (node.machine << 48);
@@ -169,7 +180,7 @@ impl World {
             election_timeout: Span::millis(1_000),
             heartbeat: Span::millis(100),
             window_blocks: window,
-            window_bytes: 1 << 20,
+            window_bytes,
             message_bytes,
             snapshot_every,
             seed,
