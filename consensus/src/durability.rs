@@ -9,12 +9,15 @@ use std::collections::VecDeque;
 use quorate_chain::ids::{BlockRef, Height};
 
 use crate::effect::Ticket;
+use crate::time::{Moment, Span};
 
 /// What the disk has, as far as it has said so.
 #[derive(Clone, Debug)]
 pub struct Durability {
     last: Ticket,
     done: Ticket,
+    /// Since when something waits and nothing has become durable.
+    waits: Option<Moment>,
     /// The newest ballot's ticket.
     ballot: Ticket,
     /// Every branch that is on its way: its ticket, the block it stands on and its last block.
@@ -32,6 +35,7 @@ impl Durability {
         Self {
             last: Ticket(0),
             done: Ticket(0),
+            waits: None,
             ballot: Ticket(0),
             branches: VecDeque::new(),
             tip,
@@ -39,18 +43,22 @@ impl Durability {
         }
     }
 
-    /// Numbers a ballot.
-    pub fn ballot(&mut self) -> Ticket {
+    fn ticket(&mut self, now: Moment) -> Ticket {
         self.last = Ticket(self.last.0 + 1);
-        self.ballot = self.last;
+        self.waits.get_or_insert(now);
         self.last
     }
 
+    /// Numbers a ballot.
+    pub fn ballot(&mut self, now: Moment) -> Ticket {
+        self.ballot = self.ticket(now);
+        self.ballot
+    }
+
     /// Numbers a certificate for a block at this height.
-    pub fn certificate(&mut self, height: Height) -> Ticket {
-        self.last = Ticket(self.last.0 + 1);
+    pub fn certificate(&mut self, height: Height, now: Moment) -> Ticket {
         self.covered = self.covered.max(height);
-        self.last
+        self.ticket(now)
     }
 
     /// Up to which height the certificates that have been written cover the chain.
@@ -70,11 +78,11 @@ impl Durability {
     }
 
     /// Numbers a branch above a block that ends at another.
-    pub fn branch(&mut self, above: BlockRef, end: BlockRef) -> Ticket {
-        self.last = Ticket(self.last.0 + 1);
+    pub fn branch(&mut self, above: BlockRef, end: BlockRef, now: Moment) -> Ticket {
+        let ticket = self.ticket(now);
         self.cut(above);
-        self.branches.push_back((self.last, above, end));
-        self.last
+        self.branches.push_back((ticket, above, end));
+        ticket
     }
 
     /// The log begins anew at a block, which the store will never fall behind. What was on its way to the
@@ -89,9 +97,10 @@ impl Durability {
     ///
     /// # Panics
     /// If the ticket was never given.
-    pub fn persisted(&mut self, ticket: Ticket, held: impl Fn(BlockRef) -> bool) {
+    pub fn persisted(&mut self, ticket: Ticket, now: Moment, held: impl Fn(BlockRef) -> bool) {
         assert!(ticket <= self.last, "the disk answers what was asked");
         self.done = self.done.max(ticket);
+        self.waits = (self.done < self.last).then_some(now);
         while let Some((at, _, end)) = self.branches.front().copied() {
             if at > self.done {
                 break;
@@ -106,6 +115,12 @@ impl Durability {
                 self.tip = end;
             }
         }
+    }
+
+    /// For how long something has waited and nothing has become durable.
+    #[must_use]
+    pub fn stands_still(&self, now: Moment) -> Span {
+        self.waits.map_or(Span::default(), |since| now.since(since))
     }
 
     /// The highest durable block of the chain.
@@ -133,17 +148,32 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_stands_still_while_something_waits_and_nothing_is_done() {
+        let mut disk = Durability::new(block(4, 1), Height::ZERO);
+        let at = Moment::micros;
+        assert_eq!(disk.stands_still(at(100)), Span::micros(0));
+        let first = disk.ballot(at(100));
+        let second = disk.certificate(Height::new(4), at(150));
+        assert_eq!(disk.stands_still(at(170)), Span::micros(70));
+        disk.persisted(first, at(180), |_| true);
+        assert_eq!(disk.stands_still(at(190)), Span::micros(10));
+        disk.persisted(second, at(200), |_| true);
+        assert_eq!(disk.stands_still(at(900)), Span::micros(0));
+    }
+
+    #[test]
     fn a_block_that_was_cut_and_came_back_is_durable_only_when_it_is_written_again() {
         let mut disk = Durability::new(block(4, 1), Height::ZERO);
-        let first = disk.branch(block(4, 1), block(10, 1));
-        let other = disk.branch(block(7, 1), block(8, 2));
-        let again = disk.branch(block(7, 1), block(10, 1));
+        let now = Moment::default();
+        let first = disk.branch(block(4, 1), block(10, 1), now);
+        let other = disk.branch(block(7, 1), block(8, 2), now);
+        let again = disk.branch(block(7, 1), block(10, 1), now);
         let held = |at: BlockRef| at.hash == BlockHash::new([1; 32]);
-        disk.persisted(first, held);
+        disk.persisted(first, now, held);
         assert_eq!(disk.tip(), block(7, 1));
-        disk.persisted(other, held);
+        disk.persisted(other, now, held);
         assert_eq!(disk.tip(), block(7, 1));
-        disk.persisted(again, held);
+        disk.persisted(again, now, held);
         assert_eq!(disk.tip(), block(10, 1));
     }
 }

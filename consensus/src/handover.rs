@@ -22,6 +22,10 @@
 //! committed in its term and a voter that wants to lead has caught up. `Yes` keeps what it has, also
 //! from `Prefer`: every handover costs a pause.
 //!
+//! **A disk that stands still.** A leader for whom nothing has become durable for an election timeout, though
+//! something waits, hands over like one that would rather not lead: the others commit what it sends them, but it
+//! applies nothing, and so soon seals nothing.
+//!
 //! **A leader's handover to itself** begins a new term for the sake of a recovering validator (see
 //! [`crate::amnesia`]), or of one that pre-votes have brought into a higher term.
 
@@ -171,7 +175,7 @@ impl Core {
 
     /// Begins what a leader does by itself, and goes on with a transfer that is under way.
     pub(crate) fn transfer_on(&mut self) {
-        self.leave_if_unwilling();
+        self.leave_if_unfit();
         let tip = self.log.tip();
         let (block, roster_hash, term) = (tip.block, tip.roster.hash(), self.ballot.term);
         let (own, may) = (self.config.id, self.may_campaign());
@@ -192,17 +196,22 @@ impl Core {
         self.release_statements();
     }
 
-    /// Hands over if this validator would rather not lead, has committed in its term, and another that
-    /// wants to lead has caught up.
-    fn leave_if_unwilling(&mut self) {
-        let committed = self.log.committed();
+    /// Hands over if this validator would rather not lead, or its disk stands still, something of its term
+    /// is certified, and another that wants to lead has that.
+    fn leave_if_unfit(&mut self) {
+        let (now, patience) = (self.now.moment, self.config.election_timeout);
+        let stands_still = self.disk.stands_still(now) >= patience;
+        let unfit = stands_still || self.lead_wish() == Lead::No;
+        // What others have certified is enough: the own disk may be why it is not committed here.
+        let certified = self.commits.wanted().filter(|block| self.log.contains(*block));
+        let certified = certified.unwrap_or(self.log.committed());
         let Role::Leader(leader) = &self.role else { return };
-        let due = leader.transfer.is_none() && self.now.moment >= leader.rest;
-        if !due || committed.term != self.ballot.term || self.lead_wish() != Lead::No {
+        let due = leader.transfer.is_none() && now >= leader.rest;
+        if !due || !unfit || certified.term != self.ballot.term {
             return;
         }
         let caught_up = |id: &NodeId| {
-            leader.others.get(id).is_some_and(|node| node.matched.height >= committed.height)
+            leader.others.get(id).is_some_and(|node| node.matched.height >= certified.height)
         };
         if let Some(to) = self.best_successor().filter(caught_up) {
             self.hand_over(to, false);

@@ -172,7 +172,7 @@ impl Core {
             Event::LinkLost { node } => self.link_lost(node),
             Event::Persisted { ticket } => {
                 let log = &self.log;
-                self.disk.persisted(ticket, |block| log.contains(block));
+                self.disk.persisted(ticket, self.now.moment, |block| log.contains(block));
             }
             Event::Signed(said) => self.signed(said),
             Event::Sealed(block) => self.sealed(block),

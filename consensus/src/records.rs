@@ -35,7 +35,7 @@ impl Core {
         let readmitted = self.ballot.recovering && ballot.choice == Choice::Spent;
         assert!(ballot.term > self.ballot.term || kept || readmitted, "a vote never changes");
         self.ballot = ballot.clone();
-        let ticket = self.disk.ballot();
+        let ticket = self.disk.ballot(self.now.moment);
         self.effects.push(Effect::Persist { ticket, record: Record::Ballot(ballot) });
     }
 
@@ -44,7 +44,7 @@ impl Core {
         let Some(last) = blocks.last().map(|block| block.block_ref()) else { return };
         let names = blocks.iter().map(|block| block.header().executed).max();
         self.write_certificate(names.unwrap_or_default());
-        let ticket = self.disk.branch(above, last);
+        let ticket = self.disk.branch(above, last, self.now.moment);
         self.effects.push(Effect::Persist { ticket, record: Record::Branch { above, blocks } });
     }
 
@@ -57,7 +57,7 @@ impl Core {
         let known = [on_chain, self.commits.reached(), self.commits.newest_ahead()];
         let covers = |it: &&Checked<Certificate>| it.block().height >= names;
         if let Some(certificate) = known.into_iter().flatten().find(covers).cloned() {
-            let ticket = self.disk.certificate(certificate.block().height);
+            let ticket = self.disk.certificate(certificate.block().height, self.now.moment);
             self.effects.push(Effect::Persist { ticket, record: Record::Certificate(certificate) });
         }
     }
