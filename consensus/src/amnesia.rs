@@ -235,6 +235,17 @@ impl Core {
         }
     }
 
+    /// There is a connection now, over which the greeting may not have gone.
+    pub(crate) fn greet_again(&mut self, node: NodeId) {
+        let waits = match &self.memory {
+            Memory::Greeting(greeting) => !greeting.heard.contains(&node),
+            Memory::Whole | Memory::Recovering(_) => false,
+        };
+        if waits && self.log.tip().roster.is_voter(node) {
+            self.send(node, Message::Greet(self.config.life));
+        }
+    }
+
     /// Another node has started.
     pub(crate) fn greeted(&mut self, from: NodeId, start: SignedLife) {
         // Of a validator whose roster has not come this far nothing is remembered.

@@ -11,6 +11,10 @@
 //! that was cut off deposes nobody when it returns, and a pre-vote certificate that was kept back is of
 //! no use while there is a leader: in every election one who lies can collect pre-votes for the next. Both are voters of the roster at the candidate's tip.
 //!
+//! Haste: whoever's connection to the leader is closed campaigns within a small part of an election timeout. If
+//! that comes to nothing, because two have campaigned at once, or one of those who are needed has just started
+//! and may not sign yet, the next campaign follows after twice the time, and so on up to an election timeout.
+//!
 //! A tip of lower rank than an own ack gets no vote, although a certified chain may have taken the place of the
 //! acked block (see `adopt`): the two statements together are evidence. The others make a leader, whom this
 //! validator follows; they are enough, for with the acks of a quorum the block would be certified as well.
@@ -60,8 +64,10 @@ impl Core {
         let tip = self.log.tip();
         let (tip, roster) = (tip.block, tip.roster.clone());
         let Some(term) = self.ballot.term.next() else { return };
+        let haste = self.next_haste();
         if !self.may_campaign() {
             self.follow(None);
+            self.hasten(haste);
             if self.lacks_certified() {
                 let pull = Message::Pull { committed: self.log.committed() };
                 self.ask_voters(&roster, &pull);
@@ -69,7 +75,7 @@ impl Core {
             return;
         }
         let wanted = Statement::PreVote { term, candidate: self.config.id, tip };
-        self.become_candidate(wanted, tip, handover.clone());
+        self.become_candidate(wanted, tip, handover.clone(), haste);
         self.sign_when_durable(wanted, roster.hash());
         let (proof, roster_sent) = (self.proof(), roster.clone());
         let request = Message::PreVoteRequest { term, tip, roster: roster_sent, proof, handover };
@@ -81,14 +87,16 @@ impl Core {
         wanted: Statement,
         tip: BlockRef,
         handover: Option<SignedStatement>,
+        haste: Option<Span>,
     ) {
         self.leave_office();
         self.leader_is_gone();
-        let timeout = self.jitter.election_timeout(self.config.election_timeout, self.lead_wish());
+        let base = haste.unwrap_or(self.config.election_timeout);
+        let timeout = self.jitter.election_timeout(base, self.lead_wish());
         let deadline = self.now.moment.after(timeout);
         let said = BTreeMap::new();
         self.acks.enter(self.ballot.term);
-        let candidate = Candidate { wanted, tip, said, handover, deadline };
+        let candidate = Candidate { wanted, tip, said, handover, haste, deadline };
         self.role = Role::Candidate(Box::new(candidate));
     }
 
@@ -103,16 +111,34 @@ impl Core {
     /// The connection to a peer is closed. A leader that was killed is known to be gone long before
     /// its silence says so.
     pub(crate) fn link_lost(&mut self, peer: NodeId) {
-        let base = Span::micros(self.config.election_timeout.as_micros() / HASTE);
-        let soon = self.jitter.election_timeout(base, self.lead_wish());
-        let moment = self.now.moment;
         if let Role::Follower(follower) = &mut self.role
             && follower.leader == Some(peer)
             && !follower.link_lost
         {
             follower.link_lost = true;
-            follower.deadline = follower.deadline.min(moment.after(soon));
+            self.hasten(Some(Span::micros(self.config.election_timeout.as_micros() / HASTE)));
         }
+    }
+
+    /// A follower campaigns sooner than it would.
+    fn hasten(&mut self, haste: Option<Span>) {
+        let Some(base) = haste else { return };
+        let soon = self.jitter.election_timeout(base, self.lead_wish());
+        let moment = self.now.moment;
+        let Role::Follower(follower) = &mut self.role else { return };
+        follower.haste = haste;
+        follower.deadline = follower.deadline.min(moment.after(soon));
+    }
+
+    /// After a campaign in haste that came to nothing, or could not begin, the next one waits twice as
+    /// long, until it is in no haste any more.
+    fn next_haste(&self) -> Option<Span> {
+        let last = match &self.role {
+            Role::Follower(follower) => follower.haste,
+            Role::Candidate(candidate) => candidate.haste,
+            Role::Leader(_) => None,
+        };
+        last.map(|base| base.times(2)).filter(|base| *base < self.config.election_timeout)
     }
 
     /// Whether a leader of this term was heard lately.
@@ -275,10 +301,10 @@ impl Core {
         let choice = Choice::For { candidate, tip };
         let proof = proven.to_proof();
         let Role::Candidate(before) = &self.role else { return };
-        let handover = before.handover.clone();
+        let (handover, haste) = (before.handover.clone(), before.haste);
         self.set_ballot(Ballot { choice, ..self.ballot.raised(proven) });
         let vote = Statement::Vote { term, candidate, tip };
-        self.become_candidate(vote, tip, handover.clone());
+        self.become_candidate(vote, tip, handover.clone(), haste);
         self.sign_when_durable(vote, roster.hash());
         self.ask_voters(roster, &Message::VoteRequest { tip, proof, handover });
     }

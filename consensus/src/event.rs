@@ -64,6 +64,11 @@ pub enum Event {
         /// What it sent.
         message: Message,
     },
+    /// There is a connection to a peer: what was sent to it before is lost.
+    LinkOpened {
+        /// The peer.
+        node: NodeId,
+    },
     /// The connection to a peer is closed.
     LinkLost {
         /// The peer.

@@ -34,7 +34,7 @@ impl Core {
             return;
         }
         follower.heard = self.now.moment;
-        follower.link_lost = false;
+        (follower.link_lost, follower.haste) = (false, None);
         follower.beat = follower.beat.max(append.beat);
         follower.deadline = self.now.moment.after(timeout);
 

@@ -169,6 +169,7 @@ impl Core {
         match event {
             Event::Tick => self.tick(),
             Event::Received { from, message } => self.receive(from, message),
+            Event::LinkOpened { node } => self.greet_again(node),
             Event::LinkLost { node } => self.link_lost(node),
             Event::Persisted { ticket } => {
                 let log = &self.log;

@@ -22,7 +22,7 @@ use crate::membership::Asked;
 use crate::message::{Beat, Proof};
 use crate::progress::Progress;
 use crate::reads::Asker;
-use crate::time::Moment;
+use crate::time::{Moment, Span};
 
 /// What a core is at a moment.
 #[derive(Clone, Debug)]
@@ -46,6 +46,8 @@ pub struct Follower {
     pub heard: Moment,
     /// Whether the connection to the leader was reported closed since then.
     pub link_lost: bool,
+    /// What the time to a campaign was drawn from, if no leader is waited for as long as ever.
+    pub haste: Option<Span>,
     /// When to campaign.
     pub deadline: Moment,
     /// The highest block that the leader's appends have confirmed.
@@ -78,6 +80,7 @@ impl Follower {
             election: None,
             heard,
             link_lost: false,
+            haste: None,
             deadline,
             confirmed,
             beat: Beat(0),
@@ -101,6 +104,8 @@ pub struct Candidate {
     pub said: BTreeMap<NodeId, Checked<SignedStatement>>,
     /// The leader's word that it wants this campaign.
     pub handover: Option<SignedStatement>,
+    /// What the time to the next campaign was drawn from, if it is less than an election timeout.
+    pub haste: Option<Span>,
     /// When to give up and begin anew.
     pub deadline: Moment,
 }

@@ -26,7 +26,8 @@
 //! strip A B [KIND]         the next one is delivered without the certificate in it
 //! replay A B KIND [N]      a copy of the newest one, or of the N-th one, arrives
 //! cut A B | join A B       a link, both ways         mute A B | hear A B  the way from A to B
-//! isolate I | heal         all links of a node       lost A B             A is told that its link to B is closed
+//! isolate I | heal         all links of a node       lost A B | opened A B   A is told that its link to B is
+//!                          closed, or open
 //!
 //! Nodes
 //! seal I [N]               I seals its slot; N times, and all is delivered after each
@@ -235,6 +236,7 @@ fn links(world: &mut World, words: &[&str]) -> bool {
                 }
             }
         }
+        "opened" => world.step(pair().0, Event::LinkOpened { node: NodeId::new(pair().1) }),
         "lost" => world.step(pair().0, Event::LinkLost { node: NodeId::new(pair().1) }),
         _ => return false,
     }

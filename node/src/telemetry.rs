@@ -82,6 +82,7 @@ pub(crate) fn found(found: &Found) {
 /// Something happened to the driver.
 pub(crate) fn input(input: &Input) {
     match input {
+        Input::LinkOpened { node } => info!(peer = node.get(), "a link is open"),
         Input::LinkLost { node } => info!(node = node.get(), "a connection is closed"),
         Input::Transfer { to: Some(to) } => {
             info!(to = to.get(), "leadership is to be handed over");

@@ -206,6 +206,7 @@ impl<S: Store> Driver<S> {
             Input::Received { from, message } => {
                 self.step(now, Event::Received { from, message }, out);
             }
+            Input::LinkOpened { node } => self.step(now, Event::LinkOpened { node }, out),
             Input::LinkLost { node } => self.step(now, Event::LinkLost { node }, out),
             Input::Submit { submission, transaction } => {
                 self.submitted(submission, transaction, out);
@@ -274,6 +275,7 @@ impl<S: Store> Driver<S> {
             }
             Input::Tick
             | Input::Received { .. }
+            | Input::LinkOpened { .. }
             | Input::LinkLost { .. }
             | Input::Forwarded { .. }
             | Input::Willing(_)

@@ -42,6 +42,11 @@ pub enum Input {
         /// What it sent.
         message: Message,
     },
+    /// There is a connection to a node: what was sent to it before is lost.
+    LinkOpened {
+        /// The node.
+        node: NodeId,
+    },
     /// The connection to a node is closed.
     LinkLost {
         /// The node.

@@ -178,7 +178,7 @@ impl Sink for Incoming {
             // Nobody sends these to a validator yet.
             NetEvent::Gossip { topic: Topic::Block, .. } => true,
             NetEvent::LinkUp { node } => {
-                info!(peer = node.get(), "a link is open");
+                self.gates.inbox.complete(Input::LinkOpened { node });
                 true
             }
             NetEvent::LinkLost { node } => {
