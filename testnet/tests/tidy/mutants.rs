@@ -75,9 +75,10 @@ fn unnamed(patch: &File) -> Vec<Offence> {
         offences.push(patch.offence(0, what));
     }
     let name = patch.path.strip_prefix(FOLDER).unwrap_or_default();
-    let numbered = name.len() > 3 && name[..2].bytes().all(|byte| byte.is_ascii_digit());
-    if !numbered || name.as_bytes()[2] != b'_' {
-        offences.push(patch.offence(0, "its name begins with two digits and `_`".to_owned()));
+    let number = name.split_once('_').map_or("", |(number, _)| number);
+    if number.len() < 2 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        let what = "its name begins with a number of two digits or more and `_`";
+        offences.push(patch.offence(0, what.to_owned()));
     }
     offences
 }
