@@ -11,7 +11,7 @@ use quorate_consensus::codec;
 use quorate_consensus::message::Message;
 use quorate_replica::io::Input;
 use quorate_replica::snapshot::{Ask, Piece};
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::neighbours::Neighbours;
 use super::pending::{Pending, Wanted};
