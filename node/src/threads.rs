@@ -12,9 +12,10 @@
 //! what came over one line reaches the driver in its order.
 //!
 //! **Who may wait, and what may be full.** No thread waits for room in another one's queue. What the
-//! driver has asked for is bounded by the window, so a full queue to the journal or the applier is a
-//! broken invariant: an assertion. Two queues may be full: that of clients (they are told to come back)
-//! and that of other nodes (messages are dropped and counted: the protocol sends them again).
+//! driver has asked for is bounded by the window and, while the disk does not answer, by the driver
+//! itself, which takes no messages then; so a full queue to the journal or the applier is a broken
+//! invariant: an assertion. Two queues may be full: that of clients (they are told to come back) and
+//! that of other nodes (messages are dropped and counted: the protocol sends them again).
 //!
 //! **How it ends.** The first thread that fails says why, in [`Ending`], and all others see it and
 //! return; a thread that panics or returns by itself has failed too. Asked to stop, the driver closes
@@ -67,6 +68,8 @@ pub(crate) struct Plan {
     pub(crate) window_blocks: usize,
     /// Most bytes of blocks in flight.
     pub(crate) window_bytes: usize,
+    /// Most records on their way to the log while messages are taken.
+    pub(crate) most_records: usize,
     /// Most transactions that wait.
     pub(crate) mempool_transactions: usize,
     /// Threads that check signatures.
@@ -84,16 +87,18 @@ impl Plan {
             clock,
             window_blocks: config.window_blocks,
             window_bytes: config.window_bytes,
+            most_records: setup.limits.most_records(),
             mempool_transactions: config.mempool_transactions,
             verify_threads: config.verify_threads,
             read_threads: config.read_threads,
         }
     }
 
-    /// How many orders the journal or the applier can have at once: each block in flight makes one,
-    /// a branch that replaces others makes more, and each term a ballot.
+    /// How many orders the journal or the applier can have at once. To the records at which the driver takes no
+    /// message any more come those that the last message wanted and those of its own blocks, and for each block
+    /// applied meanwhile that the log may be pruned; all these are bounded by the window.
     const fn orders(&self) -> usize {
-        4 * self.window_blocks + 1_024
+        self.most_records + 4 * self.window_blocks + 512
     }
 }
 

@@ -2,7 +2,14 @@
 //!
 //! One input is handled at a time. The core's effects are carried out in order: statements are signed
 //! and blocks sealed at once, and what was signed goes back into the core before [`Driver::handle`]
-//! returns; everything that takes time becomes an output. The driver reads the store for three things: the
+//! returns; everything that takes time becomes an output.
+//!
+//! **What is on its way to the log is bounded.** What other nodes send can want a record each time, a ballot and a
+//! branch for every term that they go through. So at [`Limits::most_records`](crate::setup::Limits::most_records) the
+//! driver takes no message any more until the disk has answered: messages may always be lost. What it begins by
+//! itself does not add up: own statements wait for the disk, blocks for room in the window.
+//!
+//! The driver reads the store for three things: the
 //! nonces of a sender whose transactions begin to wait, where a transaction with a used nonce stands, and
 //! nothing else.
 
@@ -21,7 +28,7 @@ use quorate_chain::limits as format;
 use quorate_chain::outcome;
 use quorate_chain::roster::{Lead, Roster};
 use quorate_chain::statement::SignedStatement;
-use quorate_consensus::effect::{Effect, Record};
+use quorate_consensus::effect::{Effect, Record, Ticket};
 use quorate_consensus::event::{Event, Installed};
 use quorate_consensus::handover::TransferEnd;
 use quorate_consensus::membership::Refusal as ChangeRefusal;
@@ -92,6 +99,12 @@ pub struct Driver<S: Store> {
     finished: Height,
     checkpointed: Height,
     space: Space,
+    /// The last record that was given to the journal.
+    given: Ticket,
+    /// The last one of those that is durable.
+    durable: Ticket,
+    /// Most records between the two while messages are taken.
+    most_records: usize,
     /// What the operator has said of leading, if anything.
     willing: Option<Lead>,
     /// The leader that was last told of.
@@ -143,6 +156,9 @@ impl<S: Store> Driver<S> {
             message_bytes: limits.message_bytes,
             checkpointed: applied,
             space,
+            given: Ticket::default(),
+            durable: Ticket::default(),
+            most_records: limits.most_records(),
             willing: setup.lead,
             finished: applied,
             download: None,
@@ -181,6 +197,12 @@ impl<S: Store> Driver<S> {
         }
     }
 
+    /// How many records have been given to the journal that are not durable yet.
+    #[must_use]
+    pub fn on_its_way(&self) -> usize {
+        usize::try_from(self.given.0.saturating_sub(self.durable.0)).unwrap_or(usize::MAX)
+    }
+
     /// Whether a transaction is in the mempool, in flight or not.
     #[must_use]
     pub fn is_waiting(&self, id: TxId) -> bool {
@@ -204,7 +226,9 @@ impl<S: Store> Driver<S> {
                 self.download_tick(now, out);
             }
             Input::Received { from, message } => {
-                self.step(now, Event::Received { from, message }, out);
+                if self.on_its_way() < self.most_records {
+                    self.step(now, Event::Received { from, message }, out);
+                }
             }
             Input::LinkOpened { node } => self.step(now, Event::LinkOpened { node }, out),
             Input::LinkLost { node } => self.step(now, Event::LinkLost { node }, out),
@@ -225,6 +249,7 @@ impl<S: Store> Driver<S> {
                     self.say_willing(now, out);
                 }
                 if let Some(ticket) = ticket {
+                    self.durable = ticket;
                     self.step(now, Event::Persisted { ticket }, out);
                 }
                 if let Some(block) = started {
@@ -314,6 +339,7 @@ impl<S: Store> Driver<S> {
                     Record::Certificate(certificate) => self.has_logged(certificate),
                     Record::Ballot(_) => {}
                 }
+                self.given = ticket;
                 out.push(Output::Write(JournalJob::Record { ticket, record }));
             }
             Effect::Send { to, message } => out.push(Output::Send { to, message }),

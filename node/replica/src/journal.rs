@@ -5,7 +5,8 @@
 //! forget a vote. Records become durable in the order in which they were given.
 //!
 //! A full disk is not an error: what could not be written waits, [`Written::space`] says how much
-//! room is left, and the next call tries again. Everything else that the disk refuses is final.
+//! room is left, and the next call tries again. How much can wait is the driver's to bound. Everything
+//! else that the disk refuses is final.
 
 use std::collections::VecDeque;
 

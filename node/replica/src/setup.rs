@@ -87,6 +87,15 @@ pub struct Limits {
     pub keep_blocks: u64,
 }
 
+impl Limits {
+    /// Most records that may be on their way to the log while the driver still takes messages: several for each
+    /// block in flight, and a ballot and a branch or two for each of many terms.
+    #[must_use]
+    pub const fn most_records(&self) -> usize {
+        4 * self.window_blocks + 512
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

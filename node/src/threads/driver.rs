@@ -105,7 +105,7 @@ fn order<T>(queue: &SyncSender<T>, order: T, whose: &str) -> Result<(), Halted> 
         Ok(()) => Ok(()),
         Err(TrySendError::Disconnected(_)) => Err(Halted::Gone),
         Err(TrySendError::Full(_)) => {
-            unreachable!("the window bounds what waits for the {whose}")
+            unreachable!("what waits for the {whose} is bounded")
         }
     }
 }

@@ -286,6 +286,7 @@ mod tests {
             clock: Clock::start(),
             window_blocks,
             window_bytes,
+            most_records: 512,
             mempool_transactions: submitted,
             verify_threads: 2,
             read_threads: 1,

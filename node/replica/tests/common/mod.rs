@@ -34,7 +34,7 @@ pub struct Node {
     pub disk: SharedDisk,
     pub store: MemoryStore,
     pub setup: Setup,
-    jobs: Vec<JournalJob>,
+    pub jobs: Vec<JournalJob>,
     applies: Vec<ApplyJob>,
     /// Held back: nothing is written until it is released.
     pub hold_disk: bool,
