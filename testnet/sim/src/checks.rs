@@ -21,6 +21,9 @@ const RECORDS_TERMS: usize = 64;
 /// the next certificate, because whoever must cut a suffix for a range could not take less.
 const MESSAGE_BLOCKS: usize = 16 + 2 * (1 << 16) / 280;
 
+/// Most bytes of blocks in one message, by the same count, with the block that goes beyond a window.
+const MESSAGE_BYTES: usize = 4 * (1 << 16);
+
 /// Most messages for each node and block: an append, an answer, and as much again for what is lost.
 const MESSAGES_BLOCK: u64 = 6;
 /// Most messages between two nodes in a second, one way, whatever their clocks do: heartbeats and answers, at
@@ -176,6 +179,12 @@ pub struct Held {
     pub came_with: usize,
     /// How many blocks the log has.
     pub log: usize,
+    /// Most bytes in flight.
+    pub window_bytes: usize,
+    /// How many bytes the blocks have that the process has begun with and not applied.
+    pub came_with_bytes: usize,
+    /// How many bytes all have that the log has.
+    pub bytes: usize,
     /// How many of them are committed.
     pub committed: usize,
     /// How many records wait for the journal.
@@ -198,6 +207,9 @@ impl Held {
             window: seat.setup.limits.window_blocks,
             came_with: above(seat.came_to),
             log: log.len(),
+            window_bytes: seat.setup.limits.window_bytes,
+            came_with_bytes: log.bytes_since(Term::ZERO, seat.came_to),
+            bytes: log.bytes(),
             committed: above(log.committed().height),
             records: seat.jobs.len() + seat.writing.len(),
             unapplied: unapplied.sum(),
@@ -209,6 +221,7 @@ impl Held {
     /// - Of blocks: while anything waits for disk or store, nothing is taken on top of two windows, and one
     ///   message may go beyond. After a power cut the store may be as far behind the log as between two
     ///   checkpoints; that part goes as it is applied.
+    ///   The same in bytes.
     /// - Of records: the blocks of two windows, each with a certificate that covers what it names, and what terms
     ///   bring. A message beyond is one record.
     /// - Of blocks that wait for the applier: those that the log holds as committed, and none twice.
@@ -216,12 +229,13 @@ impl Held {
     /// # Errors
     /// If it is more.
     pub fn check(&self, node: NodeId) -> Check {
-        let Self { window, came_with, log, committed, records, unapplied } = *self;
+        let Self { window, came_with, log, committed, records, unapplied, .. } = *self;
+        let Self { window_bytes, came_with_bytes, bytes, .. } = *self;
         let waits = records <= 4 * window + RECORDS_TERMS && unapplied <= committed;
         hold(waits, "queues are bounded", || format!("node {node}: {self:?}"))?;
-        hold(log <= 2 * window + MESSAGE_BLOCKS + came_with, "memory is bounded", || {
-            format!("node {node}: {self:?}")
-        })
+        let blocks = log <= 2 * window + MESSAGE_BLOCKS + came_with;
+        let bytes = bytes <= 2 * window_bytes + MESSAGE_BYTES + came_with_bytes;
+        hold(blocks && bytes, "memory is bounded", || format!("node {node}: {self:?}"))
     }
 }
 

@@ -87,7 +87,8 @@ pub fn setup(founding: &Founding, dials: &Dials, node: NodeId, dice: &mut Dice) 
             election_timeout: ELECTION_TIMEOUT,
             heartbeat: HEARTBEAT,
             window_blocks: dials.window,
-            window_bytes: 1 << 20,
+            // So few that bytes fill it as often as blocks do.
+            window_bytes: dials.window << 12,
             message_bytes: 1 << 16,
             block_transactions: 64,
             block_bytes: 1 << 18,

@@ -11,6 +11,7 @@
 //! - claim terms and heights up to the last number there is, with certificates that it alone has signed;
 //! - send again what it has signed long ago;
 //! - bring pieces of snapshots that are not what they claim to be, and offer snapshots that there are not;
+//! - collect genuine pre-votes in the elections of others, and use them when there is a leader (`hoard`);
 //! - append as if it led, with votes that it alone has signed;
 //! - answer greetings, questions where it stands and reads with what it has made up;
 //! - ask for blocks again and again.
@@ -46,6 +47,7 @@ use quorate_replica::snapshot::Piece;
 use crate::dials::{Dials, Fault};
 use crate::dice::Dice;
 use crate::genesis::node_key;
+use crate::hoard::Hoard;
 use crate::violation::Check;
 use crate::world::{Cargo, World};
 
@@ -65,6 +67,7 @@ pub struct Liar {
     /// The acks of each second block, by signer, with the roster that they name.
     twins: BTreeMap<BlockRef, (Arc<Roster>, BTreeMap<NodeId, SignedStatement>)>,
     kept: Vec<Message>,
+    hoard: Hoard,
     /// Who gets no blocks.
     withheld: Option<NodeId>,
 }
@@ -81,6 +84,7 @@ impl Liar {
             dice,
             twins: BTreeMap::new(),
             kept: Vec::new(),
+            hoard: Hoard::default(),
             withheld: None,
         })
     }
@@ -213,7 +217,14 @@ impl World {
             Message::VoteRequest { tip, proof, .. } if liar.dice.flip() => {
                 let term = proof.certificate.term();
                 let wanted = Statement::Vote { term, candidate: from, tip: *tip };
-                vec![(from, Message::Vote(liar.says(self, wanted, proof.roster.hash())))]
+                let vote = Message::Vote(liar.says(self, wanted, proof.roster.hash()));
+                let mut lies = self.ask_meanwhile(liar, proof).unwrap_or_default();
+                lies.push((from, vote));
+                lies
+            }
+            Message::Vote(said) => {
+                liar.hoard.hear(said);
+                Vec::new()
             }
             Message::Greet(life) if liar.dice.flip() => {
                 vec![(from, self.made_up_memory(liar, from, *life))]
@@ -250,6 +261,19 @@ impl World {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// In an election of another the liar asks all for pre-votes for the term after that.
+    fn ask_meanwhile(&self, liar: &mut Liar, proof: &Proof) -> Option<Vec<(NodeId, Message)>> {
+        let term = proof.certificate.term().next().filter(|_| liar.dice.flip())?;
+        let log = self.core_of(liar.node)?.log();
+        let (tip, roster) = (log.tip().block, Arc::clone(&log.tip().roster));
+        let wanted = Statement::PreVote { term, candidate: liar.node, tip };
+        liar.hoard.ask(liar.says(self, wanted, roster.hash()), &roster);
+        let (proof, handover) = (Some(proof.clone()), None);
+        let others = roster.ids().into_iter().filter(|id| *id != liar.node);
+        let request = Message::PreVoteRequest { term, tip, roster, proof, handover };
+        Some(others.map(|id| (id, request.clone())).collect())
     }
 
     /// What the liar says that it knows of a validator: another start of its log, a vote and an ack that it
@@ -310,7 +334,8 @@ impl World {
         let height = Height::new(if last { u64::MAX } else { near });
         let nowhere = BlockRef { term, height, hash: BlockHash::new([0xee; 32]) };
         let tip = if liar.dice.flip() { log.tip().block } else { nowhere };
-        let (kind, place) = (liar.dice.below(12), liar.dice.index(liar.kept.len()));
+        let (kind, place) = (liar.dice.below(14), liar.dice.index(liar.kept.len()));
+        let genuine = liar.hoard.pick(&mut liar.dice);
         let liar = &*liar;
         let (roster, candidate) = (Arc::clone(&log.tip().roster), liar.node);
         let prove = |statement| Proof {
@@ -354,6 +379,12 @@ impl World {
             10 => {
                 let proof = prove(Statement::Ack { block: tip });
                 Message::Snapshot(Box::new(Snapshot { block: nowhere, proof }))
+            }
+            11 => Message::Stale(genuine?),
+            12 => {
+                let proof = genuine?;
+                let tip = proof.certificate.block();
+                Message::VoteRequest { tip, proof, handover: None }
             }
             _ => liar.kept.get(place)?.clone(),
         })

@@ -257,11 +257,22 @@ impl World {
         seat.replica = Some(replica);
         self.has_begun(at);
         self.plan_wake(at);
+        self.connect(at);
         if self.now < self.seats[at].crash_loop_until {
             let due = self.now + self.dice.below(400_000);
             self.schedule.at(due, Happening::Relief(Fault::CrashLoop, at));
         }
         Ok(())
+    }
+
+    /// Whoever runs and the process that has begun hear of their connections.
+    fn connect(&mut self, at: usize) {
+        for other in self.on().filter(|other| *other != at).collect::<Vec<_>>() {
+            for (seat, peer) in [(at, other), (other, at)] {
+                let due = self.now + 1_000 + self.dice.below(300_000);
+                self.schedule.at(due, Happening::Opened(seat, self.seats[peer].node));
+            }
+        }
     }
 
     fn refused(&mut self, at: usize, error: &OpenError, failed: bool) -> Check {

@@ -81,6 +81,8 @@ pub enum Happening {
     Start(usize),
     /// A seat learns that a link is closed.
     Hint(usize, NodeId),
+    /// A process is told that there is a connection to a node.
+    Opened(usize, NodeId),
     /// A client does something.
     Client(usize),
     /// A fault strikes.
@@ -301,6 +303,7 @@ impl World {
             Happening::Read(seat, life, job) => self.read(seat, life, job),
             Happening::Start(seat) => self.start(seat),
             Happening::Hint(seat, node) => self.give(seat, 7, Input::LinkLost { node }),
+            Happening::Opened(seat, node) => self.give(seat, 7, Input::LinkOpened { node }),
             Happening::Client(client) => self.client(client),
             Happening::Strike(fault) => self.strike(fault),
             Happening::Relief(fault, seat) => self.relieve(fault, seat),
@@ -317,7 +320,8 @@ impl World {
             | Happening::Idle(seat, _)
             | Happening::Applied(seat, _)
             | Happening::Read(seat, ..)
-            | Happening::Hint(seat, _) => Some(*seat),
+            | Happening::Hint(seat, _)
+            | Happening::Opened(seat, _) => Some(*seat),
             Happening::Start(_)
             | Happening::Client(_)
             | Happening::Strike(_)

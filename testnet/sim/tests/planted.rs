@@ -346,11 +346,21 @@ fn heights_out_of_order_and_more_messages_than_a_few_are_seen() {
 #[test]
 fn a_queue_and_a_log_that_grow_are_seen() {
     let node = NodeId::new(0);
-    let good =
-        Held { window: 4, came_with: 600, log: 608, committed: 10, records: 16, unapplied: 10 };
+    let good = Held {
+        window: 4,
+        came_with: 600,
+        log: 608,
+        window_bytes: 1 << 14,
+        came_with_bytes: 1 << 20,
+        bytes: (1 << 20) + (1 << 15),
+        committed: 10,
+        records: 16,
+        unapplied: 10,
+    };
     good.check(node).unwrap();
     // What the process has begun with is excused until it is applied.
     seen(Held { came_with: 0, ..good }.check(node), "memory is bounded");
+    seen(Held { came_with_bytes: 0, ..good }.check(node), "memory is bounded");
     seen(Held { records: 100, ..good }.check(node), "queues are bounded");
     seen(Held { unapplied: 11, ..good }.check(node), "queues are bounded");
 }
