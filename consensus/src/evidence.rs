@@ -151,10 +151,10 @@ impl Core {
     /// A block may not stand on this parent, which is on the chain or comes with it.
     pub(crate) fn see_malformed(&mut self, parent: &Anchor, below: Option<&Header>, child: &Block) {
         let genesis = parent.block == self.config.chain_id.genesis_ref();
-        let held = || self.log.from(parent.block.height).next().map(|entry| entry.block.header());
-        let header = below.or_else(held).filter(|header| header.block_ref() == parent.block);
+        let below = below.filter(|header| header.block_ref() == parent.block);
+        let header = below.or_else(|| self.log.header(parent.block));
         if header.is_none() && !genesis {
-            // The store has the header; who checks histories will find it.
+            // It was applied before the start. The next one that comes will do.
             return;
         }
         let item = child.body().item.clone().and_then(|item| {

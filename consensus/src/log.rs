@@ -19,7 +19,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use quorate_chain::block::{Block, BlockKind, Item};
+use quorate_chain::block::{Block, BlockKind, Header, Item};
 use quorate_chain::checked::Checked;
 use quorate_chain::crypto::{ValidatorKey, Verifier};
 use quorate_chain::ids::{BlockRef, ChainId, Height, NodeId, Term, TimeUs};
@@ -104,6 +104,8 @@ pub struct Log {
     /// The newest rosters that were left at or below the committed tip, oldest first.
     left: VecDeque<Arc<Roster>>,
     applied: Anchor,
+    /// Of the applied block, if it has been here: it may be needed to convict who seals on it.
+    header: Option<Header>,
     entries: VecDeque<Entry>,
     committed: BlockRef,
     bytes: usize,
@@ -121,6 +123,7 @@ impl Log {
             ancestors,
             left: VecDeque::new(),
             applied,
+            header: None,
             entries,
             committed,
             bytes: 0,
@@ -394,10 +397,19 @@ impl Log {
             if entry.opening.is_some() {
                 self.openings.pop_front();
             }
+            self.header = Some(entry.block.header().clone());
             let below = std::mem::replace(&mut self.applied, entry.anchor);
             self.ancestors.push_back(below.block);
             self.forget_ancestors();
         }
+    }
+
+    /// The header of a block that is held, or of the applied one if it has been.
+    #[must_use]
+    pub fn header(&self, block: BlockRef) -> Option<&Header> {
+        let held = self.from(block.height).next().map(|entry| entry.block.header());
+        let known = self.header.iter().chain(held);
+        known.into_iter().find(|header| header.block_ref() == block)
     }
 
     /// The certificate by which a block of this chain opened its term, if this is what it says.

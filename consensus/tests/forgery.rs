@@ -9,16 +9,16 @@ use std::sync::Arc;
 use common::World;
 use common::forge::certificate;
 use common::keys::{CHAIN, Key, key, roster, sign};
-use quorate_chain::block::Block;
+use quorate_chain::block::{Block, BlockKind, Body, Draft};
 use quorate_chain::checked::Checked;
-use quorate_chain::ids::{BlockHash, BlockRef, Height, NodeId, Term};
+use quorate_chain::ids::{BlockHash, BlockRef, Height, NodeId, StateRoot, Term};
 use quorate_chain::roster::{Part, Roster};
 use quorate_chain::statement::{SignedStatement, Statement};
 use quorate_consensus::config::{Boot, Incarnation};
 use quorate_consensus::effect::Effect;
 use quorate_consensus::event::Event;
 use quorate_consensus::life::{Life, SignedLife};
-use quorate_consensus::message::{Known, Message, Nonce, Proof, Snapshot};
+use quorate_consensus::message::{Append, Beat, Known, Lap, Message, Nonce, Proof, Snapshot};
 use quorate_consensus::time::Span;
 
 /// Three nodes that follow node 0.
@@ -47,6 +47,41 @@ fn is_granted(handover: impl Fn(Statement, &Roster) -> SignedStatement) -> bool 
     let answer = world.take(2, 1, None).unwrap();
     assert!(matches!(answer, Message::Vote(_) | Message::Refuse { .. }), "{answer:?}");
     matches!(answer, Message::Vote(_))
+}
+
+/// A leader seals a block that says that it was itself applied when it was sealed, on a chain that is at rest.
+#[test]
+fn who_seals_on_the_applied_block_what_may_not_stand_there_is_convicted() {
+    let mut world = led();
+    let (from, log) = (NodeId::new(0), world.core(1).unwrap().log());
+    assert_eq!(log.applied().block, log.tip().block);
+    let (parent, tip) = (log.tip().block, log.tip().clone());
+    let draft = Draft {
+        chain_id: CHAIN,
+        roster_hash: tip.roster.hash(),
+        kind: BlockKind::Transactions,
+        parent,
+        term: parent.term,
+        proposer: from,
+        time: tip.time,
+        executed: parent.height.next().unwrap(),
+        state_root: StateRoot::new([1; 32]),
+        body: Body::default(),
+    };
+    let sealed = Block::seal(draft, &Key(key(0))).unwrap();
+    let append = Append {
+        term: parent.term,
+        election: None,
+        lap: Lap(0),
+        beat: Beat(9),
+        parent,
+        blocks: vec![sealed],
+        certificate: None,
+    };
+    let message = Message::Append(Box::new(append));
+    let effects = world.tap(1, Event::Received { from, message });
+    let convicted = effects.iter().any(|effect| matches!(effect, Effect::Convict(_)));
+    assert!(convicted, "{effects:#?}");
 }
 
 #[test]
