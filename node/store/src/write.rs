@@ -322,7 +322,8 @@ impl Store for SqliteStore {
 
     fn begin(&mut self, standing: Standing, changes: &Changes) -> Result<(), StoreError> {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let height = standing.applied.block.height;
+        // There may be more of them than a transaction has operations.
+        let first = version(standing.applied.block.height, 0, 0)?;
         transaction.execute(
             "REPLACE INTO roster VALUES (?1, ?2)",
             params![
@@ -332,10 +333,12 @@ impl Store for SqliteStore {
         )?;
         let mut taking =
             Taking { db: &transaction, index: 0, rows: 0, frozen: None, newest: Newest::new() };
-        for (operation, (key, entry)) in (0..).zip(changes) {
-            if let (StateKey::Value(key), Some(StateEntry::Value(value))) = (key, entry) {
-                taking.write(version(height, 0, operation)?, key, Some(&value.bytes))?;
-            }
+        let values = changes.iter().filter_map(|change| match change {
+            (StateKey::Value(key), Some(StateEntry::Value(value))) => Some((key, &value.bytes)),
+            _ => None,
+        });
+        for (number, (key, value)) in (first..).zip(values) {
+            taking.write(number, key, Some(value))?;
         }
         taking.entries(changes)?;
         standing::write(&transaction, &standing)?;

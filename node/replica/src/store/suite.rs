@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate_chain::ids::{BlockHash, Hash, Height, TxId};
+use quorate_chain::ids::{AccountKey, BlockHash, Hash, Height, TxId};
 use quorate_chain::outcome::{Failure, Outcome, Status, Void};
 use quorate_chain::state::{Changes, Grants, Nonces, StateEntry, StateKey, StateRead, Value};
 use quorate_chain::state_root::{Leaf, MemoryLeaves, StateTree};
@@ -30,6 +30,7 @@ use chain::{Chain, account, genesis, key};
 pub fn run<S: Store>(fresh: impl Fn() -> S) {
     nothing_is_there_before_the_genesis(fresh());
     a_store_begins_at_the_genesis(fresh());
+    a_genesis_may_grant_to_any_number_of_accounts(fresh());
     a_block_is_found_by_height_and_by_hash(fresh());
     a_transaction_stands_where_it_took_effect(fresh());
     the_state_is_what_the_batches_left(fresh());
@@ -80,6 +81,21 @@ fn a_store_begins_at_the_genesis<S: Store>(mut store: S) {
     assert_eq!(reader.leaves_after(None, 10).unwrap().len(), 1);
     let (since, roster) = reader.roster(height(0)).unwrap().unwrap();
     assert_eq!((since, roster), (height(0), standing.applied.roster));
+}
+
+fn a_genesis_may_grant_to_any_number_of_accounts<S: Store>(mut store: S) {
+    let name = |number: u16| {
+        let mut bytes = [0; AccountKey::LENGTH];
+        bytes[..2].copy_from_slice(&number.to_be_bytes());
+        AccountKey::new(bytes)
+    };
+    let grants = Grants([Bytes::from_static(b"a/")].into());
+    let entry = StateEntry::Grants(grants.clone());
+    let one = |number| (StateKey::Grants(name(number)), Some(entry.clone()));
+    store.begin(genesis(), &(0..300).map(one).collect()).unwrap();
+    let reader = store.reader();
+    assert_eq!(reader.grants(name(299)).unwrap(), grants);
+    assert_eq!(reader.leaves_after(None, 1_000).unwrap().len(), 300);
 }
 
 fn a_block_is_found_by_height_and_by_hash<S: Store>(store: S) {
