@@ -94,7 +94,9 @@ impl Block {
         header.sign(signer).encode(&mut bytes);
         bytes.extend_from_slice(&body);
         // Reading it back applies every rule of the format to what we seal ourselves.
-        Self::from_bytes(&Bytes::from(bytes)).map(Checked::verified)
+        let read = Self::from_bytes(&Bytes::from(bytes))?;
+        // The transactions are already in memory, and the mempool keeps them as long as the block.
+        Ok(Checked::verified(Self { body: Arc::new(draft.body), ..read }))
     }
 
     /// Its name.

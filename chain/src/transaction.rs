@@ -20,6 +20,8 @@
 
 mod operation;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::checked::Checked;
@@ -171,21 +173,27 @@ pub(crate) fn decode_approvals(from: &mut Reader) -> Result<Vec<Approval>, Decod
     Ok(approvals)
 }
 
-/// A transaction as it travels and stands in a block. It keeps the bytes it came in.
+/// A transaction as it travels and stands in a block. It keeps the bytes it came in, and with them all
+/// that they are a part of: see [`SignedTransaction::detached`].
 ///
-/// Invariant: `bytes` is the canonical encoding of the rest, and `id` the SHA-256 of its message; there
-/// is one signature for each approver.
+/// Invariant: `bytes` is the canonical encoding of `content` and one signature for the sender and each
+/// approver, and `id` the SHA-256 of its message.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SignedTransaction {
     bytes: Bytes,
     message_length: usize,
     id: TxId,
-    content: Transaction,
-    signature: Signature,
-    approvals: Vec<Signature>,
+    /// Shared: it goes from the mempool into a block, and is forwarded, as often as it takes.
+    content: Arc<Transaction>,
 }
 
 impl SignedTransaction {
+    /// Bytes of the smallest that there can be: it removes a key of one byte.
+    pub const SMALLEST: usize = {
+        let message = DOMAIN.len() + ChainId::LENGTH + AccountKey::LENGTH + 8 + 1 + 4 + 4;
+        message + (1 + 4 + 1) + Signature::LENGTH
+    };
+
     /// Its name.
     #[must_use]
     pub const fn id(&self) -> TxId {
@@ -200,8 +208,29 @@ impl SignedTransaction {
 
     /// What the sender asks for.
     #[must_use]
-    pub const fn content(&self) -> &Transaction {
+    pub fn content(&self) -> &Transaction {
         &self.content
+    }
+
+    /// How many bytes of memory it leads to: its own bytes and its content, which takes many times as
+    /// many when its operations are small. Copies share them.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let Transaction { approvers, operations, .. } = self.content();
+        self.bytes.len()
+            + size_of::<Transaction>()
+            + approvers.capacity() * size_of::<AccountKey>()
+            + operations.capacity() * size_of::<Operation>()
+    }
+
+    /// The same with bytes of its own, for whoever keeps it: one that was read out of a larger piece
+    /// holds all of that in memory.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let bytes = Bytes::copy_from_slice(&self.bytes);
+        let content = Transaction::decode_message(&mut Reader::new(bytes.clone()));
+        let content = Arc::new(content.expect("these bytes have been decoded before"));
+        Self { bytes, content, ..*self }
     }
 
     /// The bytes after the message: the sender's signature, then the approvers'.
@@ -214,12 +243,13 @@ impl SignedTransaction {
     fn signatures(&self) -> impl Iterator<Item = SenderSignature<'_>> {
         let bytes = &self.bytes[..self.message_length];
         let message = Message::hashed(bytes, Hash::new(*self.id.as_bytes()));
-        let keys = std::iter::once(self.content.sender).chain(self.content.approvers.clone());
-        let signatures = std::iter::once(self.signature).chain(self.approvals.clone());
+        let content = self.content();
+        let keys = std::iter::once(content.sender).chain(content.approvers.iter().copied());
+        let (signatures, _) = self.signature_bytes().as_chunks::<{ Signature::LENGTH }>();
         keys.zip(signatures).map(move |(key, signature)| SenderSignature {
             key,
             message,
-            signature,
+            signature: Signature::new(*signature),
         })
     }
 
@@ -260,9 +290,9 @@ impl Decode for SignedTransaction {
         let content = Transaction::decode_message(from)?;
         let message_length = from.offset() - start;
         let id = TxId::new(*Hash::of(&[from.read_since(start)]).as_bytes());
-        let signature = Signature::decode(from)?;
-        let approvals = content.approvers.iter().map(|_| Signature::decode(from));
-        let approvals = approvals.collect::<Result<_, _>>()?;
+        for _ in 0..=content.approvers.len() {
+            Signature::decode(from)?;
+        }
         let bytes = from.since(start);
         if bytes.len() > limits::TRANSACTION {
             return Err(DecodeError::TooLong {
@@ -272,7 +302,15 @@ impl Decode for SignedTransaction {
                 limit: limits::TRANSACTION,
             });
         }
-        Ok(Self { bytes, message_length, id, content, signature, approvals })
+        Ok(Self { bytes, message_length, id, content: Arc::new(content) })
+    }
+}
+
+impl Checked<SignedTransaction> {
+    /// The same with bytes of its own: see [`SignedTransaction::detached`].
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self::verified(self.get().detached())
     }
 }
 
@@ -366,7 +404,7 @@ fn blame(transactions: &[SignedTransaction], position: usize, key: AccountKey) -
     let index = transactions
         .iter()
         .position(|tx| {
-            signatures += 1 + tx.approvals.len();
+            signatures += 1 + tx.content.approvers.len();
             signatures > position
         })
         .expect("the verifier names a signature of the batch it was given");

@@ -99,7 +99,7 @@ impl Default for Config {
             window_bytes: 32 << 20,
             message_bytes: 4 << 20,
             mempool_transactions: 50_000,
-            mempool_bytes: 64 << 20,
+            mempool_bytes: 128 << 20,
             mempool_sender: 4_096,
             wal_segment: 64 << 20,
             keep_blocks: 0,

@@ -130,7 +130,7 @@ impl<S: Store> Driver<S> {
         let limits = &setup.limits;
         let room = Room {
             transactions: limits.mempool_transactions,
-            bytes: limits.mempool_bytes,
+            memory: limits.mempool_bytes,
             sender: limits.mempool_sender,
         };
         let mut mempool = Mempool::new(room);

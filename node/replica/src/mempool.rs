@@ -5,20 +5,19 @@
 //! offered again, and so is what others had put into it.
 //!
 //! - Each id is there once, each nonce of a sender too: the first one wins.
-//! - Room is bounded by count and bytes, and by count for each sender. What does not fit is refused;
-//!   nothing that was taken is pushed out.
-//! - A batch takes one transaction of each sender in turn, each sender's in the order of nonces, and
-//!   the next batch goes on with the sender after the last one.
-//! - A batch holds nothing that would be void: nonces are judged by the applied state and by what is in
-//!   flight.
+//! - Room is bounded by count and by what all of it takes in memory, and by count for each sender. What
+//!   does not fit is refused; nothing that was taken is pushed out.
+//! - What is kept has bytes of its own: nothing holds the message, the request or the block that it came
+//!   in.
+//! - Which of them go into a block, `batch` says.
 //!
 //! Left out: priorities and replacement. There are no fees.
 
+mod batch;
 mod flight;
+mod load;
 
-use std::collections::btree_map::Values;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_chain::block::Block;
 use quorate_chain::checked::Checked;
@@ -29,6 +28,8 @@ use quorate_chain::transaction::SignedTransaction;
 
 use crate::io::{Answer, Dropped, Placed, Refusal, Submission};
 use flight::Flight;
+pub use load::Load;
+use load::Size;
 
 /// Most submissions of one transaction that wait.
 const WAITERS: usize = 64;
@@ -38,8 +39,8 @@ const WAITERS: usize = 64;
 pub(crate) struct Room {
     /// Most transactions.
     pub(crate) transactions: usize,
-    /// Most bytes.
-    pub(crate) bytes: usize,
+    /// Most bytes of memory.
+    pub(crate) memory: usize,
     /// Most transactions of one sender.
     pub(crate) sender: usize,
 }
@@ -57,35 +58,6 @@ struct Sender {
     /// Its nonces in the applied state.
     nonces: Nonces,
     waiting: BTreeMap<Nonce, Waiting>,
-}
-
-/// A sender whose turn comes while a batch is made.
-struct Line<'a> {
-    account: AccountKey,
-    /// Its nonces after what is in flight and in the batch.
-    nonces: Nonces,
-    waiting: Values<'a, Nonce, Waiting>,
-}
-
-/// How much there is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Load {
-    /// Transactions.
-    pub transactions: usize,
-    /// Bytes.
-    pub bytes: usize,
-}
-
-impl Load {
-    fn add(&mut self, bytes: usize) {
-        self.transactions += 1;
-        self.bytes += bytes;
-    }
-
-    fn remove(&mut self, bytes: usize) {
-        self.transactions -= 1;
-        self.bytes -= bytes;
-    }
 }
 
 /// What is to be said of a transaction that is gone.
@@ -173,7 +145,7 @@ impl Mempool {
         applied: Height,
         submission: Option<Submission>,
     ) -> Result<(), Refusal> {
-        let (id, size) = (transaction.id(), transaction.bytes().len());
+        let (id, size) = (transaction.id(), Size::of(&transaction));
         let content = transaction.content();
         let (account, nonce, expires) = (content.sender, content.nonce, content.expires);
         if expires.is_some_and(|last| last <= applied) {
@@ -186,7 +158,7 @@ impl Mempool {
             Err(NonceError::TooFar) => return Err(Refusal::NonceTooFar),
         }
         let full = self.all.transactions >= self.room.transactions
-            || self.all.bytes + size > self.room.bytes;
+            || self.all.memory + size.memory > self.room.memory;
         if full {
             return Err(Refusal::Full);
         }
@@ -200,6 +172,7 @@ impl Mempool {
         }
         let fresh = || Sender { nonces: known, waiting: BTreeMap::new() };
         let sender = self.senders.entry(account).or_insert_with(fresh);
+        let transaction = transaction.detached();
         let submissions = submission.into_iter().collect();
         sender.waiting.insert(nonce, Waiting { transaction, submissions });
         self.ids.insert(id, (account, nonce));
@@ -209,53 +182,6 @@ impl Mempool {
             self.free.add(size);
         }
         Ok(())
-    }
-
-    /// The next transactions for a block at a height, at most so many and so many bytes. If there is
-    /// room at all, one of any size finds its place.
-    pub(crate) fn batch(
-        &mut self,
-        height: Height,
-        count: usize,
-        bytes: usize,
-    ) -> Vec<SignedTransaction> {
-        let (later, sooner) = match self.served {
-            Some(served) => ((Excluded(served), Unbounded), (Unbounded, Included(served))),
-            None => ((Unbounded, Unbounded), (Unbounded, Excluded(AccountKey::ZERO))),
-        };
-        let mut fresh = self.senders.range(later).chain(self.senders.range(sooner));
-        // Those who have had a turn. There are no more of them than transactions in the batch.
-        let mut again = VecDeque::new();
-        let (mut batch, mut room, mut served) = (Vec::new(), bytes, self.served);
-        while batch.len() < count && room > 0 {
-            let next = fresh.next().map(|(account, sender)| self.line(*account, sender));
-            let Some(mut line) = next.or_else(|| again.pop_front()) else { break };
-            let next = line.waiting.find(|waiting| {
-                let content = waiting.transaction.content();
-                content.expires.is_none_or(|last| height <= last)
-                    && !self.flight.contains(waiting.transaction.id())
-                    && line.nonces.check(content.nonce).is_ok()
-            });
-            let Some(next) = next else { continue };
-            let size = next.transaction.bytes().len();
-            if size > room && !batch.is_empty() {
-                // Smaller ones of other senders may still fit; this sender keeps its order.
-                continue;
-            }
-            room = room.saturating_sub(size);
-            let taken = line.nonces.take(next.transaction.content().nonce);
-            assert!(taken.is_ok(), "what was checked can be taken");
-            batch.push(next.transaction.get().clone());
-            served = Some(line.account);
-            again.push_back(line);
-        }
-        self.served = served;
-        batch
-    }
-
-    fn line<'a>(&self, account: AccountKey, sender: &'a Sender) -> Line<'a> {
-        let nonces = self.flight.after(account, sender.nonces);
-        Line { account, nonces, waiting: sender.waiting.values() }
     }
 
     /// The applied state is another one, and nothing is in flight. Returns whose nonces are to be read
@@ -319,10 +245,10 @@ impl Mempool {
         }
     }
 
-    fn size(&self, id: TxId) -> Option<usize> {
+    fn size(&self, id: TxId) -> Option<Size> {
         let (sender, nonce) = self.ids.get(&id)?;
         let waiting = self.senders.get(sender)?.waiting.get(nonce)?;
-        Some(waiting.transaction.bytes().len())
+        Some(Size::of(&waiting.transaction))
     }
 
     /// A block has been applied: what it decides is answered and let go of.
@@ -388,7 +314,7 @@ impl Mempool {
         if sender.waiting.is_empty() {
             self.senders.remove(&account);
         }
-        let size = transaction.bytes().len();
+        let size = Size::of(&transaction);
         self.all.remove(size);
         if !self.flight.contains(id) {
             self.free.remove(size);
@@ -427,7 +353,7 @@ impl Mempool {
             assert!(!sender.waiting.is_empty(), "a sender has a transaction");
             assert!(sender.waiting.len() <= self.room.sender, "a sender has its room");
             for (nonce, waiting) in &sender.waiting {
-                let (id, size) = (waiting.transaction.id(), waiting.transaction.bytes().len());
+                let (id, size) = (waiting.transaction.id(), Size::of(&waiting.transaction));
                 assert!(self.ids.get(&id) == Some(&(*account, *nonce)), "what is there is known");
                 assert!(waiting.submissions.len() <= WAITERS, "those who wait are bounded");
                 all.add(size);
@@ -439,7 +365,87 @@ impl Mempool {
         assert!(self.ids.len() == all.transactions, "what is known is there");
         assert!(self.all == all && self.free == free, "the loads are right");
         assert!(all.transactions <= self.room.transactions, "transactions are bounded");
-        assert!(all.bytes <= self.room.bytes, "bytes are bounded");
+        assert!(all.memory <= self.room.memory, "memory is bounded");
         assert!(self.expiries.len() <= self.ids.len(), "expiries are bounded");
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use bytes::Bytes;
+    use quorate_chain::codec::{Decode, Reader};
+    use quorate_chain::crypto::SecretKey;
+    use quorate_chain::ids::ChainId;
+    use quorate_chain::limits;
+    use quorate_chain::transaction::{Operation, Transaction};
+
+    use super::*;
+
+    pub(super) fn mempool(memory: usize) -> Mempool {
+        Mempool::new(Room { transactions: 10_000, memory, sender: 10_000 })
+    }
+
+    fn signed(sender: u16, operations: Vec<Operation>) -> Checked<SignedTransaction> {
+        let mut seed = [7; 32];
+        seed[..2].copy_from_slice(&sender.to_be_bytes());
+        let key = SecretKey::from_seed(&seed);
+        let transaction = Transaction {
+            chain_id: ChainId::new([1; 32]),
+            sender: key.account_key(),
+            nonce: Nonce::ZERO,
+            expires: None,
+            approvers: Vec::new(),
+            operations,
+        };
+        Checked::vouch(transaction.sign(&key).unwrap())
+    }
+
+    /// A transaction of a sender that travels in so many bytes.
+    pub(super) fn transaction(sender: u16, size: usize) -> Checked<SignedTransaction> {
+        // A value takes the bytes of its length, too.
+        let value = vec![1; size - SignedTransaction::SMALLEST - 4].into();
+        let signed = signed(sender, vec![Operation::Update { key: "k".into(), value }]);
+        assert_eq!(signed.bytes().len(), size);
+        signed
+    }
+
+    #[test]
+    fn a_mempool_is_bounded_by_what_it_takes_in_memory() {
+        const MEMORY: usize = 1 << 20;
+        let mut mempool = mempool(MEMORY);
+        let remove = Operation::Remove { key: Bytes::from_static(b"k") };
+        let all: Vec<_> = (0..2_000)
+            .map(|sender| signed(sender, vec![remove.clone(); limits::OPERATIONS]))
+            .collect();
+        let travels: usize = all.iter().map(|it| it.bytes().len()).sum();
+        assert!(travels < 2 * MEMORY, "by what travels, half of them would fit");
+        let taken = all.into_iter().take_while(|it| {
+            mempool.take(it.clone(), Nonces::default(), Height::ZERO, None) != Err(Refusal::Full)
+        });
+        let taken: Vec<_> = taken.collect();
+        mempool.check();
+        let operations = limits::OPERATIONS * size_of::<Operation>();
+        let least = operations + size_of::<SignedTransaction>() + size_of::<Transaction>();
+        let memory: usize = taken.iter().map(|it| least + it.bytes().len()).sum();
+        assert!(memory <= MEMORY, "{} of them take {memory}", taken.len());
+        assert!(memory >= MEMORY / 2, "and there is room for what the bound says: {memory}");
+    }
+
+    #[test]
+    fn what_is_kept_lets_go_of_the_message_it_came_in() {
+        let frame: Vec<u8> = (0..50).flat_map(|it| transaction(it, 300).bytes().to_vec()).collect();
+        let frame = Bytes::from(frame);
+        let mut reader = Reader::new(frame.clone());
+        let mut mempool = mempool(1 << 20);
+        for _ in 0..50 {
+            let transaction = Checked::vouch(SignedTransaction::decode(&mut reader).unwrap());
+            mempool.take(transaction, Nonces::default(), Height::ZERO, None).unwrap();
+        }
+        drop(reader);
+        assert!(frame.is_unique());
+        let batch = mempool.batch(Height::new(1), 10, 10_000);
+        let kept = mempool.offered(batch[0].id()).unwrap();
+        assert!(std::ptr::eq(batch[0].content(), kept.content()), "a block shares what waits");
     }
 }

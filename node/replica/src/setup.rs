@@ -67,7 +67,7 @@ pub struct Limits {
     pub block_interval: Option<Span>,
     /// Most transactions in the mempool.
     pub mempool_transactions: usize,
-    /// Most bytes of transactions in the mempool.
+    /// Most bytes of memory that the transactions in the mempool take.
     pub mempool_bytes: usize,
     /// Most transactions of one sender in the mempool.
     pub mempool_sender: usize,
@@ -108,7 +108,7 @@ impl Default for Limits {
             block_bytes: format::BODY,
             block_interval: None,
             mempool_transactions: 50_000,
-            mempool_bytes: 64 << 20,
+            mempool_bytes: 128 << 20,
             mempool_sender: 4_096,
             forward_again: Span::millis(2_000),
             forward_bytes: 1 << 20,

@@ -98,8 +98,8 @@ fn a_full_mempool_refuses_and_pushes_nothing_out() {
 }
 
 #[test]
-fn a_mempool_is_bounded_by_bytes_too() {
-    let mut group = held(Limits { mempool_bytes: 10_000, ..limits() });
+fn a_mempool_is_bounded_by_memory_too() {
+    let mut group = held(Limits { mempool_bytes: 12_000, ..limits() });
     let big = |group: &Group, nonce| write(group.chain_id, 1, nonce, None, &[0; 4_000]);
     let first = group.submit(0, big(&group, 0));
     let second = group.submit(0, big(&group, 1));

@@ -53,6 +53,7 @@ pub(crate) struct PeerInfo {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Mempool {
     transactions: usize,
+    /// Of memory, as the limit is.
     bytes: usize,
     /// Not known: the mempool keeps no times.
     oldest_ms: Option<u64>,
@@ -137,7 +138,7 @@ impl Ledger {
         let load = self.view.borrow().status.mempool;
         Mempool {
             transactions: load.transactions,
-            bytes: load.bytes,
+            bytes: load.memory,
             oldest_ms: None,
             limit_transactions: self.facts.mempool_transactions,
             limit_bytes: self.facts.mempool_bytes,

@@ -84,7 +84,7 @@ impl Ledger {
         page.gauge("reachable", "How many of them are reached.", self.reachable(&view));
         page.gauge("recovering", "Whether it signs nothing.", u8::from(status.recovering));
         page.gauge("mempool_transactions", "Transactions that wait.", status.mempool.transactions);
-        page.gauge("mempool_bytes", "Bytes of them.", status.mempool.bytes);
+        page.gauge("mempool_bytes", "Bytes of memory they take.", status.mempool.memory);
         let low = u8::from(status.space > quorate_wal::Space::Ok);
         page.gauge("disk_low", "Whether the disk is nearly full.", low);
         let free = self.subscribers.available_permits();

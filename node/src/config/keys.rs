@@ -300,7 +300,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "mempool.bytes",
         unit: SIZE,
-        meaning: "most bytes of transactions that wait for a block",
+        meaning: "most bytes of memory for transactions that wait for a block",
         example: "16MiB",
         read: |config, text| size(&mut config.mempool_bytes, text),
         show: |config| show_bytes(config.mempool_bytes as u64),
