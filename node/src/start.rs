@@ -157,6 +157,7 @@ impl Node {
         let facts = papers.facts(config, &identity, clock.now().time.get() / 1_000);
         let ledger = Arc::new(Ledger {
             facts,
+            clock,
             view: threads.view.clone(),
             pool: gates.pool,
             inbox: gates.inbox,

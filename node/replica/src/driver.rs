@@ -75,6 +75,8 @@ pub struct Status {
     pub checkpointed: Height,
     /// How much waits in the mempool.
     pub mempool: Load,
+    /// Since when what has waited longest waits there.
+    pub waiting_since: Option<Moment>,
     /// How much room the disk has.
     pub space: Space,
 }
@@ -193,6 +195,7 @@ impl<S: Store> Driver<S> {
             recovering: self.core.ballot().recovering,
             checkpointed: self.checkpointed,
             mempool: self.mempool.load(),
+            waiting_since: self.mempool.oldest(),
             space: self.space,
         }
     }
@@ -220,6 +223,7 @@ impl<S: Store> Driver<S> {
         if self.stopped {
             return self.refuse(&input, out);
         }
+        self.mempool.at(now.moment);
         match input {
             Input::Tick => {
                 self.step(now, Event::Tick, out);

@@ -25,6 +25,7 @@ use quorate_chain::ids::{AccountKey, BlockRef, Height, Nonce, TxId};
 use quorate_chain::outcome::{Outcome, Status};
 use quorate_chain::state::{NonceError, Nonces};
 use quorate_chain::transaction::SignedTransaction;
+use quorate_consensus::time::Moment;
 
 use crate::io::{Answer, Dropped, Placed, Refusal, Submission};
 use flight::Flight;
@@ -49,6 +50,8 @@ pub(crate) struct Room {
 #[derive(Debug)]
 struct Waiting {
     transaction: Checked<SignedTransaction>,
+    /// When it was taken.
+    since: Moment,
     submissions: Vec<Submission>,
 }
 
@@ -70,14 +73,18 @@ pub(crate) enum Gone {
 
 /// Transactions that wait.
 ///
-/// Invariants, checked by [`Mempool::check`]: an id is known exactly if its transaction is there; the
-/// loads are those of the transactions; no sender is there without a transaction.
+/// Invariants, checked by [`Mempool::check`]: an id is known exactly if its transaction is there, and so
+/// is its age; the loads are those of the transactions; no sender is there without a transaction.
 #[derive(Debug)]
 pub(crate) struct Mempool {
     room: Room,
     senders: BTreeMap<AccountKey, Sender>,
     ids: BTreeMap<TxId, (AccountKey, Nonce)>,
     expiries: BTreeSet<(Height, TxId)>,
+    /// Since when each is there.
+    ages: BTreeSet<(Moment, TxId)>,
+    /// When what is being handled has happened.
+    now: Moment,
     flight: Flight,
     /// All of it.
     all: Load,
@@ -94,6 +101,8 @@ impl Mempool {
             senders: BTreeMap::new(),
             ids: BTreeMap::new(),
             expiries: BTreeSet::new(),
+            ages: BTreeSet::new(),
+            now: Moment::micros(0),
             flight: Flight::default(),
             all: Load::default(),
             free: Load::default(),
@@ -109,6 +118,16 @@ impl Mempool {
     /// How much of it is not in flight.
     pub(crate) const fn free(&self) -> Load {
         self.free
+    }
+
+    /// What is taken from now on is taken at this moment.
+    pub(crate) const fn at(&mut self, moment: Moment) {
+        self.now = moment;
+    }
+
+    /// Since when the one that has been there longest is there.
+    pub(crate) fn oldest(&self) -> Option<Moment> {
+        self.ages.first().map(|(since, _)| *since)
     }
 
     /// Whether this transaction is there.
@@ -173,9 +192,10 @@ impl Mempool {
         let fresh = || Sender { nonces: known, waiting: BTreeMap::new() };
         let sender = self.senders.entry(account).or_insert_with(fresh);
         let transaction = transaction.detached();
-        let submissions = submission.into_iter().collect();
-        sender.waiting.insert(nonce, Waiting { transaction, submissions });
+        let (since, submissions) = (self.now, submission.into_iter().collect());
+        sender.waiting.insert(nonce, Waiting { transaction, since, submissions });
         self.ids.insert(id, (account, nonce));
+        self.ages.insert((since, id));
         self.expiries.extend(expires.map(|last| (last, id)));
         self.all.add(size);
         if !self.flight.contains(id) {
@@ -310,7 +330,7 @@ impl Mempool {
     fn take_out(&mut self, id: TxId) -> Option<Vec<Submission>> {
         let (account, nonce) = self.ids.remove(&id)?;
         let sender = self.senders.get_mut(&account)?;
-        let Waiting { transaction, submissions } = sender.waiting.remove(&nonce)?;
+        let Waiting { transaction, since, submissions } = sender.waiting.remove(&nonce)?;
         if sender.waiting.is_empty() {
             self.senders.remove(&account);
         }
@@ -319,6 +339,7 @@ impl Mempool {
         if !self.flight.contains(id) {
             self.free.remove(size);
         }
+        self.ages.remove(&(since, id));
         if let Some(last) = transaction.content().expires {
             self.expiries.remove(&(last, id));
         }
@@ -355,6 +376,7 @@ impl Mempool {
             for (nonce, waiting) in &sender.waiting {
                 let (id, size) = (waiting.transaction.id(), Size::of(&waiting.transaction));
                 assert!(self.ids.get(&id) == Some(&(*account, *nonce)), "what is there is known");
+                assert!(self.ages.contains(&(waiting.since, id)), "its age is known");
                 assert!(waiting.submissions.len() <= WAITERS, "those who wait are bounded");
                 all.add(size);
                 if !self.flight.contains(id) {
@@ -362,6 +384,7 @@ impl Mempool {
                 }
             }
         }
+        assert!(self.ages.len() == self.ids.len(), "no other age is known");
         assert!(self.ids.len() == all.transactions, "what is known is there");
         assert!(self.all == all && self.free == free, "the loads are right");
         assert!(all.transactions <= self.room.transactions, "transactions are bounded");

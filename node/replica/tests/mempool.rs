@@ -111,6 +111,27 @@ fn a_mempool_is_bounded_by_memory_too() {
 }
 
 #[test]
+fn it_is_known_since_when_the_oldest_waits() {
+    let mut group = held(limits());
+    let since = |group: &Group| group.replica(0).driver.status().waiting_since;
+    assert_eq!(since(&group), None);
+    group.submit(0, update(group.chain_id, 1, 0));
+    let first = group.now().moment;
+    assert_eq!(since(&group), Some(first));
+    group.run(Span::millis(300));
+    // What is in flight waits, too, and what comes later changes nothing.
+    group.submit(0, update(group.chain_id, 1, 1));
+    let second = group.now().moment;
+    assert!(second > first);
+    assert_eq!(since(&group), Some(first));
+    group.node_mut(0).hold_disk = false;
+    group.run_until("the first is applied", |group| since(group) != Some(first));
+    assert!(since(&group).is_none_or(|moment| moment == second));
+    group.run(Span::millis(500));
+    assert_eq!(since(&group), None);
+}
+
+#[test]
 fn the_same_bytes_again_get_the_original_outcome() {
     let mut group = held(limits());
     let transaction = update(group.chain_id, 1, 0);

@@ -55,7 +55,7 @@ pub(crate) struct Mempool {
     transactions: usize,
     /// Of memory, as the limit is.
     bytes: usize,
-    /// Not known: the mempool keeps no times.
+    /// How long what has waited longest waits.
     oldest_ms: Option<u64>,
     limit_transactions: usize,
     limit_bytes: usize,
@@ -135,11 +135,16 @@ impl Ledger {
 
     /// What waits to be ordered, and what may.
     pub(crate) fn mempool(&self) -> Mempool {
-        let load = self.view.borrow().status.mempool;
+        let (load, since) = {
+            let status = &self.view.borrow().status;
+            (status.mempool, status.waiting_since)
+        };
+        let now = self.clock.now().moment;
+        let oldest_ms = since.map(|since| now.since(since).as_micros() / 1_000);
         Mempool {
             transactions: load.transactions,
             bytes: load.memory,
-            oldest_ms: None,
+            oldest_ms,
             limit_transactions: self.facts.mempool_transactions,
             limit_bytes: self.facts.mempool_bytes,
         }

@@ -29,6 +29,7 @@ use super::known::Covered;
 use super::pace::Pace;
 use super::problem::{dropped, problem, refused, unacceptable};
 use super::reading::{Found, Readers, Reading, is_exhausted};
+use crate::clock::Clock;
 use crate::exit::{Exit, Failure};
 use crate::meter::Meter;
 use crate::threads::{End, Ending, Inbox, Pool, View, Wish, Word};
@@ -102,6 +103,8 @@ pub(crate) trait Neighbourhood: Send + Sync {
 /// What clients can do.
 pub(crate) struct Ledger {
     pub(crate) facts: Facts,
+    /// The driver's.
+    pub(crate) clock: Clock,
     pub(crate) view: watch::Receiver<View>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) inbox: Arc<Inbox>,

@@ -237,6 +237,9 @@ fn a_flood_is_pushed_back_with_a_reason() {
         }
         let mempool = json(url, "/v1/mempool");
         assert!(mempool["transactions"].as_u64() <= Some(64), "{mempool}");
+        assert!(mempool["bytes"].as_u64() <= mempool["limit_bytes"].as_u64(), "{mempool}");
+        let waits = mempool["transactions"].as_u64() > Some(0);
+        assert_eq!(mempool["oldest_ms"].is_u64(), waits, "{mempool}");
     }
     assert!(refused > 1_000, "{refused}");
     let account = patient(&group.node(0), 129);
