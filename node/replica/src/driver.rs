@@ -16,6 +16,7 @@
 mod applying;
 mod install;
 mod submissions;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,17 +31,13 @@ use quorate_chain::roster::{Lead, Roster};
 use quorate_chain::statement::SignedStatement;
 use quorate_consensus::effect::{Effect, Record, Ticket};
 use quorate_consensus::event::{Event, Installed};
-use quorate_consensus::handover::TransferEnd;
-use quorate_consensus::membership::Refusal as ChangeRefusal;
 use quorate_consensus::raft::{Core, Standing};
-use quorate_consensus::reads::Unread;
 use quorate_consensus::time::{Moment, Now};
 use quorate_wal::Space;
 
 use crate::forward::Forwarder;
 use crate::io::{
-    Answer, Applied, FetchJob, Fetched, Input, JournalJob, Notice, Output, Refusal, Stop,
-    Unreadable, Written,
+    Applied, FetchJob, Fetched, Input, JournalJob, Notice, Output, Stop, Unreadable, Written,
 };
 use crate::mempool::{Gone, Load, Mempool, Room};
 use crate::seal::{self, Sealer};
@@ -48,6 +45,7 @@ use crate::setup::Setup;
 use crate::snapshot::{Download, Pace};
 use crate::store::Store;
 use applying::Logged;
+use waiting::Waiting;
 
 /// What the outside may know of a driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +88,7 @@ pub struct Driver<S: Store> {
     core: Core,
     reader: S::Reader,
     mempool: Mempool,
+    waiting: Waiting,
     sealer: Sealer,
     forwarder: Forwarder,
     /// The height up to which blocks were given to the applier.
@@ -147,6 +146,7 @@ impl<S: Store> Driver<S> {
             core,
             reader,
             mempool,
+            waiting: Waiting::default(),
             sealer: Sealer::new(
                 limits.block_interval,
                 limits.block_transactions.min(format::TRANSACTIONS),
@@ -240,12 +240,18 @@ impl<S: Store> Driver<S> {
                 self.submitted(submission, transaction, out);
             }
             Input::Forwarded { from, transactions } => self.forwarded(from, transactions, out),
-            Input::Transfer { to } => self.step(now, Event::Transfer { to }, out),
+            Input::Transfer { to } => {
+                self.waiting.transfers += 1;
+                self.step(now, Event::Transfer { to }, out);
+            }
             Input::Willing(lead) => {
                 self.willing = Some(lead);
                 self.say_willing(now, out);
             }
-            Input::Read { read } => self.step(now, Event::Read { read }, out),
+            Input::Read { read } => {
+                self.waiting.reads.insert(read);
+                self.step(now, Event::Read { read }, out);
+            }
             Input::Readmit => self.step(now, Event::Readmit, out),
             Input::Written(Written { ticket, started, space }) => {
                 let full = std::mem::replace(&mut self.space, space) == Space::Reserve;
@@ -267,7 +273,10 @@ impl<S: Store> Driver<S> {
             Input::Brought { from, piece } => self.brought(now, from, piece, out),
             Input::Staged(taken) => self.staged(now, taken, out),
             Input::Installed(good) => self.installed(now, good, out),
-            Input::Change { id, change } => self.step(now, Event::Change { id, change }, out),
+            Input::Change { id, change } => {
+                self.waiting.changes.insert(id);
+                self.step(now, Event::Change { id, change }, out);
+            }
             Input::Shutdown => self.shutdown(out),
         }
         self.seal_due(now, out);
@@ -282,41 +291,6 @@ impl<S: Store> Driver<S> {
         let said = self.willing.or(member).unwrap_or(Lead::Yes);
         let lead = if self.space == Space::Reserve { Lead::No } else { said };
         self.step(now, Event::Willing(lead), out);
-    }
-
-    /// The driver has stopped: whoever waits for an answer gets one.
-    fn refuse(&self, input: &Input, out: &mut Vec<Output>) {
-        let leader = None;
-        match input {
-            Input::Submit { submission, .. } => {
-                let (submission, answer) = (*submission, Answer::Refused(Refusal::Stopping));
-                out.push(Output::Answer { submission, answer });
-            }
-            Input::Read { read } => {
-                out.push(Output::RefuseRead { read: *read, why: Unread::NoLeader });
-            }
-            Input::Change { id, .. } => {
-                let outcome = Err(ChangeRefusal::NotLeader { leader });
-                out.push(Output::Changed { id: *id, outcome });
-            }
-            Input::Transfer { .. } => {
-                out.push(Output::TransferEnded(TransferEnd::NotLeading { leader }));
-            }
-            Input::Tick
-            | Input::Received { .. }
-            | Input::LinkOpened { .. }
-            | Input::LinkLost { .. }
-            | Input::Forwarded { .. }
-            | Input::Willing(_)
-            | Input::Readmit
-            | Input::Written(_)
-            | Input::Applied(_)
-            | Input::Fetched(_)
-            | Input::Brought { .. }
-            | Input::Staged(_)
-            | Input::Installed(_)
-            | Input::Shutdown => {}
-        }
     }
 
     /// Gives the core an event and does what it wants done, and then what follows from that.
@@ -363,20 +337,27 @@ impl<S: Store> Driver<S> {
                 self.finished = self.finished.max(certificate.block().height);
                 out.push(Output::Keep(certificate));
             }
-            Effect::Changed { id, outcome } => out.push(Output::Changed { id, outcome }),
-            Effect::Serve { read, height } => out.push(Output::Serve { read, height }),
-            Effect::RefuseRead { read, why } => out.push(Output::RefuseRead { read, why }),
-            Effect::TransferEnded(end) => out.push(Output::TransferEnded(end)),
+            // Whoever was told that the core says no more has been answered.
+            Effect::Changed { id, outcome } => {
+                let waits = self.waiting.changes.remove(&id);
+                out.extend(waits.then_some(Output::Changed { id, outcome }));
+            }
+            Effect::Serve { read, height } => {
+                let waits = self.waiting.reads.remove(&read);
+                out.extend(waits.then_some(Output::Serve { read, height }));
+            }
+            Effect::RefuseRead { read, why } => {
+                let waits = self.waiting.reads.remove(&read);
+                out.extend(waits.then_some(Output::RefuseRead { read, why }));
+            }
+            Effect::TransferEnded(end) => {
+                let waits = self.waiting.end_transfer();
+                out.extend(waits.then_some(Output::TransferEnded(end)));
+            }
             Effect::Convict(conviction) => out.push(Output::Convict(conviction)),
             Effect::Install { from, snapshot } => self.download(now, from, *snapshot, out),
             Effect::Halt(halt) => self.stop(halt.into(), out),
         }
-    }
-
-    fn stop(&mut self, why: Stop, out: &mut Vec<Output>) {
-        self.stopped = true;
-        self.answer_unknown(out);
-        out.push(Output::Stop(why));
     }
 
     /// Reads the store; a store that cannot be read stops the node.
@@ -424,17 +405,6 @@ impl<S: Store> Driver<S> {
             let below = Height::new(self.checkpointed.get() + 1);
             out.push(Output::Prune { below });
         }
-    }
-
-    fn shutdown(&mut self, out: &mut Vec<Output>) {
-        self.stopping = true;
-        self.answer_unknown(out);
-    }
-
-    fn answer_unknown(&mut self, out: &mut Vec<Output>) {
-        let waiting = self.mempool.abandon();
-        let unknown = |submission| Output::Answer { submission, answer: Answer::Unknown };
-        out.extend(waiting.into_iter().map(unknown));
     }
 
     /// Seals blocks as long as one is due.
