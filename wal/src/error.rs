@@ -7,6 +7,9 @@ use std::sync::Arc;
 use crate::disk::Operation;
 use crate::record::{Lsn, Tag};
 
+/// The error of a disk that cannot give the bytes of a sector.
+pub(crate) const EIO: i32 = 5;
+
 /// Why the log refused.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -94,6 +97,13 @@ impl Error {
         move |source| Error::Disk { operation, file: file.to_owned(), source: Arc::new(source) }
     }
 
+    /// Whether the disk said that it cannot give the bytes: `EIO`, which has this number on every Unix. Any other
+    /// error of a read says nothing of the bytes.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        let Error::Disk { operation: Operation::Read, source, .. } = self else { return false };
+        source.raw_os_error() == Some(EIO)
+    }
+
     /// Whether the disk said that it is full.
     pub(crate) fn is_full(&self) -> bool {
         let Error::Disk { source, .. } = self else { return false };
@@ -170,6 +180,14 @@ pub enum Fault {
         expected: u64,
         /// Of the file.
         found: u64,
+    },
+    /// The disk cannot give these bytes. What stood there is lost, be it nothing.
+    #[error("the disk cannot read {bytes} bytes at offset {offset}")]
+    Unreadable {
+        /// Where the first of them is.
+        offset: u64,
+        /// How many there are in one stretch.
+        bytes: u64,
     },
     /// Zeros where a record should be.
     #[error("zeros where a record was written")]

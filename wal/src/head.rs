@@ -1,8 +1,9 @@
 //! Reads the two copies of a segment header.
 
-use crate::disk::{Disk, Operation};
+use crate::disk::Disk;
 use crate::error::{Error, Fault};
 use crate::frame::{SECTOR, crc32c};
+use crate::reader::{Unreadable, read};
 use crate::segment::{HeaderFault, MAX_HEADER, SegmentHeader, SegmentName, VERSION};
 
 /// Enough for both copies in nearly every case.
@@ -18,8 +19,12 @@ pub(crate) fn read_header<D: Disk>(
     let mut found = (None, None);
     for look in [FIRST_LOOK, MAX_HEADER as u64] {
         let mut bytes = vec![0; look.min(length) as usize];
-        disk.read(file, 0, &mut bytes).map_err(Error::disk(Operation::Read, file))?;
-        found = either_copy(&bytes, file)?;
+        let mut lost = Unreadable::default();
+        read(disk, file, 0, &mut bytes, &mut lost)?;
+        let (header, fault) = either_copy(&bytes, file)?;
+        // Without a header nobody knows how far its copies go.
+        let end = header.as_ref().map_or(look, SegmentHeader::data);
+        found = (header, fault.map(|fault| lost.fault(0..end, fault)));
         if found.1.is_none() || length <= look {
             break;
         }

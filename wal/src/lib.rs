@@ -43,10 +43,12 @@
 //! 3. every intact header behind it, at whatever 8-byte offset, says *synced through* less than the
 //!    number that should stand here;
 //! 4. nothing but zeros stands further from the beginning of the group than one group can reach;
-//! 5. the log still reaches the floor that the caller gives, in height and in rank (term before
+//! 5. the disk can read all of it from the beginning of the group on;
+//! 6. the log still reaches the floor that the caller gives, in height and in rank (term before
 //!    height: the same height may have been written again in a later term).
 //!
-//! Everything else is **damage**.
+//! Everything else is **damage**, also a page that the disk cannot give (`EIO`), wherever it is: what stood
+//! there is unknown, and what is around it is read. Any other error of a read is an error.
 //!
 //! *Every crash state is called torn.* When the power goes out, everything before the group in
 //! flight is durable (it was synced, and no synced byte is written again but by its equal, when a
@@ -56,7 +58,7 @@
 //! the first record that is not good lacks a sector: 2. Intact records behind it are of the same
 //! group, whose watermark is below its own first number: 3. A new segment gets its name only after
 //! its header was synced, and its first group is written only after the name was: 1. The floor is the
-//! tag of a record that was durable: 5. Zeroing the tail moves within the same set of states, so a crash
+//! tag of a record that was durable: 6. A power cut leaves no sector that cannot be read: 5. Zeroing the tail moves within the same set of states, so a crash
 //! during recovery is no different.
 //!
 //! *What is called torn was not confirmed*, unless the disk broke its promise in just the shape of a

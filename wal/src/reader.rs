@@ -15,12 +15,71 @@
 //! Chunks are small enough to stay in the processor's cache between the copy out of the kernel and
 //! the checksum. Both ends of a read, in the file and in memory, are multiples of the page size,
 //! which copies faster.
+//!
+//! What the disk cannot give (`EIO`) is lost and nothing else: the pages around it are read one by
+//! one. In its place stand bytes that no record begins with and that are not blank, so a place
+//! there is broken, and what is noted here keeps it from ever being taken for a torn tail.
+//!
+//! Left out: more tries. The kernel and the disk have made theirs.
+
+use std::ops::Range;
 
 use crate::disk::{Disk, Operation};
-use crate::error::Error;
+use crate::error::{Error, Fault};
 use crate::group::{PAGE, PageBuffer};
 
 const CHUNK: u64 = 256 << 10;
+/// What stands where the disk could not give a byte.
+const LOST: u8 = 0xEE;
+
+/// Where the disk could not give the bytes of a file.
+#[derive(Debug, Default)]
+pub(crate) struct Unreadable(Vec<Range<u64>>);
+
+impl Unreadable {
+    fn add(&mut self, range: Range<u64>) {
+        match self.0.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => self.0.push(range),
+        }
+    }
+
+    /// The fault of this range if the disk could not give all of it, else the one that its bytes have.
+    pub(crate) fn fault(&self, range: Range<u64>, fault: Fault) -> Fault {
+        let hit = self.0.iter().find(|it| it.start < range.end && range.start < it.end);
+        hit.map_or(fault, |it| Fault::Unreadable { offset: it.start, bytes: it.end - it.start })
+    }
+}
+
+/// Reads all that the disk can give.
+pub(crate) fn read<D: Disk>(
+    disk: &mut D,
+    file: &str,
+    offset: u64,
+    into: &mut [u8],
+    unreadable: &mut Unreadable,
+) -> Result<(), Error> {
+    match disk.read(file, offset, into).map_err(Error::disk(Operation::Read, file)) {
+        Err(error) if error.is_unreadable() => {}
+        done => return done,
+    }
+    let mut rest = into;
+    let mut at = offset;
+    while !rest.is_empty() {
+        let page = (page_of(at) + PAGE as u64 - at).min(rest.len() as u64);
+        let (now, later) = rest.split_at_mut(page as usize);
+        match disk.read(file, at, now).map_err(Error::disk(Operation::Read, file)) {
+            Err(error) if error.is_unreadable() => {
+                now.fill(LOST);
+                unreadable.add(at..at + page);
+            }
+            done => done?,
+        }
+        at += page;
+        rest = later;
+    }
+    Ok(())
+}
 
 /// The memory of both windows, reused from file to file.
 #[derive(Default)]
@@ -37,6 +96,7 @@ pub(crate) struct Reader<'d, D> {
     pin: u64,
     near: Window,
     far: Window,
+    unreadable: Unreadable,
 }
 
 /// Bytes of a file in memory.
@@ -71,7 +131,12 @@ impl<'d, D: Disk> Reader<'d, D> {
     /// Reads the first `length` bytes of `file`.
     pub(crate) fn new(disk: &'d mut D, file: &'d str, length: u64, buffers: Buffers) -> Self {
         let (near, far) = (Window::new(buffers.near), Window::new(buffers.far));
-        Reader { disk, file, length, pin: 0, near, far }
+        Reader { disk, file, length, pin: 0, near, far, unreadable: Unreadable::default() }
+    }
+
+    /// Where the disk could not give the bytes that were asked for so far.
+    pub(crate) fn unreadable(&self) -> &Unreadable {
+        &self.unreadable
     }
 
     /// The buffers, for the next file.
@@ -108,7 +173,8 @@ impl<'d, D: Disk> Reader<'d, D> {
         if !self.far.holds(offset, end) {
             self.far.start = page_of(offset);
             self.far.filled = 0;
-            Self::fill(self.disk, self.file, self.length, &mut self.far, end)?;
+            let (window, lost) = (&mut self.far, &mut self.unreadable);
+            Self::fill(self.disk, self.file, self.length, window, end, lost)?;
         }
         Ok(self.far.bytes(offset, end))
     }
@@ -132,7 +198,8 @@ impl<'d, D: Disk> Reader<'d, D> {
             window.start = page_of(offset);
             window.filled = 0;
         }
-        Self::fill(self.disk, self.file, self.length, window, end.max(offset + CHUNK))
+        let lost = &mut self.unreadable;
+        Self::fill(self.disk, self.file, self.length, window, end.max(offset + CHUNK), lost)
     }
 
     /// Reads on to the page that ends at or behind `target`.
@@ -142,6 +209,7 @@ impl<'d, D: Disk> Reader<'d, D> {
         length: u64,
         window: &mut Window,
         target: u64,
+        unreadable: &mut Unreadable,
     ) -> Result<(), Error> {
         let target = target.checked_next_multiple_of(PAGE as u64).unwrap_or(length).min(length);
         let want = (target - window.start) as usize;
@@ -150,7 +218,7 @@ impl<'d, D: Disk> Reader<'d, D> {
         window.buffer.grow(want, (2 * window.buffer.bytes().len()).min(most), window.filled);
         let at = window.end();
         let into = &mut window.buffer.bytes_mut()[window.filled..want];
-        disk.read(file, at, into).map_err(Error::disk(Operation::Read, file))?;
+        read(disk, file, at, into, unreadable)?;
         window.filled = want;
         Ok(())
     }

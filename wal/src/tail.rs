@@ -56,6 +56,11 @@ pub(crate) fn is_torn<D: Disk>(
     if rest.synced >= expected || end - broken.group > most {
         return Ok(None);
     }
+    // What the disk cannot give may be a sector that arrived, or a record behind this one.
+    let range = broken.group..reader.length();
+    if matches!(reader.unreadable().fault(range, broken.fault), Fault::Unreadable { .. }) {
+        return Ok(None);
+    }
     Ok(Some(end - broken.group))
 }
 

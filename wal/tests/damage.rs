@@ -6,7 +6,7 @@
 mod common;
 
 use common::{IDENTITY, Log, Owned, Rng, append, idle, image, open, options, record, segments};
-use quorate_wal::{Error, Fault, Memory, Report, Tag, salvage};
+use quorate_wal::{Error, Fault, Memory, Rebuild, Report, Tag, salvage};
 
 /// Three segments, groups of one and of several, a preamble, a blank payload; everything marked.
 fn sample() -> (Memory, Log) {
@@ -138,6 +138,81 @@ fn every_sector_zeroed_or_filled_or_exchanged() {
         }
     }
     assert!(reported > 50, "{reported}");
+}
+
+#[test]
+fn every_sector_unreadable() {
+    let (disk, log) = sample();
+    for file in segments(&disk) {
+        for sector in (0..disk.bytes(&file).unwrap().len()).step_by(512) {
+            let mut disk = disk.clone();
+            disk.break_sector(&file, sector as u64);
+            let what = format!("{file}, sector {sector}");
+            let report = check(disk, &log, &what).expect(&what);
+            let named = |fault: Fault| {
+                let Fault::Unreadable { offset, bytes } = fault else { return false };
+                (offset..offset + bytes).contains(&(sector as u64))
+            };
+            let told = report.damages.iter().any(|it| it.file == file && named(it.fault));
+            assert!(told, "{what}: {report:?}");
+        }
+    }
+}
+
+#[test]
+fn a_last_group_of_which_a_sector_is_unreadable_is_never_torn() {
+    let (mut wal, ..) = open(Memory::new(3)).unwrap();
+    let mut log = append(&mut wal, &[Owned::Preamble(vec![6; 50])]).unwrap();
+    idle(&mut wal);
+    let file = segments(wal.disk())[0].clone();
+    let used = |disk: &Memory| {
+        let bytes = disk.bytes(&file).unwrap();
+        (bytes.iter().rposition(|byte| *byte != 0).unwrap() / 512 + 1) * 512
+    };
+    let begin = used(wal.disk()) as u64;
+    log.extend(append(&mut wal, &[record(1, vec![3; 900]), record(2, vec![4; 900])]).unwrap());
+    let disk = wal.into_disk();
+    let end = used(&disk) as u64;
+    let sectors = (end - begin) / 512;
+    assert_eq!(sectors, 4);
+    for lost in 0..1_u32 << sectors {
+        // A state that a crash leaves.
+        let mut torn = disk.clone();
+        for sector in (0..sectors).filter(|sector| lost >> sector & 1 == 1) {
+            torn.overwrite(&file, begin + sector * 512, &[0; 512]);
+        }
+        assert!(open(torn.clone()).is_ok());
+        // Also behind it, where nothing was written yet as far as anybody can tell.
+        for sector in 0..sectors + 2 {
+            let mut disk = torn.clone();
+            disk.break_sector(&file, begin + sector * 512);
+            let what = format!("{lost:04b} lost, {sector} unreadable");
+            let report = check(disk, &log, &what).expect(&what);
+            let is_unreadable = |fault| matches!(fault, Fault::Unreadable { .. });
+            assert!(report.damages.iter().any(|it| is_unreadable(it.fault)), "{what}: {report:?}");
+        }
+    }
+}
+
+#[test]
+fn what_was_unreadable_is_written_anew_beside_it() {
+    let (disk, log) = sample();
+    for file in segments(&disk) {
+        let mut disk = disk.clone();
+        disk.break_sector(&file, 2048);
+        let mut saved = Log::new();
+        salvage(&mut disk, IDENTITY, Tag::ZERO, |record| {
+            saved.push((record.lsn, Owned::of(&record)));
+        })
+        .unwrap();
+        assert!(saved.len() < log.len());
+        let mut rebuild = Rebuild::begin(disk, IDENTITY, options()).unwrap();
+        for (_, entry) in &log {
+            rebuild.push(entry.entry()).unwrap();
+        }
+        let (_, found, recovered) = open(rebuild.finish().unwrap().into_disk()).unwrap();
+        assert_eq!((recovered, found.torn), (log.clone(), None));
+    }
 }
 
 #[test]

@@ -83,6 +83,16 @@ fn a_loss_that_no_ballot_follows_may_have_cost_one() {
 }
 
 #[test]
+fn a_sector_that_cannot_be_read_is_repaired_like_one_that_has_changed() {
+    for value in [28, 29] {
+        let mut group = group();
+        let (file, at) = place_of(&group, 1, value).unwrap();
+        group.node(1).disk.lock().unwrap().break_sector(&file, at);
+        assert!(go_on(&mut group), "value {value}");
+    }
+}
+
+#[test]
 fn a_changed_byte_at_the_end_may_have_cost_a_promise() {
     let mut group = group();
     let (file, at) = place_of(&group, 1, 29).unwrap();

@@ -149,8 +149,8 @@ impl SeatDisk {
         locked(&self.memory).set_capacity(None);
     }
 
-    /// Changes a bit, or makes zeros of a sector, somewhere where something stands. Returns whether there
-    /// was anything.
+    /// Changes a bit, or makes zeros of a sector, somewhere where something stands; one in eight bits is in a
+    /// sector that cannot be read any more. Returns whether there was anything.
     pub fn damage(&self, dice: &mut Dice, zeros: bool) -> bool {
         let mut memory = locked(&self.memory);
         let names: Vec<String> = memory.names().map(str::to_owned).collect();
@@ -168,8 +168,12 @@ impl SeatDisk {
         if zeros {
             memory.overwrite(name, sector as u64, &[0; 512]);
         } else {
-            let at = sector + dice.index(512);
-            memory.overwrite(name, at as u64, &[bytes[at] ^ (1 << dice.below(8))]);
+            let (at, bit) = (sector + dice.index(512), dice.below(8));
+            if bit == 7 {
+                memory.break_sector(name, at as u64);
+            } else {
+                memory.overwrite(name, at as u64, &[bytes[at] ^ (1 << bit)]);
+            }
         }
         true
     }

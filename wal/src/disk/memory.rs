@@ -6,7 +6,7 @@
 //! unsynced name whether it made it, so a test can keep none, all, a prefix or any subset.
 //!
 //! Faults while running come from a [`Hook`], called before each operation. Faults at rest are
-//! edits: [`Memory::overwrite`], [`Memory::lose_file`], [`Memory::put_file`].
+//! edits: [`Memory::overwrite`], [`Memory::break_sector`], [`Memory::lose_file`], [`Memory::put_file`].
 //!
 //! A clone is a full copy and cheap: pages are shared until written, pages of zeros cost nothing.
 //!
@@ -19,6 +19,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Disk, Operation};
+use crate::error::EIO;
 use crate::frame::{SECTOR, is_blank};
 
 const PAGE: usize = 4096;
@@ -118,6 +119,8 @@ struct Inode {
     platter: Content,
     dirty: BTreeSet<u64>,
     former: Option<Content>,
+    /// Sectors that cannot be read.
+    broken: BTreeSet<u64>,
 }
 
 impl Content {
@@ -176,6 +179,8 @@ impl Inode {
         let first = offset / SECTOR as u64;
         let end = (offset + bytes.len() as u64).div_ceil(SECTOR as u64);
         self.dirty.extend(first..end);
+        // What is written over gets another sector.
+        self.broken.retain(|sector| !(first..end).contains(sector));
     }
 
     fn sync(&mut self) {
@@ -284,6 +289,13 @@ impl Memory {
         }
     }
 
+    /// The sector of a file at this offset cannot be read any more, until it is written again.
+    pub fn break_sector(&mut self, name: &str, offset: u64) {
+        if let Some(inode) = self.names.get(name).and_then(|inode| self.inodes.get_mut(inode)) {
+            inode.broken.insert(offset / SECTOR as u64);
+        }
+    }
+
     /// A file is gone for good.
     pub fn lose_file(&mut self, name: &str) {
         self.names.remove(name);
@@ -380,6 +392,10 @@ impl Disk for Memory {
         };
         if offset.saturating_add(into.len() as u64) > inode.cache.length {
             return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let end = (offset + into.len() as u64).div_ceil(SECTOR as u64);
+        if inode.broken.range(offset / SECTOR as u64..end).next().is_some() {
+            return Err(io::Error::from_raw_os_error(EIO));
         }
         content.read(offset, into);
         Ok(())

@@ -279,8 +279,10 @@ impl Scan {
         if !is_blank(padding)
             && let Some(position) = padding.iter().position(|byte| *byte != 0)
         {
+            let at = end + position as u64;
             let fault = Fault::NotBlank { found: padding[position] };
-            let damage = self.damage_at(name, end + position as u64, 1, fault);
+            let fault = reader.unreadable().fault(at..at + 1, fault);
+            let damage = self.damage_at(name, at, 1, fault);
             self.damages.push(damage);
             self.settle(self.next, None);
         }
@@ -304,6 +306,7 @@ impl Scan {
         match (&broken.fault, &broken.frame) {
             (Fault::Payload { .. }, Some((frame, crc))) if fits(frame) => {
                 damage.bytes = frame.extent() as u64;
+                damage.fault = reader.unreadable().fault(at..at + damage.bytes, damage.fault);
                 damage.tag = (frame.origin == Origin::Record).then_some(frame.tag);
                 self.damages.push(damage);
                 self.settle(frame.lsn.next(), None);
@@ -333,6 +336,7 @@ impl Scan {
         let head = reader.bytes(at, 8)?.iter().rposition(|byte| *byte != 0);
         let end = rest.end.max(head.map_or(at, |last| at + last as u64 + 1));
         damage.bytes = rest.header.unwrap_or(end) - at;
+        damage.fault = reader.unreadable().fault(at..at + damage.bytes, damage.fault);
         self.damages.push(damage);
         Ok(rest.header.map_or(ControlFlow::Break(()), ControlFlow::Continue))
     }
