@@ -18,7 +18,8 @@
 //! that of other nodes (messages are dropped and counted: the protocol sends them again).
 //!
 //! **How it ends.** The first thread that fails says why, in [`Ending`], and all others see it and
-//! return; a thread that panics or returns by itself has failed too. Asked to stop, the driver closes
+//! return; a thread that panics or returns by itself has failed too. It says so before its queues go, by
+//! which others see that it has gone. Asked to stop, the driver closes
 //! the queues of the journal and the applier, which finish what they have. Killed, all of them drop
 //! what they have where they stand: nothing is flushed that a dead process would not have flushed.
 //!
@@ -48,6 +49,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::exit::Failure;
 use crate::meter::Meter;
 
 pub(crate) use driver::{Links, View};
@@ -163,32 +165,30 @@ impl Threads {
         let (view, seen) = watch::channel(View::of(&driver));
         let (reader, demand) = (applier.store().reader(), Arc::clone(applier.demand()));
 
-        let mut handles = Vec::new();
-        let mut spawn = |name: &str, body: Body| -> io::Result<()> {
-            handles.push(ending::worker(name, ending, body)?);
-            Ok(())
-        };
+        let mut crew = Crew { ending, handles: Vec::new() };
         let (own, end) = (gates.clone(), Arc::clone(ending));
-        spawn("journal", Box::new(move || journal::run(journal, &orders, &own, &end)))?;
+        crew.begin("journal", orders, move |orders| journal::run(journal, orders, &own, &end))?;
         let (own, end) = (gates.clone(), Arc::clone(ending));
-        spawn("applier", Box::new(move || applier::run(applier, &jobs, &own, &end)))?;
+        crew.begin("applier", jobs, move |jobs| applier::run(applier, jobs, &own, &end))?;
         let fetches = reader::shared(fetches);
         for at in 0..plan.read_threads {
             let (reader, demand) = (reader.clone(), Arc::clone(&demand));
             let (fetches, box_) = (Arc::clone(&fetches), Arc::clone(inbox));
-            let body = move || reader::run(&reader, &demand, &fetches, &box_);
-            spawn(&format!("reader {at}"), Box::new(body))?;
+            crew.begin(&format!("reader {at}"), fetches, move |fetches| {
+                reader::run(&reader, &demand, fetches, &box_)
+            })?;
         }
         let questions = Arc::clone(&gates.questions);
-        spawn("pieces", Box::new(move || pieces::run(&reader, &demand, &questions)))?;
+        crew.begin("pieces", (), move |()| pieces::run(&reader, &demand, &questions))?;
         for at in 0..plan.verify_threads {
             let pool = Arc::clone(&gates.pool);
-            spawn(&format!("verify {at}"), Box::new(move || pool.run()))?;
+            crew.begin(&format!("verify {at}"), (), move |()| pool.run())?;
         }
         let queues = driver::Queues { to_journal, to_applier, to_readers };
         let seat = driver::Seat::new(driver, plan.clock, queues, links, view, &gates.meter);
         let (box_, end) = (Arc::clone(inbox), Arc::clone(ending));
-        spawn("driver", Box::new(move || seat.run(&box_, &end)))?;
+        crew.begin("driver", seat, move |seat| seat.run(&box_, &end))?;
+        let handles = crew.handles;
         Ok(Self { gates, view: seen, handles })
     }
 
@@ -204,4 +204,21 @@ impl Threads {
     }
 }
 
-type Body = Box<dyn FnOnce() -> Result<(), crate::exit::Failure> + Send>;
+/// The threads that were started so far.
+struct Crew<'a> {
+    ending: &'a Arc<Ending>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Crew<'_> {
+    /// Starts one more, which works with what it owns.
+    fn begin<O: Send + 'static>(
+        &mut self,
+        name: &str,
+        owned: O,
+        body: impl FnOnce(&mut O) -> Result<(), Failure> + Send + 'static,
+    ) -> io::Result<()> {
+        self.handles.push(ending::worker(name, self.ending, owned, body)?);
+        Ok(())
+    }
+}

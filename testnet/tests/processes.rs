@@ -254,6 +254,12 @@ fn a_node_whose_disk_says_no_ends_and_comes_back() {
             assert_eq!(outcome.status, TxStatus::Applied);
             is_dead(node)
         });
+        // Torn, it is killed in the write; else it says what its disk has said, and ends with that.
+        let how = if failure == ["--torn"] { "signal: 9" } else { "exit status: 9" };
+        let told = std::fs::read_to_string(place.dir.join("supervisor.log")).unwrap();
+        let dies = |line: &&str| line.contains(&format!("node{node} is dead: "));
+        let last = told.lines().rfind(dies).unwrap();
+        assert!(last.contains(how), "{failure:?}: {last}");
         place.ok(&["revive", &name]);
         place.ok(&["wait", "--leader", "--equal", "--nodes", "0,1,2"]);
     }

@@ -137,7 +137,7 @@ impl<S: Store> Seat<S> {
     }
 
     /// Works until the inbox is closed.
-    pub(super) fn run(mut self, inbox: &Inbox, ending: &Ending) -> Result<(), Failure> {
+    pub(super) fn run(&mut self, inbox: &Inbox, ending: &Ending) -> Result<(), Failure> {
         let mut turn = Turn::default();
         let mut open = true;
         while open {
@@ -149,12 +149,7 @@ impl<S: Store> Seat<S> {
             match self.turn(&mut turn, deadline) {
                 Ok(()) => {}
                 Err(Halted::Gone) => return Ok(()),
-                Err(Halted::Stop(stop)) => {
-                    let failure = why(&stop);
-                    // Before the queues go, whose ends are a reason of their own.
-                    ending.begin(End::Failed(failure.clone()));
-                    return Err(failure);
-                }
+                Err(Halted::Stop(stop)) => return Err(why(&stop)),
             }
             let view = View::of(&self.driver);
             self.view.send_if_modified(|before| {

@@ -6,7 +6,6 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::watch;
 
-use super::Body;
 use crate::exit::{Exit, Failure};
 
 /// How a node ends.
@@ -78,12 +77,20 @@ impl Drop for Watch {
     }
 }
 
-/// Starts a thread whose end is the node's.
-pub(super) fn worker(name: &str, ending: &Arc<Ending>, body: Body) -> io::Result<JoinHandle<()>> {
-    let watch = Watch { name: name.to_owned(), ending: Arc::clone(ending) };
-    thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let ended = body();
-        match ended {
+/// Starts a thread whose end is the node's. It works with `owned`, where its ends of queues are: they go only when
+/// it has been said why the thread ends, since a queue whose other end is gone is a reason for others to end.
+pub(super) fn worker<O: Send + 'static>(
+    name: &str,
+    ending: &Arc<Ending>,
+    owned: O,
+    body: impl FnOnce(&mut O) -> Result<(), Failure> + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let (name, ending) = (name.to_owned(), Arc::clone(ending));
+    thread::Builder::new().name(name.clone()).spawn(move || {
+        // What is declared last goes first, also when the thread unwinds.
+        let mut owned = owned;
+        let watch = Watch { name, ending };
+        match body(&mut owned) {
             Err(failure) => watch.ending.begin(End::Failed(failure)),
             Ok(()) if watch.ending.said().is_some() => {}
             Ok(()) => {
@@ -92,4 +99,41 @@ pub(super) fn worker(name: &str, ending: &Arc<Ending>, body: Body) -> io::Result
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{self, Sender};
+
+    use super::*;
+
+    /// The end of a queue: when it goes, it says what had been said by then.
+    struct QueueEnd(Arc<Ending>, Sender<Option<End>>);
+
+    impl Drop for QueueEnd {
+        fn drop(&mut self) {
+            self.1.send(self.0.said()).unwrap();
+        }
+    }
+
+    /// What others could know when they saw that a thread had gone that ended so.
+    fn seen(how: impl FnOnce() -> Result<(), Failure> + Send + 'static) -> Option<End> {
+        let (ending, (say, heard)) = (Ending::new(), mpsc::channel());
+        let queue = QueueEnd(Arc::clone(&ending), say);
+        let thread = worker("tested", &ending, queue, move |_| how()).unwrap();
+        drop(thread.join());
+        heard.recv().unwrap()
+    }
+
+    #[test]
+    fn why_a_thread_ends_is_said_before_others_see_that_it_has_gone() {
+        let disk = Failure::new(Exit::Storage, "the disk says no");
+        let said = disk.clone();
+        assert_eq!(seen(move || Err(said)), Some(End::Failed(disk)));
+        let bug = |why| Some(End::Failed(Failure::new(Exit::Bug, why)));
+        let own = "the tested thread has ended by itself; this is a bug";
+        assert_eq!(seen(|| Ok(())), bug(own));
+        let panicked = "the tested thread has panicked; this is a bug";
+        assert_eq!(seen(|| panic!("we are wrong")), bug(panicked));
+    }
 }
