@@ -146,7 +146,7 @@ where
 pub(crate) struct Readers {
     first: Mutex<Box<dyn Reading>>,
     idle: Mutex<Vec<Box<dyn Reading>>>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
 }
 
 impl Readers {
@@ -158,7 +158,7 @@ impl Readers {
     {
         let first: Box<dyn Reading> = Box::new(reader);
         let (first, idle) = (Mutex::new(first), Mutex::default());
-        Self { first, idle, permits: Semaphore::new(READERS) }
+        Self { first, idle, permits: Arc::new(Semaphore::new(READERS)) }
     }
 
     fn take(&self) -> Box<dyn Reading> {
@@ -173,14 +173,47 @@ impl Readers {
         self: &Arc<Self>,
         what: impl FnOnce(&dyn Reading) -> T + Send + 'static,
     ) -> Option<T> {
-        let _permit = self.permits.acquire().await.ok()?;
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
         let readers = Arc::clone(self);
         let work = move || {
+            // It goes with the work, which goes on when whoever has asked for it does not wait any more.
+            let _permit = permit;
             let reader = readers.take();
             let found = what(&*reader);
             readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
             found
         };
         tokio::task::spawn_blocking(work).await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use quorate_replica::store::{MemoryStore, Store as _};
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_hangs_up_lets_nobody_in_before_its_reader_has_come_back() {
+        let readers = Arc::new(Readers::new(MemoryStore::new().reader()));
+        let mut gates = Vec::new();
+        for _ in 0..READERS {
+            let ((open, gate), (begin, begun)) = (mpsc::channel::<()>(), oneshot::channel());
+            let busy = Arc::clone(&readers);
+            let client = tokio::spawn(async move {
+                let work = move |_: &dyn Reading| (begin.send(()), gate.recv().is_err());
+                busy.read(work).await
+            });
+            begun.await.unwrap();
+            client.abort();
+            assert!(client.await.unwrap_err().is_cancelled());
+            gates.push(open);
+        }
+        assert_eq!(readers.permits.available_permits(), 0);
+        drop(gates);
+        assert_eq!(readers.read(|store| store.oldest().unwrap()).await, Some(None));
     }
 }
