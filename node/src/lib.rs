@@ -1,5 +1,7 @@
 //! The Quorate node: threads, network, storage and interfaces around one validator.
 
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod admin;
 pub mod api;
 pub mod cli;
@@ -14,6 +16,7 @@ mod meter;
 pub mod net;
 mod papers;
 mod start;
+pub mod stderr;
 mod telemetry;
 mod threads;
 mod traffic;

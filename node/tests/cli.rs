@@ -267,3 +267,17 @@ fn a_genesis_is_made_and_checked() {
     fs::write(&path, made.text().replace("books", "")).unwrap();
     assert!(place.run(&["genesis", "check", path.to_str().unwrap()]).sentence(3).contains("name"));
 }
+
+#[test]
+fn a_command_ends_as_it_should_when_nobody_can_hear_why() {
+    let place = Place::new();
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for output in ["text", "json"] {
+        let arguments = ["get", "nothing", "--output", output];
+        let status = place.command(&arguments).stderr(full()).status().unwrap();
+        assert_eq!(status.code(), Some(5), "{output}");
+        let start = ["start", "--home", "/nowhere", "--output", output];
+        let status = place.command(&start).stderr(full()).status().unwrap();
+        assert_eq!(status.code(), Some(3), "{output}");
+    }
+}

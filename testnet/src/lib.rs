@@ -12,6 +12,8 @@
 
 //! A [`Cluster`] is the same in one process, for tests and for programs that embed nodes.
 
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 mod bad_disk;
 mod chaos;
 pub mod cli;

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::home::{Home, NewHome};
 use crate::keys;
+use crate::stderr;
 
 /// Make a home for a validator: a key, a documented config.toml, and validator.json, which goes to
 /// whoever puts the genesis together.
@@ -75,13 +76,13 @@ impl Init {
         match output {
             Output::Json => output::json(&Made { home: &root, validator: &validator }),
             Output::Text => {
-                eprintln!(
+                stderr::line(format_args!(
                     "{} is made. Give {} to whoever runs `quorate genesis create`, put the genesis.json \
                      that comes back beside it, and `quorate start --home {}`.",
                     root.display(),
                     layout.validator().display(),
                     root.display()
-                );
+                ));
                 output::line(&validator.key.to_string())
             }
         }

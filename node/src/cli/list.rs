@@ -12,6 +12,7 @@ use super::output::{self, Done, Ended, Output};
 use super::reach::Nodes;
 use super::read::{read, show};
 use crate::exit::{Exit, Failure};
+use crate::stderr;
 
 /// How a list is cut.
 #[derive(Debug, clap::Args)]
@@ -91,7 +92,7 @@ fn shown_value(value: &[u8]) -> String {
 
 fn more(cursor: Option<&String>) {
     if let Some(cursor) = cursor {
-        eprintln!("there is more: --cursor {cursor}");
+        stderr::line(format_args!("there is more: --cursor {cursor}"));
     }
 }
 

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::api::problem;
 use crate::exit::{Exit, Failure};
+use crate::stderr;
 
 /// What is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -94,9 +95,9 @@ impl Ended {
     /// Says it, and gives the exit code.
     pub(super) fn tell(&self, output: Output) -> Exit {
         match (output, &self.problem) {
-            (Output::Text, _) => eprintln!("quorate: {}", self.failure.sentence),
-            (Output::Json, Some(problem)) => eprintln!("{problem}"),
-            (Output::Json, None) => eprintln!("{}", self.failure.to_json()),
+            (Output::Text, _) => stderr::line(format_args!("quorate: {}", self.failure.sentence)),
+            (Output::Json, Some(problem)) => stderr::line(problem),
+            (Output::Json, None) => stderr::line(self.failure.to_json()),
         }
         self.failure.exit
     }

@@ -18,6 +18,7 @@ use super::reach::{Key, Nodes, Waiting};
 use super::read::show;
 use super::write::{content, sentence, tell};
 use crate::exit::{Exit, Failure};
+use crate::stderr;
 
 /// Show what became of a transaction, or sign one and send it later.
 #[derive(Debug, clap::Args)]
@@ -114,7 +115,7 @@ impl Sign {
         let transaction = Transaction { chain_id, sender, nonce, expires, approvers, operations };
         let signed =
             transaction.sign(&secret.into_secret()).map_err(quorate_client::Error::from)?;
-        eprintln!("transaction {}", signed.id());
+        stderr::line(format_args!("transaction {}", signed.id()));
         let line = Line { tx: BASE64.encode(signed.bytes()) };
         let line = serde_json::to_string(&line).map_err(|error| Failure::new(Exit::Bug, error))?;
         match self.out {

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use quorate_client::Testnet;
 use quorate_node::exit::{Exit, Failure};
+use quorate_node::stderr;
 
 use crate::directory::Directory;
 use crate::supervisor::control;
@@ -90,8 +91,8 @@ pub fn main() -> ExitCode {
         Ok(()) => Exit::Success.into(),
         Err(failure) => {
             match output {
-                Output::Text => eprintln!("quorate testnet: {failure}"),
-                Output::Json => eprintln!("{}", failure.to_json()),
+                Output::Text => stderr::line(format_args!("quorate testnet: {failure}")),
+                Output::Json => stderr::line(failure.to_json()),
             }
             failure.exit.into()
         }
@@ -102,7 +103,7 @@ pub fn main() -> ExitCode {
 fn ordered(directory: &Directory, order: &control::Order, output: Output) -> Result<(), Failure> {
     let said = control::order(directory, order)?;
     if output == Output::Text {
-        eprintln!("{said}");
+        stderr::line(said);
     }
     Ok(())
 }

@@ -11,10 +11,11 @@ use std::{env, io};
 use quorate_client::Testnet;
 use quorate_node::config::values::show_duration;
 use quorate_node::exit::{Exit, Failure};
+use quorate_node::stderr;
 use serde::{Deserialize, Serialize};
 
 use super::orders::is_alive;
-use super::{Output, json};
+use super::{Output, json, print};
 use crate::directory::Directory;
 use crate::live::{self, Live};
 use crate::options::{At, Options, time};
@@ -92,7 +93,7 @@ impl Init {
     pub(super) fn run(self) -> Result<(), Failure> {
         let directory = prepare(&self.at, &self.options, self.fresh)?;
         for node in 0..directory.count()? {
-            println!("quorate start --home {}", directory.home(node).display());
+            print(&format!("quorate start --home {}\n", directory.home(node).display()))?;
         }
         Ok(())
     }
@@ -145,7 +146,7 @@ impl Up {
             move |event: &str| {
                 let told = watches.load(Ordering::Relaxed) && say.send(event.to_owned()).is_ok();
                 if !told {
-                    eprintln!("{event}");
+                    stderr::line(event);
                 }
             }
         };
@@ -200,7 +201,7 @@ impl Supervise {
         let directory = Directory::new(self.at.dir()?)?;
         let start = Start { first: self.leader, timeout: self.timeout };
         let ready = |testnet: &Testnet| say(&Word::Ready(testnet.clone()));
-        let tell = Box::new(|event: &str| eprintln!("{event}"));
+        let tell = Box::new(|event: &str| stderr::line(event));
         let done = supervisor::run(&directory, &start, ready, tell);
         if let Err(failure) = &done {
             // If nobody listens any more, the log has it.

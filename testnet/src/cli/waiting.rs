@@ -10,7 +10,7 @@ use quorate_client::{TestnetNode, TestnetNodeState};
 use quorate_node::exit::{Exit, Failure};
 use serde::{Deserialize, Serialize};
 
-use super::{json, running};
+use super::{json, print, running};
 use crate::directory::Directory;
 use crate::options::{At, time};
 use crate::supervisor::control::{no_such_node, none_runs};
@@ -203,7 +203,6 @@ impl SameHash {
             return Err(Failure::new(Exit::Verification, sentence));
         }
         let nodes = nodes.iter().map(|node| node.node_id).collect();
-        println!("{}", json(&Same { height, hash, nodes })?);
-        Ok(())
+        print(&(json(&Same { height, hash, nodes })? + "\n"))
     }
 }

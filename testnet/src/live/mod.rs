@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use quorate_chain::ids::Height;
 use quorate_client::{Client, KeyFile, Testnet, TestnetNode, TestnetNodeState, Wanted};
+use quorate_node::stderr;
 use rustix::process::{Signal, getpid, kill_process};
 use serde::Deserialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -126,7 +127,7 @@ impl Watcher {
                             &screen::table(&looks, quorum(&self.testnet), load, typed),
                         );
                     }
-                    None => lines.iter().for_each(|line| eprintln!("{line}")),
+                    None => lines.iter().for_each(stderr::line),
                 }
                 if begin.elapsed() > TICK || over.load(Ordering::Relaxed) {
                     break;
@@ -135,7 +136,7 @@ impl Watcher {
             }
         }
         self.load.on.store(false, Ordering::Relaxed);
-        heard.try_iter().for_each(|line| eprintln!("{line}"));
+        heard.try_iter().for_each(stderr::line);
     }
 
     /// Tells what has happened; who voted has to be asked for, and nobody waits for that.
