@@ -190,7 +190,8 @@ impl Ledger {
                 Covered::NoMore => return Ok(None),
                 Covered::NotYet => {}
             }
-            if !matches!(until(deadline, view.changed()).await, Some(Ok(()))) {
+            let changed = self.unless_leaving(until(deadline, view.changed())).await;
+            if !matches!(changed, Some(Some(Ok(())))) {
                 return Ok(None);
             }
         }

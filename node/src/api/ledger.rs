@@ -172,6 +172,16 @@ impl Ledger {
         let _ = self.leaving.subscribe().wait_for(|leaving| *leaving).await;
     }
 
+    /// Waits for something, unless the node is asked to stop: then whoever waits gets an answer at once, while there
+    /// is still time for answers.
+    pub(super) async fn unless_leaving<T>(&self, what: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.is_asked_to_leave() => None,
+            found = what => Some(found),
+        }
+    }
+
     /// Submits a transaction and waits as far as asked.
     pub(crate) async fn submit(
         &self,
@@ -227,14 +237,14 @@ impl Ledger {
                 return Ok(());
             }
             let pause = Duration::from_millis(50).min(patience);
-            let changed = until(Instant::now() + pause, view.changed()).await;
-            if matches!(changed, Some(Err(_))) {
-                // Nobody is left who could change it.
+            let changed = self.unless_leaving(until(Instant::now() + pause, view.changed())).await;
+            if matches!(changed, None | Some(Some(Err(_)))) {
+                // It need not look further, or nobody is left who could change it.
                 let mut problem = stopping();
                 problem.tx = Some(id);
                 return Err(problem);
             }
-            if changed.is_none() && Instant::now() >= deadline {
+            if matches!(changed, Some(None)) && Instant::now() >= deadline {
                 let detail = format!("{reachable} voters are reachable, {needed} are needed");
                 let mut problem = problem(Code::NoQuorum, detail);
                 problem.tx = Some(id);

@@ -12,7 +12,7 @@ use quorate_replica::io::Input;
 use tokio::sync::oneshot;
 
 use super::answers::{CatchingUp, HeightInfo, Peer, Status};
-use super::ledger::{Answered, Ledger, Liveness, Neighbour, until};
+use super::ledger::{Answered, Ledger, Liveness, Neighbour, stopping, until};
 use super::problem::problem;
 use crate::exit::{Exit, Failure};
 use crate::threads::{Request, View};
@@ -232,11 +232,13 @@ impl Ledger {
             let why = match until(deadline, found).await {
                 Some(Ok(Ok(_))) => return Ok(()),
                 Some(Ok(Err(why))) => why,
-                Some(Err(_)) => return Err(problem(Code::Stopping, "the node is about to stop")),
+                Some(Err(_)) => return Err(stopping()),
                 None => Unread::TooLate,
             };
             match why {
                 Unread::TooMany => return Err(problem(Code::RateLimited, why.to_string())),
+                // There is no time left in which another try could be answered.
+                _ if self.is_leaving() => return Err(stopping()),
                 _ if Instant::now() + RETRY >= deadline => return Err(self.unread(why)),
                 Unread::NoLeader | Unread::LeaderChanges | Unread::TooLate => {
                     let mut view = self.view.clone();

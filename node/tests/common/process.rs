@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use quorate_client::Client;
@@ -20,6 +20,8 @@ pub(crate) struct Process {
     pub(crate) address: String,
     /// What it said before.
     pub(crate) said: String,
+    /// Takes what it says later, so that it never waits for a reader.
+    later: Option<JoinHandle<String>>,
 }
 
 impl Process {
@@ -35,9 +37,13 @@ impl Process {
             }
             said.push_str(&line);
         };
-        // What it says later is read, so that it never waits for a reader.
-        thread::spawn(move || lines.for_each(drop));
-        Self { child, address, said }
+        let later = thread::spawn(move || lines.map_while(Result::ok).collect());
+        Self { child, address, said, later: Some(later) }
+    }
+
+    /// What it has said since it served, once it has ended.
+    pub(crate) fn last_words(&mut self) -> String {
+        self.later.take().unwrap().join().unwrap()
     }
 
     pub(crate) fn url(&self) -> String {
