@@ -226,14 +226,28 @@ impl Node {
 
     /// Ends the node as if its process had been killed: nothing is finished or flushed.
     pub async fn kill(self) {
-        let Self { ledger, server, mut threads, network, ending, admin, _home } = self;
+        self.drop_all().await;
+    }
+
+    /// Ends a node that has failed, as killing does, but no later than one that stops would have: what has failed may
+    /// hang, such as a disk.
+    pub(crate) async fn abandon(self) {
+        let _ = timeout(FINISH + LEAVE, self.drop_all()).await;
+    }
+
+    async fn drop_all(self) {
+        let Self { ledger, server, mut threads, network, ending, admin, _home: home } = self;
         ending.begin(End::Killed);
         drop(admin);
         server.abort();
         drop(ledger);
-        drop(network.await);
-        // The threads see it after the step that they are in.
-        drop(tokio::task::spawn_blocking(move || threads.join()).await);
+        let join = move || {
+            // The threads see it after the step that they are in.
+            threads.join();
+            // As long as one of them works, the home is taken.
+            drop(home);
+        };
+        drop(tokio::join!(network, tokio::task::spawn_blocking(join)));
     }
 }
 
@@ -293,6 +307,23 @@ mod tests {
         let slow = tokio::spawn(tokio::time::sleep(FINISH / 2));
         finish(slow, tokio::spawn(future::ready(())), &ending).await.unwrap();
         assert_eq!(ending.said(), Some(End::Asked));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_keeps_no_node_that_has_failed_from_ending() {
+        let mut node = Node::start_alone(Config {
+            api_listen: ([127, 0, 0, 1], 0).into(),
+            p2p_listen: "/ip4/127.0.0.1/tcp/0".to_owned(),
+            storage: Storage::Memory,
+            ..Config::default()
+        })
+        .await
+        .unwrap();
+        node.network = tokio::spawn(future::pending());
+        let disk = Failure::new(Exit::Storage, "the disk says no");
+        node.ending.begin(End::Failed(disk.clone()));
+        assert_eq!(node.failed().await, disk);
+        node.abandon().await;
     }
 
     #[test]

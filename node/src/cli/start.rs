@@ -91,7 +91,10 @@ async fn run(home: Option<Home>, config: Config) -> Result<(), Failure> {
         tokio::select! {
             failure = node.failed() => {
                 tracing::error!("{failure}");
-                node.kill().await;
+                tokio::select! {
+                    () = node.abandon() => {}
+                    () = signals.next() => {}
+                }
                 return Err(failure);
             }
             () = signals.next() => {}
