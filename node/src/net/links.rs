@@ -60,30 +60,34 @@ pub(super) enum Dial {
 }
 
 /// Lanes that have been greeted and wait for the other one of the same link.
-#[derive(Default)]
-pub(super) struct Half {
-    lanes: [Option<(Generation, Stream)>; 2],
+pub(super) struct Half<S = Stream> {
+    lanes: [Option<(Generation, S)>; 2],
 }
 
-impl Half {
-    /// Adds a lane; both streams of a link, in the order of [`Lane::ALL`], if it was the second.
-    pub(super) fn add(
-        &mut self,
-        lane: Lane,
-        generation: Generation,
-        stream: Stream,
-    ) -> Option<[Stream; 2]> {
+impl<S> Half<S> {
+    /// Adds a lane; both streams of a link, in the order of [`Lane::ALL`], if it was the second. A lane of an older
+    /// link than the one that waits in its place has come too late.
+    pub(super) fn add(&mut self, lane: Lane, generation: Generation, stream: S) -> Option<[S; 2]> {
         let place = match lane {
             Lane::Control => 0,
             Lane::Blocks => 1,
         };
+        let names = |half: &Option<(Generation, S)>| half.as_ref().map(|(name, _)| *name);
+        if names(&self.lanes[place]) > Some(generation) {
+            return None;
+        }
         self.lanes[place] = Some((generation, stream));
-        let names = |half: &Option<(Generation, Stream)>| half.as_ref().map(|(name, _)| *name);
         if names(&self.lanes[0]) != names(&self.lanes[1]) {
             return None;
         }
         let [control, blocks] = std::mem::take(&mut self.lanes);
         Some([control?.1, blocks?.1])
+    }
+}
+
+impl<S> Default for Half<S> {
+    fn default() -> Self {
+        Self { lanes: [None, None] }
     }
 }
 
@@ -204,6 +208,20 @@ mod tests {
         assert_eq!(way, [false, false, true]);
         let current = [4, 5, 6].map(|number| links.is_current(Generation(number)));
         assert_eq!(current, [false, true, false]);
+    }
+
+    #[test]
+    fn a_lane_that_comes_too_late_does_not_take_the_place_of_a_newer_one() {
+        let mut half = Half::default();
+        let (old, new) = (Generation(4), Generation(5));
+        assert_eq!(half.add(Lane::Control, new, "new control"), None);
+        assert_eq!(half.add(Lane::Control, old, "old control"), None);
+        assert_eq!(half.add(Lane::Blocks, old, "old blocks"), None);
+        let link = half.add(Lane::Blocks, new, "new blocks");
+        assert_eq!(link, Some(["new control", "new blocks"]));
+        // Nothing is left behind of either.
+        assert_eq!(half.add(Lane::Control, old, "control"), None);
+        assert_eq!(half.add(Lane::Blocks, old, "blocks"), Some(["control", "blocks"]));
     }
 
     #[test]
