@@ -186,6 +186,16 @@ fn a_node_that_cannot_start_ends_the_start_with_its_own_words() {
 }
 
 #[test]
+fn a_node_that_does_not_come_back_is_blamed_and_not_another_one_that_is_dead() {
+    let place = place();
+    place.up(3, &[]);
+    place.ok(&["kill", "0", "2"]);
+    fs::write(place.dir.join("node2/BROKEN"), "").unwrap();
+    let said = place.fails(3, &["revive", "2"]);
+    assert!(said.contains("node2 ended with code 3: the home is broken"), "{said}");
+}
+
+#[test]
 fn down_ends_what_a_killed_supervisor_has_left() {
     let place = place();
     let testnet = place.up(3, &[]);

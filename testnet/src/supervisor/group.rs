@@ -144,8 +144,8 @@ impl Group {
     fn start(self: &Arc<Self>, node: usize) -> Result<(), Failure> {
         let mut state = self.lock();
         let known = &state.testnet.nodes[node];
-        if known.pid.is_some() {
-            // Another order was faster.
+        if known.pid.is_some() || state.ending {
+            // Another order was faster, or whoever ends the testnet has told all processes that there were.
             return Ok(());
         }
         let mut command = command(&self.program, known)?;
@@ -155,14 +155,15 @@ impl Group {
         })?;
         state.ends[node] = None;
         set(&mut state.testnet.nodes[node], TestnetNodeState::Running, Some(child.id()));
-        self.write(&state)?;
+        let written = self.write(&state);
         if state.published {
             self.tell(&format!("{} is started again", state.testnet.nodes[node].name));
         }
         drop(state);
+        // Whatever became of the file: it runs.
         let watcher = Arc::clone(self);
         thread::spawn(move || watcher.watch(node, child));
-        Ok(())
+        written
     }
 
     /// Follows a process until it has ended, whoever stops, continues or ends it.
@@ -176,12 +177,16 @@ impl Group {
                 Err(_) => return,
             };
             let mut state = self.lock();
-            let running =
-                if news.stopped() { TestnetNodeState::Paused } else { TestnetNodeState::Running };
             if news.stopped() || news.continued() {
                 let seen = WaitIdOptions::STOPPED | WaitIdOptions::CONTINUED;
-                let _ = waitid(WaitId::Pid(pid), seen | WaitIdOptions::NOHANG);
-                set(&mut state.testnet.nodes[node], running, Some(child.id()));
+                // What is taken counts: more may have happened since.
+                let Ok(Some(taken)) = waitid(WaitId::Pid(pid), seen | WaitIdOptions::NOHANG) else {
+                    continue;
+                };
+                let stopped = taken.stopped();
+                let now =
+                    if stopped { TestnetNodeState::Paused } else { TestnetNodeState::Running };
+                set(&mut state.testnet.nodes[node], now, Some(child.id()));
             } else {
                 state.ends[node] = child.wait().ok();
                 set(&mut state.testnet.nodes[node], TestnetNodeState::Dead, None);
@@ -209,9 +214,12 @@ impl Group {
 
     /// A node that has died although nobody wanted it to, and how a testnet ends because of it.
     pub(crate) fn casualty(&self) -> Option<Failure> {
+        self.dead().into_iter().find_map(|node| self.death(node))
+    }
+
+    /// How a node has died, and how a command ends because of it.
+    fn death(&self, node: usize) -> Option<Failure> {
         let state = self.lock();
-        let dead = |node: &usize| state.testnet.nodes[*node].state == TestnetNodeState::Dead;
-        let node = (0..state.testnet.nodes.len()).find(dead)?;
         let status = state.ends[node]?;
         let TestnetNode { name, log, .. } = &state.testnet.nodes[node];
         let how = match status.signal() {
@@ -287,9 +295,15 @@ impl Group {
             if client.body("/livez").is_ok() {
                 return Ok(());
             }
-            if self.lock().testnet.nodes[node].state == TestnetNodeState::Dead {
+            let state = self.lock();
+            if state.ending {
+                return Err(Failure::new(Exit::NoNode, "the testnet is being ended"));
+            }
+            let dead = state.testnet.nodes[node].state == TestnetNodeState::Dead;
+            drop(state);
+            if dead {
                 let sentence = format!("{name} died again");
-                return Err(self.casualty().unwrap_or(Failure::new(Exit::NoQuorum, sentence)));
+                return Err(self.death(node).unwrap_or(Failure::new(Exit::NoQuorum, sentence)));
             }
             thread::sleep(Duration::from_millis(20));
         }
