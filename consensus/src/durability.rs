@@ -117,7 +117,7 @@ impl Durability {
         }
     }
 
-    /// For how long something has waited and nothing has become durable.
+    /// For how long something has waited and nothing has become durable: no time at all if nothing waits.
     #[must_use]
     pub fn stands_still(&self, now: Moment) -> Span {
         self.waits.map_or(Span::default(), |since| now.since(since))

@@ -47,7 +47,7 @@ use crate::reads::Reads;
 use crate::role::{Follower, Role};
 use crate::snapshots::Install;
 use crate::states::States;
-use crate::time::{Moment, Now};
+use crate::time::{Moment, Now, Span};
 
 pub use crate::restore::{RestoreError, Restored};
 
@@ -269,6 +269,12 @@ impl Core {
             }
             Message::Recovering { above } => self.renew_for(from, above),
         }
+    }
+
+    /// Whether something waits for the disk, and nothing that came before has become durable just now.
+    #[must_use]
+    pub fn disk_owes(&self, now: Moment) -> bool {
+        self.disk.stands_still(now) > Span::micros(0)
     }
 
     pub(crate) fn send(&mut self, to: NodeId, message: Message) {

@@ -14,6 +14,7 @@
 //! nothing else.
 
 mod applying;
+mod hang;
 mod install;
 mod submissions;
 mod waiting;
@@ -45,7 +46,10 @@ use crate::setup::Setup;
 use crate::snapshot::{Download, Pace};
 use crate::store::Store;
 use applying::Logged;
+use hang::Hang;
 use waiting::Waiting;
+
+pub use hang::LONGEST;
 
 /// What the outside may know of a driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +120,8 @@ pub struct Driver<S: Store> {
     starting: Option<Installed>,
     /// How long a snapshot may take.
     pace: Pace,
+    /// For how long the disk has not answered.
+    hang: Hang,
     stopping: bool,
     stopped: bool,
 }
@@ -166,6 +172,7 @@ impl<S: Store> Driver<S> {
             download: None,
             starting: None,
             pace: Pace { patience: limits.election_timeout, factor: 1 },
+            hang: Hang::new(Moment::default()),
             stopping: false,
             stopped: false,
         }
@@ -282,6 +289,15 @@ impl<S: Store> Driver<S> {
         self.seal_due(now, out);
         self.forward_due(now, out);
         self.tell_leader(out);
+        self.look_at_disk(now, out);
+    }
+
+    /// Stops the node if its disk has not answered for far too long.
+    fn look_at_disk(&mut self, now: Now, out: &mut Vec<Output>) {
+        let owes = self.core.disk_owes(now.moment) && self.space != Space::Reserve;
+        if self.hang.is_too_long(now.moment, owes) && !self.stopped {
+            self.stop(Stop::DiskHangs, out);
+        }
     }
 
     /// Tells the core whether this validator wants to lead: as its operator has said last, but never

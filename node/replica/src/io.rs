@@ -23,6 +23,7 @@ use quorate_consensus::message::Message;
 use quorate_consensus::reads::{ReadId, Unread};
 use quorate_wal::Space;
 
+use crate::driver::LONGEST;
 use crate::snapshot::{Ask, Failure, Piece};
 use crate::store::{Entries, Standing};
 
@@ -418,6 +419,12 @@ pub enum Stop {
     /// The store could not be read.
     #[error("cannot read the store: {0}")]
     Store(Unreadable),
+    /// The disk has not answered for far too long.
+    #[error(
+        "the log: its disk has made nothing durable for {} seconds; what was acknowledged is safe",
+        LONGEST.as_micros() / 1_000_000
+    )]
+    DiskHangs,
 }
 
 /// What a store said when it could not be read.

@@ -42,3 +42,19 @@ fn what_waits_for_a_hung_disk_is_bounded_however_many_terms_go_by() {
     assert!(matches!(group.answers[&submission], Answer::Placed(_)));
     group.assert_equal();
 }
+
+#[test]
+fn a_disk_that_hangs_for_a_minute_stops_the_node_with_a_sentence() {
+    let mut group = Group::with(3, limits());
+    group.elect_another_than(2);
+    group.node_mut(2).may_stop = true;
+    group.node_mut(2).hold_disk = true;
+    let submission = group.submit(0, update(group.chain_id, 0, 0));
+    group.run(Span::millis(50_000));
+    assert!(matches!(group.answers[&submission], Answer::Placed(_)));
+    assert!(group.replica(2).driver.on_its_way() > 0);
+    assert!(group.node(2).stop.is_none());
+    group.run(Span::millis(30_000));
+    let stop = group.node(2).stop.clone().expect("it has stopped");
+    assert!(stop.contains("nothing durable for 60 seconds"), "{stop}");
+}

@@ -289,7 +289,7 @@ fn why(stop: &Stop) -> Failure {
         Stop::Halt(Halt::Contradiction { .. } | Halt::Twin { .. } | Halt::OldCopy { .. }) => {
             Exit::Unsafe
         }
-        Stop::Store(_) => Exit::Storage,
+        Stop::Store(_) | Stop::DiskHangs => Exit::Storage,
     };
     Failure::new(exit, stop)
 }

@@ -129,7 +129,7 @@ impl World {
             Stop::Halt(Halt::Contradiction { ours, theirs }) if self.liar.is_some() => {
                 self.judge_fork(ours, theirs)
             }
-            Stop::Halt(_) | Stop::Store(_) => {
+            Stop::Halt(_) | Stop::Store(_) | Stop::DiskHangs => {
                 let rule = "no correct node stops for what others say";
                 Err(Violation { rule, found: format!("node {node}: {stop}") })
             }

@@ -41,6 +41,9 @@ pub struct Node {
     pub hold_apply: bool,
     /// What a start has found wrong.
     pub wrong: Option<OpenError>,
+    /// Why it has stopped, if it may.
+    pub stop: Option<String>,
+    pub may_stop: bool,
 }
 
 /// A group of nodes.
@@ -115,6 +118,8 @@ impl Group {
             hold_disk: false,
             hold_apply: false,
             wrong: None,
+            stop: None,
+            may_stop: false,
         };
         let nodes: Vec<_> = (0..count).map(node).collect();
         let mut group = Self {
@@ -264,6 +269,10 @@ impl Group {
                 let good = replica.applier.install(*job).unwrap();
                 self.installs.push((id, good));
                 self.give(id, Input::Installed(good));
+            }
+            Output::Stop(stop) if self.node(id).may_stop => {
+                self.node_mut(id).stop = Some(stop.to_string());
+                self.kill(id);
             }
             Output::Stop(stop) => panic!("node {id} stops: {stop}"),
         }
