@@ -1,8 +1,8 @@
 //! The real disk.
 //!
-//! Group commits go around the page cache (`O_DIRECT | O_DSYNC`) where the file system allows it:
+//! Group commits go around the page cache (`O_DIRECT | O_DSYNC`) on Linux where the file system allows it:
 //! that is the fastest durable write there is, and its error belongs to the very bytes that were
-//! handed over, not to some dirty page of earlier. Where it is refused, and for bytes that are not
+//! handed over, not to some dirty page of earlier. Where it is refused, on other systems, and for bytes that are not
 //! aligned, a buffered write and `fdatasync` do the same.
 //!
 //! Left out: any use of `fallocate` (blocks allocated but not written are hardly faster than a
@@ -20,11 +20,31 @@ use super::Disk;
 const LOCK: &str = "lock";
 /// Addresses, offsets and lengths of direct writes are multiples of this.
 const DIRECT_ALIGN: usize = 4096;
-#[cfg(any(target_arch = "aarch64", target_arch = "arm"))]
-const O_DIRECT: i32 = 0o200_000;
-#[cfg(not(any(target_arch = "aarch64", target_arch = "arm")))]
-const O_DIRECT: i32 = 0o40_000;
+#[cfg(target_os = "linux")]
 const O_DSYNC: i32 = 0o10_000;
+
+/// The flags of a handle for direct, synced writes, where they are known. They differ from one processor to the
+/// next, and another system gives the same bits another meaning: then a write would be called durable that is not.
+#[cfg(all(target_os = "linux", any(target_arch = "aarch64", target_arch = "arm")))]
+const DIRECT: Option<i32> = Some(0o200_000 | O_DSYNC);
+/// The same for these processors.
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "x86", target_arch = "riscv64")
+))]
+const DIRECT: Option<i32> = Some(0o40_000 | O_DSYNC);
+/// Not known: a buffered write and a sync.
+#[cfg(not(all(
+    target_os = "linux",
+    any(
+        target_arch = "aarch64",
+        target_arch = "arm",
+        target_arch = "x86_64",
+        target_arch = "x86",
+        target_arch = "riscv64"
+    )
+)))]
+const DIRECT: Option<i32> = None;
 
 /// A directory of the file system. Flat: names with a separator are refused.
 #[derive(Debug)]
@@ -82,10 +102,10 @@ impl File {
             let write = self.lock.is_some();
             let buffered = OpenOptions::new().read(true).write(write).open(&path)?;
             // A file system without direct writes says so here; buffered ones serve as well.
-            let direct = write.then(|| {
-                OpenOptions::new().write(true).custom_flags(O_DIRECT | O_DSYNC).open(&path).ok()
+            let direct = DIRECT.filter(|_| write).and_then(|flags| {
+                OpenOptions::new().write(true).custom_flags(flags).open(&path).ok()
             });
-            let handles = Handles { buffered, direct: direct.flatten() };
+            let handles = Handles { buffered, direct };
             self.handles.insert(name.to_owned(), handles);
         }
         self.handles.get(name).ok_or_else(|| io::ErrorKind::NotFound.into())
