@@ -9,9 +9,8 @@
 //! driver takes no message any more until the disk has answered: messages may always be lost. What it begins by
 //! itself does not add up: own statements wait for the disk, blocks for room in the window.
 //!
-//! The driver reads the store for three things: the
-//! nonces of a sender whose transactions begin to wait, where a transaction with a used nonce stands, and
-//! nothing else.
+//! The driver reads the store for one thing:
+//! the nonces of a sender whose transactions begin to wait.
 
 mod applying;
 mod hang;

@@ -196,7 +196,8 @@ pub enum Output {
 pub enum Answer {
     /// The transaction stands in the chain.
     Placed(Placed),
-    /// It was not taken. Nothing happened because of this submission.
+    /// It was not taken. Nothing happened because of this submission. If its nonce is used or its last height past, it
+    /// may stand in the chain since an earlier one: the store says where, and whoever asks it should.
     Refused(Refusal),
     /// It was taken, but it never stood in the chain and never will.
     Dropped(Dropped),
@@ -229,7 +230,7 @@ pub enum Refusal {
     /// As many submissions of this transaction are waiting as may.
     #[error("too many submissions of this transaction are waiting")]
     WaitersFull,
-    /// The nonce has been used by another transaction.
+    /// The nonce has been used, be it by this transaction.
     #[error("the nonce has been used")]
     NonceUsed,
     /// The nonce is too far above the highest used.

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quorate_chain::checked::Checked;
 use quorate_chain::crypto::{SecretKey, Verifier};
-use quorate_chain::ids::{AccountKey, BlockRef, ChainId, Height, Nonce};
+use quorate_chain::ids::{AccountKey, BlockRef, ChainId, Height, Nonce, TxId};
 use quorate_chain::limits;
 use quorate_chain::outcome::{Outcome, Status};
 use quorate_chain::transaction::{Operation, SignedTransaction, Transaction};
@@ -57,6 +57,7 @@ struct Submitted {
     nonce: usize,
     seat: usize,
     life: u32,
+    id: TxId,
     answered: bool,
     /// Whether it was told where its transaction stands.
     placed: bool,
@@ -254,10 +255,18 @@ impl Clients {
             nonce,
             seat,
             life,
+            id: transaction.id(),
             answered: false,
             placed: false,
         });
         Submission(self.submitted.len() as u64 - 1)
+    }
+
+    /// Which transaction a submission was of.
+    #[must_use]
+    pub fn submitted(&self, submission: Submission) -> Option<TxId> {
+        let number = usize::try_from(submission.0).unwrap_or(usize::MAX);
+        self.submitted.get(number).map(|submitted| submitted.id)
     }
 
     /// Somebody has applied a block.

@@ -5,8 +5,10 @@ use quorate_chain::ids::{BlockRef, Height, NodeId};
 use quorate_consensus::effect::{Halt, Record};
 use quorate_consensus::message::Message;
 use quorate_replica::fetch::fetch;
-use quorate_replica::io::{ApplyJob, FetchJob, Input, JournalJob, Output, Stop};
-use quorate_replica::store::Store;
+use quorate_replica::io::{
+    Answer, ApplyJob, FetchJob, Input, JournalJob, Output, Placed, Refusal, Stop, Submission,
+};
+use quorate_replica::store::{Place, Store, StoreReader};
 
 use crate::lives::Death;
 use crate::seat::{Retired, StoreJob};
@@ -15,6 +17,21 @@ use crate::violation::{Check, Violation, hold, unreadable};
 use crate::world::{Cargo, Happening, World};
 
 impl World {
+    /// What a client is told: of what may stand in the chain already, the store is asked first.
+    fn looked_up(&self, at: usize, submission: Submission, answer: Answer) -> Answer {
+        let unsure = matches!(answer, Answer::Refused(Refusal::NonceUsed | Refusal::Expired));
+        let tx = self.clients.submitted(submission).filter(|_| unsure);
+        let (Some(tx), Some(replica)) = (tx, &self.seats[at].replica) else { return answer };
+        match replica.applier.store().reader().place(tx) {
+            Ok(Some(Place { block, index, outcome })) => {
+                let status = outcome.status;
+                Answer::Placed(Placed { block, index, status, duplicate: true })
+            }
+            Ok(None) => answer,
+            Err(_) => Answer::Unknown,
+        }
+    }
+
     /// Carries out one output.
     pub(super) fn carry_out(&mut self, at: usize, output: Output) -> Check {
         let seat = &mut self.seats[at];
@@ -31,7 +48,8 @@ impl World {
                 self.schedule.at(due, Happening::Read(at, life, job));
             }
             Output::Answer { submission, answer } => {
-                let (base, ledger) = (seat.base, &self.ledger);
+                let answer = self.looked_up(at, submission, answer);
+                let (base, ledger) = (self.seats[at].base, &self.ledger);
                 let tally = &mut self.tally;
                 return self.clients.answered(submission, &answer, base, ledger, tally);
             }

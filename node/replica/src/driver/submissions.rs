@@ -1,4 +1,8 @@
 //! Transactions on their way into the mempool.
+//!
+//! Who is told that a nonce is used, or that a height is past, may have submitted what stands in the chain. The
+//! driver does not look: for a transaction that nobody knows that would go through the whole index, as often as any
+//! client likes, while everything else waits. Whoever tells the client asks the store before, on a thread of its own.
 
 use quorate_chain::block::Block;
 use quorate_chain::checked::Checked;
@@ -9,8 +13,8 @@ use quorate_consensus::raft::Standing;
 use quorate_wal::Space;
 
 use super::Driver;
-use crate::io::{Answer, Notice, Output, Placed, Refusal, Submission};
-use crate::store::{Store, StoreReader};
+use crate::io::{Answer, Notice, Output, Refusal, Submission};
+use crate::store::Store;
 
 impl<S: Store> Driver<S> {
     /// The chain ends with other blocks: what stood in those that are cut begins to wait again.
@@ -70,19 +74,9 @@ impl<S: Store> Driver<S> {
                 None => return out.push(Output::Answer { submission, answer: Answer::Unknown }),
             }
         };
-        let Err(refusal) = refused else { return };
-        // Only what stands in the chain can have used the nonce.
-        let used = matches!(refusal, Refusal::NonceUsed | Refusal::Expired);
-        let place = if used { self.read(|reader| reader.place(id), out) } else { Some(None) };
-        let answer = match place {
-            Some(Some(place)) => {
-                let (block, index, status) = (place.block, place.index, place.outcome.status);
-                Answer::Placed(Placed { block, index, status, duplicate: true })
-            }
-            Some(None) => Answer::Refused(refusal),
-            None => Answer::Unknown,
-        };
-        out.push(Output::Answer { submission, answer });
+        if let Err(refusal) = refused {
+            out.push(Output::Answer { submission, answer: Answer::Refused(refusal) });
+        }
     }
 
     /// Another node has transactions for the leader.
