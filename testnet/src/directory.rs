@@ -24,7 +24,7 @@ const FORMAT: &str = "quorate-testnet 1";
 /// The accounts of every testnet.
 const ACCOUNTS: [&str; 3] = ["alice", "bob", "admin"];
 /// Small files of the log: a testnet lives on one disk with everything else.
-const WAL_SEGMENT: u64 = 4 << 20;
+const WAL_SEGMENT: u64 = 5 << 20;
 /// The longest path that a socket can have is 107 bytes, and homes have one of their own.
 const LONGEST_PATH: usize = 80;
 

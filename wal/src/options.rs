@@ -2,7 +2,8 @@
 
 use crate::error::Error;
 use crate::frame::{HEADER, MAX_PAYLOAD, padded};
-use crate::segment::{MAX_IDENTITY, MAX_PREAMBLE, is_alignment};
+use crate::segment::{FIXED, MAX_IDENTITY, MAX_PREAMBLE, is_alignment};
+use crate::wal::KEPT;
 
 /// Sizes and limits. They may change from one start to the next: what a reader needs to know about
 /// the writer stands in each segment's header.
@@ -39,6 +40,18 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Most bytes that a group may have to find room in a segment of the usual size, whatever the preamble is.
+    ///
+    /// A longer one gets a file of its own size, for which no spare stands ready: on a full disk it waits, and
+    /// what comes after it too. Who wants the reserve to be one keeps `max_group` within this.
+    #[must_use]
+    pub fn usual_group(&self) -> usize {
+        let align = self.align as u64;
+        let heads = 2 * ((FIXED + self.max_preamble) as u64).next_multiple_of(align);
+        let room = self.segment.saturating_sub(heads + KEPT * align) / align * align;
+        usize::try_from(room).unwrap_or(usize::MAX)
+    }
+
     /// Bytes that a payload of this length adds to a group.
     #[must_use]
     pub fn group_bytes(payload: usize) -> usize {

@@ -32,7 +32,8 @@ use crate::record::{Lsn, Peak, Tag};
 
 const MAGIC: [u8; 8] = *b"QUORWAL1";
 pub(crate) const VERSION: u32 = 1;
-const FIXED: usize = 200;
+/// Bytes of a header besides the preamble.
+pub(crate) const FIXED: usize = 200;
 pub(crate) const MAX_IDENTITY: usize = 64;
 /// No preamble is longer than this.
 pub(crate) const MAX_PREAMBLE: usize = 64 << 10;

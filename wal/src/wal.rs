@@ -27,7 +27,7 @@ use crate::space::{Space, Spares};
 
 /// Blocks at the end of a segment that groups leave alone: one for the mark of a prune, one for
 /// the seal. So a full disk never stands in the way of a prune.
-const KEPT: u64 = 2;
+pub(crate) const KEPT: u64 = 2;
 
 /// A log, open for appending.
 ///

@@ -348,6 +348,28 @@ fn a_real_directory_works_the_same_and_admits_one_process() {
 }
 
 #[test]
+fn the_reserve_takes_a_group_of_any_size_that_a_segment_has_room_for() {
+    for preamble in [0, 299, 300] {
+        let usual = options().usual_group();
+        let options =
+            quorate_wal::Options { max_group: usual, max_record: usual - 64, ..options() };
+        let (mut wal, ..) = open_with(Memory::new(1), options, 0).unwrap();
+        append(&mut wal, &[Owned::Preamble(vec![1; preamble])]).unwrap();
+        idle(&mut wal);
+        let mut disk = wal.into_disk();
+        let used = disk.names().map(|name| disk.bytes(name).unwrap().len() as u64).sum();
+        disk.set_capacity(Some(used));
+        let (mut wal, ..) = open_with(disk, options, 0).unwrap();
+        for height in 1..=2 {
+            append(&mut wal, &[record(height, vec![7; usual - 64])]).unwrap();
+        }
+        assert_eq!(wal.segments(), 3, "each spare took one");
+        let full = append(&mut wal, &[record(3, vec![7; usual - 64])]);
+        assert!(matches!(full, Err(Error::NoSpace { .. })));
+    }
+}
+
+#[test]
 fn a_spare_segment_that_is_not_zeros_is_not_taken() {
     let mut disk = Memory::new(1);
     let mut bytes = vec![0; options().segment as usize];

@@ -111,7 +111,7 @@ where
         rebuild.push(Entry::Record { kind: CERTIFICATE, tag, payload: &payload })?;
     }
     if !above.blocks.is_empty() {
-        for (tag, payload) in record::parts(applied, &above.blocks, setup.wal.max_record) {
+        for (tag, payload) in record::parts(applied, &above.blocks, options(setup).max_record) {
             rebuild.push(Entry::Record { kind: BRANCH, tag, payload: &payload })?;
         }
     }

@@ -168,7 +168,7 @@ pub fn open<D: Disk, S: Store>(
     let core = Core::new(config, Arc::clone(&setup.verifier), restored, now)?;
     life.ballot = core.ballot().clone();
     let (limits, writers) = (&setup.limits, setup.genesis.writers);
-    let mut journal = Journal::new(wal, life, &setup.wal);
+    let mut journal = Journal::new(wal, life, &options(setup));
     journal.begin(start)?;
     let driver = Driver::new(setup, core, store.reader(), journal.space(), &certificates);
     let applier =
@@ -186,9 +186,17 @@ fn check(setup: &Setup) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// How the log is kept: a ballot with the largest roster that fits there at all must find its place.
+/// How the log is kept: a ballot with the largest roster that fits there at all must find its place, and no
+/// group shall need more than a segment, if the segments have room for the largest block: a full disk has a reserve
+/// only for those.
 pub(crate) fn options(setup: &Setup) -> Options {
-    Options { max_preamble: PREAMBLE, ..setup.wal }
+    let options = Options { max_preamble: PREAMBLE, ..setup.wal };
+    let most = options.max_group.min(options.usual_group());
+    let record = options.max_record.min(most.saturating_sub(Options::group_bytes(0)));
+    if record < format::BODY + BESIDES {
+        return options;
+    }
+    Options { max_group: most, max_record: record, ..options }
 }
 
 /// What a disk has kept of the log.

@@ -316,8 +316,9 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "wal.segment",
         unit: SIZE,
-        meaning: "size of a file of the log; three of them are kept at least",
-        example: "4MiB",
+        meaning: "size of a file of the log; three of them are kept at least; one that is smaller than 5MiB has \
+                  no room for a full block, and a full disk then no reserve for it",
+        example: "5MiB",
         read: |config, text| {
             config.wal_segment = bytes(text)?;
             Some(())
