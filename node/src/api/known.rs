@@ -67,8 +67,9 @@ impl Ledger {
         let operations = &transaction.content().operations;
         let mut outcome = answers::outcome(transaction.id(), operations, placed);
         // Without its certificate it is what it is.
-        let certificate = self.certificate_soon(placed.block.height, deadline).await;
-        outcome.certificate = certificate.ok().flatten();
+        if let Ok(Covered::By(it)) = self.certificate_soon(placed.block.height, deadline).await {
+            outcome.certificate = Some(*it);
+        }
         if outcome.error.is_some() { Err(failed(outcome)) } else { Ok(outcome) }
     }
 
@@ -177,22 +178,21 @@ impl Ledger {
 
     /// The same, with a little patience: the block that the certificate is for may be about to be
     /// applied.
-    async fn certificate_soon(
+    pub(super) async fn certificate_soon(
         &self,
         height: Height,
         deadline: Instant,
-    ) -> Answered<Option<answer::Certificate>> {
+    ) -> Answered<Covered> {
         let mut view = self.view.clone();
         loop {
             view.mark_unchanged();
-            match self.certificate_here(height).await? {
-                Covered::By(certificate) => return Ok(Some(*certificate)),
-                Covered::NoMore => return Ok(None),
-                Covered::NotYet => {}
+            let here = self.certificate_here(height).await?;
+            if !matches!(here, Covered::NotYet) {
+                return Ok(here);
             }
             let changed = self.unless_leaving(until(deadline, view.changed())).await;
             if !matches!(changed, Some(Some(Ok(())))) {
-                return Ok(None);
+                return Ok(here);
             }
         }
     }

@@ -269,7 +269,8 @@ impl Ledger {
             return Err(problem(Code::ProofUnavailable, detail));
         }
         self.block_at(height).await?;
-        let why = match self.certificate_here(height).await? {
+        // Others may have shown it when they acknowledged what is in the block.
+        let why = match self.certificate_soon(height, Instant::now() + SOON).await? {
             Covered::By(certificate) => return Ok(*certificate),
             Covered::NotYet => "no certificate covers it yet",
             Covered::NoMore => "what leads to its certificate is not kept here",
@@ -318,7 +319,15 @@ impl Ledger {
 
     /// The height of the block with this hash.
     pub(crate) async fn height_of(&self, hash: BlockHash) -> Answered<Height> {
-        let found = self.read(move |store| store.height_of(hash)).await?;
+        let here = || self.read(move |store| store.height_of(hash));
+        let found = match here().await? {
+            None => {
+                // Others may have it, and it is not applied here yet.
+                self.come_close().await;
+                here().await?
+            }
+            found => found,
+        };
         found.ok_or_else(|| problem(Code::BlockNotFound, format!("there is no block {hash}")))
     }
 

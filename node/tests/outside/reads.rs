@@ -45,7 +45,12 @@ fn transactions_blocks_and_accounts_are_known_everywhere_once_acknowledged() {
         let told = json(group.url(at), &format!("/v1/txs/{}", outcome.id));
         assert_eq!(told["status"], "applied", "round {round}");
         let height = outcome.height.unwrap();
-        assert_eq!(get(group.url((at + 1) % 3), &format!("/v1/blocks/{height}")).status, 200);
+        // By its hash as by its height.
+        let hash = outcome.block_hash.as_ref().unwrap();
+        let block = if round % 2 == 0 { height.to_string() } else { hash.to_string() };
+        assert_eq!(get(group.url((at + 1) % 3), &format!("/v1/blocks/{block}")).status, 200);
+        let proof = get(group.url((at + 2) % 3), &format!("/v1/blocks/{height}/certificate"));
+        assert_eq!(proof.status, 200, "round {round}");
         let told = json(group.url((at + 2) % 3), &format!("/v1/accounts/{}", account.key()));
         assert_eq!(told["next_nonce"], round + 1);
     }
