@@ -6,6 +6,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 if [ -z "${QUORATE_BIN_DIR:-}" ]; then
     target=${CARGO_TARGET_DIR:-$root/target}
+    # What is relative is so to where we are, and not to where the build runs.
+    case $target in /*) ;; *) target=$PWD/$target ;; esac
     if [ ! -x "$target/release/quorate" ]; then
         echo "building Quorate; the first build takes a few minutes" >&2
     fi

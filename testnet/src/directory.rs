@@ -13,7 +13,7 @@ use quorate_chain::roster::Lead;
 use quorate_client::{KeyFile, Testnet, TestnetNode, TestnetNodeState};
 use quorate_node::config::Config;
 use quorate_node::exit::{Exit, Failure};
-use quorate_node::home::{Home, Layout, NewHome};
+use quorate_node::home::{Home, HomeError, Layout, NewHome};
 use quorate_node::keys;
 use zeroize::Zeroizing;
 
@@ -97,18 +97,46 @@ impl Directory {
         self.format().exists()
     }
 
-    /// Deletes it, unless it is something else than a testnet.
-    pub(crate) fn delete(&self) -> Result<(), Failure> {
-        let listing = match fs::read_dir(&self.root) {
-            Ok(listing) => listing,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(io(&self.root)(error)),
-        };
-        if listing.count() > 0 && !self.exists() && !self.genesis().exists() {
+    /// Deletes what is in it, unless it is something else than a testnet, or a node runs in one of its homes.
+    pub(crate) fn clear(&self) -> Result<(), Failure> {
+        let entries = fs::read_dir(&self.root).and_then(|entries| {
+            entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()
+        });
+        let mut entries = entries.map_err(io(&self.root))?;
+        if !entries.is_empty() && !self.exists() && !self.genesis().exists() {
             let root = self.root.display();
             return Err(configuration(format!("{root} is no testnet, so it is not deleted")));
         }
-        fs::remove_dir_all(&self.root).map_err(io(&self.root))
+        // Nobody starts a node in one of them meanwhile.
+        let mut homes = Vec::new();
+        for path in &entries {
+            match Home::open(path) {
+                Ok(home) => homes.push(home),
+                Err(HomeError::Locked { path, pid }) => {
+                    let path = path.display();
+                    let sentence = format!("{path} is in use by process {pid}; nothing is deleted");
+                    return Err(configuration(sentence));
+                }
+                // It is no home, or none that a node of ours could run in.
+                Err(_) => {}
+            }
+        }
+        // What tells that this is a testnet goes last, so that who is interrupted can go on.
+        entries.sort_by_key(|path| *path == self.genesis());
+        for path in entries {
+            let is_directory = fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir());
+            let remove = if is_directory { fs::remove_dir_all } else { fs::remove_file };
+            remove(&path).map_err(io(&path))?;
+        }
+        Ok(())
+    }
+
+    /// The ports that the nodes of a new testnet would have, if it can be made.
+    pub(crate) fn ports_of_new(options: &Options) -> Result<Vec<u16>, Failure> {
+        let count = options.count();
+        options.check(count)?;
+        let places = places(options, &vec![Config::default(); usize::from(count)], true)?;
+        Ok(places.iter().flat_map(|place| [place.api, place.p2p]).collect())
     }
 
     /// Makes homes, keys and genesis if there are none, and sets the nodes as the options say.

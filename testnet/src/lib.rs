@@ -21,6 +21,7 @@ mod cluster;
 mod directory;
 mod lines;
 mod live;
+mod lock;
 mod options;
 mod peer_id;
 mod ports;

@@ -10,8 +10,9 @@ mod common;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use common::{Place, eventually};
 use quorate_client::TestnetNodeState;
@@ -193,6 +194,73 @@ fn a_node_that_does_not_come_back_is_blamed_and_not_another_one_that_is_dead() {
     fs::write(place.dir.join("node2/BROKEN"), "").unwrap();
     let said = place.fails(3, &["revive", "2"]);
     assert!(said.contains("node2 ended with code 3: the home is broken"), "{said}");
+}
+
+#[test]
+fn a_home_in_which_a_node_runs_is_not_deleted() {
+    let place = place();
+    place.ok(&["init", "-n", "2", "--api-port", "0", "--p2p-port", "0"]);
+    let genesis = fs::read(place.dir.join("genesis.json")).unwrap();
+    // As a node does that somebody has started by hand.
+    let lock = fs::File::create(place.dir.join("node1/LOCK")).unwrap();
+    lock.lock().unwrap();
+    let new = ["-n", "2", "--api-port", "0", "--p2p-port", "0"];
+    for order in [&["up", "--detach", "--fresh"][..], &["init", "--fresh"]] {
+        let said = place.fails(3, &[order, &new].concat());
+        assert!(said.contains("node1 is in use by process"), "{said}");
+    }
+    place.fails(3, &["down", "--purge"]);
+    assert!(place.dir.join("node0/config.toml").exists());
+    assert_eq!(fs::read(place.dir.join("genesis.json")).unwrap(), genesis);
+    drop(lock);
+    place.ok(&[&["init", "--fresh"][..], &new].concat());
+    assert_ne!(fs::read(place.dir.join("genesis.json")).unwrap(), genesis);
+    place.ok(&["down", "--purge"]);
+    assert!(!place.dir.exists());
+}
+
+#[test]
+fn of_two_that_start_a_testnet_at_once_one_does_and_the_other_leaves_it_alone() {
+    let place = place();
+    let arguments = ["up", "--detach", "--fresh", "-n", "3", "--api-port", "0", "--p2p-port", "0"];
+    for _ in 0..3 {
+        let start = || place.command(&arguments).stdout(Stdio::null()).spawn().unwrap();
+        let mut ups = [start(), start()];
+        let mut ends = ups.each_mut().map(|up| up.wait().unwrap().code());
+        ends.sort_unstable();
+        assert_eq!(ends, [Some(0), Some(3)]);
+        assert_eq!(states(&place), [TestnetNodeState::Running; 3]);
+        place.ok(&["kill", "1"]);
+        place.ok(&["down"]);
+    }
+}
+
+#[test]
+fn launch_sh_finds_what_it_has_built_wherever_it_is_called() {
+    let root = tempfile::tempdir().unwrap();
+    let (programs, here) = (root.path().join("bin"), root.path().join("here"));
+    fs::create_dir(&programs).unwrap();
+    fs::create_dir(&here).unwrap();
+    // A build that makes a launcher which says how it was called.
+    let cargo = r#"#!/bin/sh
+mkdir -p "$CARGO_TARGET_DIR/release"
+printf '#!/bin/sh\necho "$QUORATE_BIN_DIR" "$@"\n' > "$CARGO_TARGET_DIR/release/quorate-testnet"
+chmod +x "$CARGO_TARGET_DIR/release/quorate-testnet"
+"#;
+    fs::write(programs.join("cargo"), cargo).unwrap();
+    fs::set_permissions(programs.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let launched = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/launch.sh"))
+        .args(["-n", "3"])
+        .env("PATH", format!("{}:{path}", programs.display()))
+        .env("CARGO_TARGET_DIR", "relative")
+        .env_remove("QUORATE_BIN_DIR")
+        .current_dir(&here)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(launched.stdout).unwrap();
+    let here = here.canonicalize().unwrap();
+    assert_eq!(said, format!("{}/relative/release up -n 3\n", here.display()));
 }
 
 #[test]

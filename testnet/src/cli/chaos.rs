@@ -14,6 +14,7 @@ use super::up::Up;
 use super::{Output, json, print, running};
 use crate::chaos::{self, Plan};
 use crate::directory::Directory;
+use crate::lock::Lock;
 use crate::options::{At, Options};
 use crate::supervisor::control::{self, Order};
 
@@ -138,6 +139,6 @@ impl Stage {
             return Ok(());
         }
         control::order(&self.directory, &Order::Down)?;
-        if self.passing && well { self.directory.delete() } else { Ok(()) }
+        if self.passing && well { Lock::take(&self.directory)?.delete() } else { Ok(()) }
     }
 }

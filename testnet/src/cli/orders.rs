@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{Output, json, ordered, print, running};
 use crate::directory::Directory;
+use crate::lock::Lock;
 use crate::options::At;
 use crate::supervisor::control::{self, Order};
 use crate::supervisor::{all, statuses};
@@ -94,7 +95,10 @@ impl Down {
             Err(failure) if !(self.purge && failure.exit == Exit::NoNode) => return Err(failure),
             Ok(()) | Err(_) => {}
         }
-        if self.purge { directory.delete() } else { Ok(()) }
+        if self.purge && directory.root().exists() {
+            return Lock::take(&directory)?.delete();
+        }
+        Ok(())
     }
 }
 

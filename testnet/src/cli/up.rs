@@ -18,6 +18,7 @@ use super::orders::is_alive;
 use super::{Output, json, print};
 use crate::directory::Directory;
 use crate::live::{self, Live};
+use crate::lock::Lock;
 use crate::options::{At, Options, time};
 use crate::ports;
 use crate::supervisor::{self, Start, control, leader, statuses};
@@ -71,27 +72,39 @@ enum Word {
     Failed(u8, String),
 }
 
-fn prepare(at: &At, options: &Options, fresh: bool) -> Result<Directory, Failure> {
+/// A testnet that nobody else touches as long as the lock is held. `check` has the last word before one that was there
+/// is deleted.
+fn prepare(
+    at: &At,
+    options: &Options,
+    fresh: bool,
+    check: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(Directory, Lock), Failure> {
     let directory = Directory::new(at.dir()?)?;
-    if control::is_running(&directory) {
-        let root = directory.root().display();
-        let sentence = format!("a testnet runs in {root}; `quorate testnet down` ends it");
-        return Err(Failure::new(Exit::Configuration, sentence));
+    let lock = Lock::take(&directory)?;
+    let make = || {
+        if Testnet::in_dir(directory.root()).is_some_and(|left| is_alive(&left)) {
+            return Err(control::abandoned(&directory, Exit::Configuration));
+        }
+        if fresh {
+            check()?;
+            directory.clear()?;
+        }
+        directory.prepare(options)
+    };
+    match make() {
+        Ok(()) => Ok((directory, lock)),
+        Err(failure) => {
+            lock.give_up();
+            Err(failure)
+        }
     }
-    let left = Testnet::in_dir(directory.root()).is_some_and(|left| is_alive(&left));
-    if left {
-        return Err(control::abandoned(&directory, Exit::Configuration));
-    }
-    if fresh {
-        directory.delete()?;
-    }
-    directory.prepare(options)?;
-    Ok(directory)
 }
 
 impl Init {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let directory = prepare(&self.at, &self.options, self.fresh)?;
+        let check = || Directory::ports_of_new(&self.options).map(drop);
+        let (directory, _lock) = prepare(&self.at, &self.options, self.fresh, check)?;
         for node in 0..directory.count()? {
             print(&format!("quorate start --home {}\n", directory.home(node).display()))?;
         }
@@ -105,20 +118,26 @@ impl Up {
         Self { at, options, detach: true, fresh: false, timeout: Duration::from_secs(60) }
     }
 
-    /// A testnet that can be started. A new one is not left behind if it cannot.
-    fn prepare(&self) -> Result<Directory, Failure> {
+    /// A testnet that can be started. A new one is not left behind if it cannot, and none is deleted for it.
+    fn prepare(&self) -> Result<(Directory, Lock), Failure> {
         let new = self.fresh || !Directory::new(self.at.dir()?)?.exists();
-        let directory = prepare(&self.at, &self.options, self.fresh)?;
-        let free = ports::check_free(&directory.ports()?);
-        if free.is_err() && new {
-            directory.delete()?;
+        let check = || ports::check_free(&Directory::ports_of_new(&self.options)?);
+        let (directory, lock) = prepare(&self.at, &self.options, self.fresh, check)?;
+        match ports::check_free(&directory.ports()?) {
+            Ok(()) => Ok((directory, lock)),
+            Err(taken) => {
+                if new {
+                    lock.delete()?;
+                }
+                Err(taken)
+            }
         }
-        free.map(|()| directory)
     }
 
     /// Starts it in the background.
     pub(super) fn begin(&self) -> Result<Testnet, Failure> {
-        self.detach(&self.prepare()?)
+        let (directory, lock) = self.prepare()?;
+        self.detach(&directory, lock)
     }
 
     pub(super) fn run(self, output: Output) -> Result<(), Failure> {
@@ -127,7 +146,8 @@ impl Up {
             let testnet = self.begin()?;
             show(&testnet, output, begin.elapsed(), "`quorate testnet down` ends it").map_err(bug)
         } else {
-            self.watched(&self.prepare()?, output, begin)
+            let (directory, _lock) = self.prepare()?;
+            self.watched(&directory, output, begin)
         }
     }
 
@@ -165,7 +185,7 @@ impl Up {
     }
 
     /// Starts a supervisor that stays, and waits for its word.
-    fn detach(&self, directory: &Directory) -> Result<Testnet, Failure> {
+    fn detach(&self, directory: &Directory, lock: Lock) -> Result<Testnet, Failure> {
         let log = directory.root().join("supervisor.log");
         let errors = OpenOptions::new().create(true).append(true).open(&log);
         let errors = errors
@@ -176,7 +196,7 @@ impl Up {
         if let Some(leader) = self.options.leader {
             command.args(["--leader", &leader.to_string()]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
+        command.stdin(lock.hand_on()).stdout(Stdio::piped()).stderr(errors);
         let mut supervisor = command.spawn().map_err(bug)?;
         let mut line = String::new();
         if let Some(words) = supervisor.stdout.take() {

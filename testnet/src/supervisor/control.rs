@@ -229,6 +229,13 @@ pub(crate) fn is_running(directory: &Directory) -> bool {
     UnixStream::connect(directory.socket()).is_ok()
 }
 
+/// That one does, and must be ended first.
+pub(crate) fn runs(directory: &Directory) -> Failure {
+    let root = directory.root().display();
+    let sentence = format!("a testnet runs in {root}; `quorate testnet down` ends it");
+    Failure::new(Exit::Configuration, sentence)
+}
+
 /// Has the supervisor do something, and waits until it is done; what was done, for people.
 pub(crate) fn order(directory: &Directory, order: &Order) -> Result<String, Failure> {
     let gone = |_| none_runs(directory);

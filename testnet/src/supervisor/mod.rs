@@ -88,13 +88,11 @@ fn end_on_signals(group: &Arc<Group>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Takes the place of the supervisor; refuses if there is one.
+/// Takes the place of the supervisor; refuses if there is one. Whoever has started this one has locked the directory.
 fn listen(directory: &Directory) -> Result<UnixListener, Failure> {
     let path = directory.socket();
     if control::is_running(directory) {
-        let root = directory.root().display();
-        let sentence = format!("a testnet runs in {root}; `quorate testnet down` ends it");
-        return Err(Failure::new(Exit::Configuration, sentence));
+        return Err(control::runs(directory));
     }
     // Left by a supervisor that was killed.
     let _ = fs::remove_file(&path);
