@@ -18,6 +18,7 @@ mod schema;
 mod snapshot;
 mod standing;
 mod steps;
+mod versions;
 mod write;
 
 pub use error::StoreError;

@@ -27,6 +27,7 @@ use crate::place::{self, place, split_place, split_version};
 use crate::snapshot;
 use crate::standing::{self, decode, hash};
 use crate::steps;
+use crate::versions::newest_below;
 use crate::write::{half, newest_version};
 
 /// Most connections kept for the next question.
@@ -390,12 +391,7 @@ impl StoreReader for SqliteReader {
             let before = before
                 .and_then(|(height, index, operation)| place::before(height, index, operation));
             if let Some(before) = before {
-                // A version of this key names the one before it; else the way there is from the newest.
-                let mut select = db.prepare_cached(
-                    "SELECT earlier FROM version WHERE version = ?1 AND key = ?2",
-                )?;
-                let earlier = select.query_row(params![before, key], |row| row.get(0));
-                next = earlier.optional()?.unwrap_or(next);
+                next = newest_below(db, next, before)?;
             }
             let mut found = Vec::new();
             // What came with a snapshot is a value without a history.
@@ -404,9 +400,7 @@ impl StoreReader for SqliteReader {
             {
                 let missing = StoreError::Missing { what: "a version of a key" };
                 let (version, earlier) = version_at(db, number)?.ok_or(missing)?;
-                if before.is_none_or(|before| number < before) {
-                    found.push(version);
-                }
+                found.push(version);
                 next = earlier;
             }
             Ok(found)

@@ -4,7 +4,7 @@
 //!  block ── one row a height: header facts, the block's bytes           appended
 //!  tx ───── one row a transaction, by place                             appended
 //!  version  one row a value ever written, by place; each names the      appended
-//!           version that its key had before
+//!           version that its key had before, and one further back
 //!  entry ── one row an entry of the state, by path: its digest, and     written at random places
 //!           for a key the number of its newest version; of a key that
 //!           was removed the row stays, without a digest
@@ -23,6 +23,9 @@
 //! `standing` and `frozen` prove how many entries the state has; one that a file of before version 6 has frozen is
 //! without, and is not offered.
 //!
+//! **History.** What a key was at a height is found along its versions, from the newest back, in few steps however
+//! often it was written: `versions` says how.
+//!
 //! **Rosters.** `roster_step` leads from each roster to the next, and outlives blocks and snapshots. Files of before
 //! version 5 begin without: steps over the changes of then are not made later.
 //!
@@ -36,7 +39,7 @@
 pub(crate) const APPLICATION: i32 = 0x5175_6f72;
 
 /// What `PRAGMA user_version` says.
-pub(crate) const VERSION: i32 = 6;
+pub(crate) const VERSION: i32 = 7;
 
 /// Bits of a place that are the index in the block: a block has at most 10,000 transactions.
 pub(crate) const INDEX_BITS: u32 = 14;
@@ -69,7 +72,10 @@ pub(crate) const READER_SETTINGS: &str = "
 
 /// What makes of each version the next one, from an empty file on.
 pub(crate) const STEPS: [&str; VERSION as usize] =
-    [FIRST, SNAPSHOTS, PRUNING, EVIDENCE, ROSTERS, SIZES];
+    [FIRST, SNAPSHOTS, PRUNING, EVIDENCE, ROSTERS, SIZES, LEAPS];
+
+/// The version since which versions of keys have leaps.
+pub(crate) const WITH_LEAPS: i32 = 7;
 
 const FIRST: &str = "
 CREATE TABLE chain (
@@ -207,6 +213,12 @@ ALTER TABLE standing ADD COLUMN entries INTEGER;
 ALTER TABLE standing ADD COLUMN top BLOB;
 ALTER TABLE frozen ADD COLUMN entries INTEGER;
 ALTER TABLE frozen ADD COLUMN top BLOB;
+";
+
+/// The rows of before are filled by [`crate::versions::add_leaps`].
+const LEAPS: &str = "
+ALTER TABLE version ADD COLUMN nth INTEGER;
+ALTER TABLE version ADD COLUMN leap INTEGER;
 ";
 
 /// Leaves the signed header of the blocks without an item from one height up to another.

@@ -14,6 +14,7 @@ use crate::error::StoreError;
 use crate::place::version;
 use crate::read::{above, leaves, version_at};
 use crate::standing::{self, decode};
+use crate::versions::{self, newest_below};
 use crate::write::{Content, first_index, keep, put};
 
 /// Freezes the state as it is; of those frozen before only the one at a height stays. Returns the newest height.
@@ -113,15 +114,10 @@ impl Then<'_> {
     }
 
     /// What a value was: its newest version of then.
-    fn value(&self, mut next: Option<i64>) -> Result<Option<Value>, StoreError> {
-        let mut earlier =
-            self.db.prepare_cached("SELECT earlier FROM version WHERE version = ?1")?;
-        let missing = || StoreError::Missing { what: "a version of a key" };
-        while let Some(number) = next.filter(|number| *number >= self.end) {
-            next = earlier.query_row([number], |row| row.get(0)).optional()?.ok_or_else(missing)?;
-        }
-        let Some(number) = next else { return Ok(None) };
-        let (version, _) = version_at(self.db, number)?.ok_or_else(missing)?;
+    fn value(&self, newest: Option<i64>) -> Result<Option<Value>, StoreError> {
+        let Some(number) = newest_below(self.db, newest, self.end)? else { return Ok(None) };
+        let missing = StoreError::Missing { what: "a version of a key" };
+        let (version, _) = version_at(self.db, number)?.ok_or(missing)?;
         let (height, tx) = (version.height, version.tx);
         Ok(version.value.map(|bytes| Value { height, tx, bytes }))
     }
@@ -223,11 +219,7 @@ fn staged(bytes: Vec<u8>) -> Result<(StateKey, StateEntry), DecodeError> {
 }
 
 fn base_value(db: &Connection, number: i64, name: &[u8], value: &Value) -> Result<(), StoreError> {
-    db.prepare_cached("INSERT INTO version VALUES (?1, NULL, ?2, ?3)")?.execute(params![
-        number,
-        name,
-        value.bytes.as_ref()
-    ])?;
+    versions::add(db, number, None, name, Some(&value.bytes))?;
     db.prepare_cached("INSERT INTO base VALUES (?1, ?2, ?3)")?.execute(params![
         number,
         value.height.get().cast_signed(),

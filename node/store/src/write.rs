@@ -22,6 +22,7 @@ use crate::schema::{self, INDEX_ROWS};
 use crate::snapshot;
 use crate::standing::{self, kind_name};
 use crate::steps;
+use crate::versions;
 
 /// Pages in SQLite's log after which they are moved into the file. The log is read whole when a node
 /// starts, and pages that are written again and again are moved the less often the longer it is.
@@ -90,6 +91,9 @@ fn make_or_check(db: &mut Connection, file: &Path, chain_id: ChainId) -> Result<
     };
     for step in steps {
         transaction.execute_batch(step)?;
+    }
+    if found < schema::WITH_LEAPS {
+        versions::add_leaps(&transaction)?;
     }
     if found == 0 {
         first_index(&transaction)?;
@@ -209,13 +213,7 @@ impl Taking<'_> {
             Some(earlier) => Some(earlier),
             None => newest_version(self.db, key)?,
         };
-        self.db.prepare_cached("INSERT INTO version VALUES (?1, ?2, ?3, ?4)")?.execute(params![
-            number,
-            earlier,
-            key.as_ref(),
-            value
-        ])?;
-        Ok(())
+        versions::add(self.db, number, earlier, key, value)
     }
 
     /// Puts the entries of the state in their places.
