@@ -15,6 +15,7 @@
 mod applying;
 mod hang;
 mod install;
+mod permission;
 mod submissions;
 mod waiting;
 
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
 use quorate_chain::crypto::{Signer, Verifier};
+use quorate_chain::execute::Writers;
 use quorate_chain::ids::{ChainId, Height, NodeId, Term, TxId};
 use quorate_chain::limits as format;
 use quorate_chain::outcome;
@@ -85,6 +87,7 @@ pub struct Status {
 /// The owner of the core and the mempool.
 pub struct Driver<S: Store> {
     chain_id: ChainId,
+    writers: Writers,
     id: NodeId,
     signer: Arc<dyn Signer>,
     verifier: Arc<dyn Verifier>,
@@ -144,6 +147,7 @@ impl<S: Store> Driver<S> {
         mempool.branch(applied, core.log().from(applied).map(|entry| &entry.block));
         Self {
             chain_id: setup.chain_id,
+            writers: setup.genesis.writers,
             id: setup.id,
             signer: Arc::clone(&setup.signer),
             verifier: Arc::clone(&setup.verifier),

@@ -242,6 +242,9 @@ pub enum Refusal {
     /// Its last height is past.
     #[error("its last height is past")]
     Expired,
+    /// The sender has been granted nothing here, and no admin stands behind it.
+    #[error("the sender has been granted nothing on this chain, as far as this node knows")]
+    NotPermitted,
     /// The disk is nearly full.
     #[error("the disk is nearly full")]
     DiskLow,

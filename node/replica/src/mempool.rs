@@ -46,6 +46,14 @@ pub(crate) struct Room {
     pub(crate) sender: usize,
 }
 
+/// What the applied state, or a later one, knows of a sender.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub(crate) nonces: Nonces,
+    /// Whether it could have any effect at all.
+    pub(crate) has_a_say: bool,
+}
+
 /// A transaction that waits.
 #[derive(Debug)]
 struct Waiting {
@@ -155,12 +163,16 @@ impl Mempool {
         self.senders.get(&sender).map(|sender| sender.nonces)
     }
 
-    /// Takes a transaction that is not there yet. `nonces` are its sender's in the applied state or a later
-    /// one.
+    /// Whether a block in flight grants an account something, if it takes effect.
+    pub(crate) fn is_being_granted(&self, account: AccountKey) -> bool {
+        self.flight.grants(account)
+    }
+
+    /// Takes a transaction that is not there yet.
     pub(crate) fn take(
         &mut self,
         transaction: Checked<SignedTransaction>,
-        nonces: Nonces,
+        sender: Known,
         applied: Height,
         submission: Option<Submission>,
     ) -> Result<(), Refusal> {
@@ -170,11 +182,15 @@ impl Mempool {
         if expires.is_some_and(|last| last <= applied) {
             return Err(Refusal::Expired);
         }
-        let known = self.nonces(account).unwrap_or(nonces);
+        let known = self.nonces(account).unwrap_or(sender.nonces);
         match known.check(nonce) {
             Ok(()) => {}
             Err(NonceError::Used) => return Err(Refusal::NonceUsed),
             Err(NonceError::TooFar) => return Err(Refusal::NonceTooFar),
+        }
+        // After the nonce: who asks again for what stands in the chain already shall learn so.
+        if !sender.has_a_say {
+            return Err(Refusal::NotPermitted);
         }
         let full = self.all.transactions >= self.room.transactions
             || self.all.memory + size.memory > self.room.memory;
@@ -394,81 +410,4 @@ impl Mempool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use bytes::Bytes;
-    use quorate_chain::codec::{Decode, Reader};
-    use quorate_chain::crypto::SecretKey;
-    use quorate_chain::ids::ChainId;
-    use quorate_chain::limits;
-    use quorate_chain::transaction::{Operation, Transaction};
-
-    use super::*;
-
-    pub(super) fn mempool(memory: usize) -> Mempool {
-        Mempool::new(Room { transactions: 10_000, memory, sender: 10_000 })
-    }
-
-    fn signed(sender: u16, operations: Vec<Operation>) -> Checked<SignedTransaction> {
-        let mut seed = [7; 32];
-        seed[..2].copy_from_slice(&sender.to_be_bytes());
-        let key = SecretKey::from_seed(&seed);
-        let transaction = Transaction {
-            chain_id: ChainId::new([1; 32]),
-            sender: key.account_key(),
-            nonce: Nonce::ZERO,
-            expires: None,
-            approvers: Vec::new(),
-            operations,
-        };
-        Checked::vouch(transaction.sign(&key).unwrap())
-    }
-
-    /// A transaction of a sender that travels in so many bytes.
-    pub(super) fn transaction(sender: u16, size: usize) -> Checked<SignedTransaction> {
-        // A value takes the bytes of its length, too.
-        let value = vec![1; size - SignedTransaction::SMALLEST - 4].into();
-        let signed = signed(sender, vec![Operation::Update { key: "k".into(), value }]);
-        assert_eq!(signed.bytes().len(), size);
-        signed
-    }
-
-    #[test]
-    fn a_mempool_is_bounded_by_what_it_takes_in_memory() {
-        const MEMORY: usize = 1 << 20;
-        let mut mempool = mempool(MEMORY);
-        let remove = Operation::Remove { key: Bytes::from_static(b"k") };
-        let all: Vec<_> = (0..2_000)
-            .map(|sender| signed(sender, vec![remove.clone(); limits::OPERATIONS]))
-            .collect();
-        let travels: usize = all.iter().map(|it| it.bytes().len()).sum();
-        assert!(travels < 2 * MEMORY, "by what travels, half of them would fit");
-        let taken = all.into_iter().take_while(|it| {
-            mempool.take(it.clone(), Nonces::default(), Height::ZERO, None) != Err(Refusal::Full)
-        });
-        let taken: Vec<_> = taken.collect();
-        mempool.check();
-        let operations = limits::OPERATIONS * size_of::<Operation>();
-        let least = operations + size_of::<SignedTransaction>() + size_of::<Transaction>();
-        let memory: usize = taken.iter().map(|it| least + it.bytes().len()).sum();
-        assert!(memory <= MEMORY, "{} of them take {memory}", taken.len());
-        assert!(memory >= MEMORY / 2, "and there is room for what the bound says: {memory}");
-    }
-
-    #[test]
-    fn what_is_kept_lets_go_of_the_message_it_came_in() {
-        let frame: Vec<u8> = (0..50).flat_map(|it| transaction(it, 300).bytes().to_vec()).collect();
-        let frame = Bytes::from(frame);
-        let mut reader = Reader::new(frame.clone());
-        let mut mempool = mempool(1 << 20);
-        for _ in 0..50 {
-            let transaction = Checked::vouch(SignedTransaction::decode(&mut reader).unwrap());
-            mempool.take(transaction, Nonces::default(), Height::ZERO, None).unwrap();
-        }
-        drop(reader);
-        assert!(frame.is_unique());
-        let batch = mempool.batch(Height::new(1), 10, 10_000);
-        let kept = mempool.offered(batch[0].id()).unwrap();
-        assert!(std::ptr::eq(batch[0].content(), kept.content()), "a block shares what waits");
-    }
-}
+mod tests;

@@ -28,11 +28,10 @@ const fn row(code: Code) -> Row {
         | Code::WrongChain
         | Code::NonceUsed
         | Code::NonceTooFar
+        | Code::NotPermitted
         | Code::Expired => (422, Exit::Rejected, NothingHappened, AfterFix),
         Code::UnsafeChange => (422, Exit::Unsafe, NothingHappened, AfterFix),
-        Code::NotPermitted | Code::KeyExists | Code::Mismatch => {
-            (409, Exit::Rejected, NothingHappened, AfterFix)
-        }
+        Code::KeyExists | Code::Mismatch => (409, Exit::Rejected, NothingHappened, AfterFix),
         Code::ChangeInProgress => (409, Exit::Rejected, NothingHappened, SameBytes),
         Code::MempoolFull | Code::RateLimited => (429, Exit::Rejected, NothingHappened, SameBytes),
         Code::NoLeader | Code::NoQuorum | Code::CatchingUp => {
@@ -103,6 +102,7 @@ pub(crate) fn refused(tx: TxId, refusal: Refusal) -> Box<Problem> {
         Refusal::NonceUsed | Refusal::NonceTaken => Code::NonceUsed,
         Refusal::NonceTooFar => Code::NonceTooFar,
         Refusal::Expired => Code::Expired,
+        Refusal::NotPermitted => Code::NotPermitted,
         Refusal::DiskLow => Code::DiskLow,
         Refusal::Stopping => Code::Stopping,
     };

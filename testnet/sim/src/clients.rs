@@ -368,6 +368,7 @@ impl Clients {
                 | Refusal::SenderFull
                 | Refusal::WaitersFull
                 | Refusal::NonceTooFar
+                | Refusal::NotPermitted
                 | Refusal::DiskLow
                 | Refusal::Stopping,
             )

@@ -14,6 +14,7 @@ use quorate_wal::Space;
 
 use super::Driver;
 use crate::io::{Answer, Notice, Output, Refusal, Submission};
+use crate::mempool::Known;
 use crate::store::Store;
 
 impl<S: Store> Driver<S> {
@@ -45,8 +46,9 @@ impl<S: Store> Driver<S> {
             Some(nonces) => nonces,
             None => self.read(|reader| reader.nonces(sender), out)?,
         };
+        let known = Known { nonces, has_a_say: self.has_a_say(&transaction, out)? };
         let applied = self.core.log().applied().block.height;
-        let taken = self.mempool.take(transaction, nonces, applied, submission);
+        let taken = self.mempool.take(transaction, known, applied, submission);
         if taken.is_ok() {
             self.forwarder.add(id);
         }

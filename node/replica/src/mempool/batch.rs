@@ -107,14 +107,13 @@ impl Mempool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::mempool::tests::{mempool, transaction};
+    use crate::mempool::tests::{known, mempool, transaction};
 
     /// A mempool with one transaction of each of these sizes, each of another sender.
     fn of_sizes(sizes: impl IntoIterator<Item = usize>) -> Mempool {
         let mut mempool = mempool(64 << 20);
         for (sender, size) in (0..).zip(sizes) {
-            let taken =
-                mempool.take(transaction(sender, size), Nonces::default(), Height::ZERO, None);
+            let taken = mempool.take(transaction(sender, size), known(), Height::ZERO, None);
             taken.unwrap();
         }
         mempool

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use quorate_chain::ids::{AccountKey, Height, Nonce, TxId};
 use quorate_chain::state::Nonces;
-use quorate_chain::transaction::SignedTransaction;
+use quorate_chain::transaction::{Operation, SignedTransaction};
 
 /// The transactions in the blocks above the applied tip, in the order of the chain.
 #[derive(Debug, Default)]
@@ -14,6 +14,8 @@ pub(crate) struct Flight {
     ids: BTreeMap<TxId, u32>,
     /// The same, by sender and nonce.
     nonces: BTreeMap<(AccountKey, Nonce), u32>,
+    /// How often each account is granted something.
+    granted: BTreeMap<AccountKey, u32>,
 }
 
 impl Flight {
@@ -32,12 +34,20 @@ impl Flight {
         nonces
     }
 
+    /// Whether something is granted to an account, if it takes effect.
+    pub(crate) fn grants(&self, account: AccountKey) -> bool {
+        self.granted.contains_key(&account)
+    }
+
     /// One more block.
     pub(crate) fn push(&mut self, height: Height, transactions: Vec<SignedTransaction>) {
         for transaction in &transactions {
             let content = transaction.content();
             *self.ids.entry(transaction.id()).or_default() += 1;
             *self.nonces.entry((content.sender, content.nonce)).or_default() += 1;
+            for account in granted(transaction) {
+                *self.granted.entry(account).or_default() += 1;
+            }
         }
         self.blocks.push_back((height, transactions));
     }
@@ -71,8 +81,23 @@ impl Flight {
             let key = (content.sender, content.nonce);
             less(&mut self.ids, &transaction.id());
             less(&mut self.nonces, &key);
+            for account in granted(transaction) {
+                less(&mut self.granted, &account);
+            }
         }
     }
+}
+
+/// To whom a transaction grants something.
+fn granted(transaction: &SignedTransaction) -> impl Iterator<Item = AccountKey> {
+    transaction.content().operations.iter().filter_map(|operation| match operation {
+        Operation::Grant { account, .. } => Some(*account),
+        Operation::Put { .. }
+        | Operation::Update { .. }
+        | Operation::Remove { .. }
+        | Operation::Cas { .. }
+        | Operation::Revoke { .. } => None,
+    })
 }
 
 fn less<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {

@@ -107,12 +107,16 @@ impl Group {
     }
 
     pub fn with(count: u32, limits: Limits) -> Self {
-        let genesis = genesis(count);
+        Self::of(&genesis(count), limits)
+    }
+
+    pub fn of(genesis: &Genesis, limits: Limits) -> Self {
+        let count = u32::try_from(genesis.validators.len()).unwrap();
         let node = |id| Node {
             replica: None,
             disk: Arc::new(Mutex::new(Memory::new(u64::from(id)))),
             store: MemoryStore::new(),
-            setup: setup(&genesis, id, limits),
+            setup: setup(genesis, id, limits),
             jobs: Vec::new(),
             applies: Vec::new(),
             hold_disk: false,
