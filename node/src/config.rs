@@ -100,7 +100,7 @@ impl Default for Config {
             message_bytes: 4 << 20,
             mempool_transactions: 50_000,
             mempool_bytes: 128 << 20,
-            mempool_sender: 4_096,
+            mempool_sender: 512,
             wal_segment: 64 << 20,
             keep_blocks: 0,
             snapshot_every: 1_000,

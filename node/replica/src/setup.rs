@@ -69,7 +69,8 @@ pub struct Limits {
     pub mempool_transactions: usize,
     /// Most bytes of memory that the transactions in the mempool take.
     pub mempool_bytes: usize,
-    /// Most transactions of one sender in the mempool.
+    /// Most transactions of one sender in the mempool. Its nonces allow no more than 2,047, and one that
+    /// counts up gets no further than 1,024 above what is applied.
     pub mempool_sender: usize,
     /// How long a forwarded transaction may take before it is forwarded again.
     pub forward_again: Span,
@@ -109,7 +110,7 @@ impl Default for Limits {
             block_interval: None,
             mempool_transactions: 50_000,
             mempool_bytes: 128 << 20,
-            mempool_sender: 4_096,
+            mempool_sender: 512,
             forward_again: Span::millis(2_000),
             forward_bytes: 1 << 20,
             reads: 10_000,

@@ -98,6 +98,20 @@ fn a_full_mempool_refuses_and_pushes_nothing_out() {
 }
 
 #[test]
+fn one_sender_takes_a_small_part_of_the_mempool_unless_told_otherwise() {
+    let mut group = held(limits());
+    let most = limits().mempool_sender as u64;
+    for nonce in 0..most {
+        group.submit(0, update(group.chain_id, 1, nonce));
+    }
+    assert_eq!(group.answers.len(), 0, "all of them wait");
+    let over = group.submit(0, update(group.chain_id, 1, most));
+    assert_eq!(refused(&group, over), Refusal::SenderFull, "before the window of nonces ends");
+    group.submit(0, update(group.chain_id, 2, 0));
+    assert_eq!(group.answers.len(), 1, "another one has room");
+}
+
+#[test]
 fn a_mempool_is_bounded_by_memory_too() {
     let mut group = held(Limits { mempool_bytes: 12_000, ..limits() });
     let big = |group: &Group, nonce| write(group.chain_id, 1, nonce, None, &[0; 4_000]);

@@ -308,7 +308,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "mempool.sender",
         unit: COUNT,
-        meaning: "most transactions of one sender that wait for a block",
+        meaning: "most transactions of one sender that wait for a block; more are refused with 429",
         example: "256",
         read: |config, text| count(&mut config.mempool_sender, text),
         show: |config| config.mempool_sender.to_string(),
