@@ -9,8 +9,8 @@
 //! driver takes no message any more until the disk has answered: messages may always be lost. What it begins by
 //! itself does not add up: own statements wait for the disk, blocks for room in the window.
 //!
-//! The driver reads the store for one thing:
-//! the nonces of a sender whose transactions begin to wait.
+//! The driver reads the store for two things: the nonces of a sender whose transactions begin to wait, and what it has
+//! been granted where only those may write who were.
 
 mod applying;
 mod hang;
