@@ -19,6 +19,8 @@ const NEAR_ENDS: u16 = 32_768;
 const LOWEST: u16 = 10_240;
 /// How many ports a process looks at before it comes to those of the next one.
 const STRETCH: u32 = 256;
+/// How far from each other two processes begin that come to the same stretch, one after the other.
+const APART: u32 = 16;
 /// How many of them this process has looked at, so that no two testnets in it choose the same ones.
 static LOOKED_AT: AtomicU32 = AtomicU32::new(0);
 
@@ -42,7 +44,11 @@ pub(crate) fn choose(first: u16, count: u16, taken: &[u16]) -> Result<Vec<u16>, 
 fn free(count: u16, taken: &[u16]) -> Result<Vec<u16>, Failure> {
     let range = candidates();
     let length = u32::from(range.end - range.start);
-    let start = stretch(length / STRETCH) * STRETCH;
+    let stretches = length / STRETCH;
+    // The ports of a testnet that is down for a moment look free: who comes to its stretch later begins
+    // elsewhere in it.
+    let begin = std::process::id() / stretches * APART % STRETCH;
+    let start = stretch(stretches) * STRETCH + begin;
     let mut found = Vec::new();
     for _ in 0..length {
         if found.len() == usize::from(count) {
