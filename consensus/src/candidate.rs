@@ -9,7 +9,8 @@
 //! Who grants: a pre-vote or a vote goes to a candidate whose tip is not of lower rank, from one who
 //! has heard no leader for an election timeout, or whose connection to the leader is closed. So a node
 //! that was cut off deposes nobody when it returns, and a pre-vote certificate that was kept back is of
-//! no use while there is a leader: in every election one who lies can collect pre-votes for the next. Both are voters of the roster at the candidate's tip.
+//! no use while there is a leader: in every election one who lies can collect pre-votes for the next. Both are
+//! voters of the roster at the candidate's tip.
 //!
 //! Haste: whoever's connection to the leader is closed campaigns within a small part of an election timeout. If
 //! that comes to nothing, because two have campaigned at once, or one of those who are needed has just started

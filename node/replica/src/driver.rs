@@ -405,11 +405,12 @@ impl<S: Store> Driver<S> {
             out.extend(void.map(notice));
             for gone in self.mempool.applied(at, &block.outcomes) {
                 match gone {
-                    Gone::Answers(submissions, answer) => {
-                        out.extend(submissions.into_iter().map(|submission| Output::Answer {
-                            submission,
-                            answer: answer.clone(),
-                        }));
+                    Gone::Answers(answers) => {
+                        out.extend(
+                            answers
+                                .into_iter()
+                                .map(|(submission, answer)| Output::Answer { submission, answer }),
+                        );
                     }
                     Gone::Silent(reason) => out.push(Output::Notice(Notice::Dropped { reason })),
                 }

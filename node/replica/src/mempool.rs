@@ -74,7 +74,7 @@ struct Sender {
 /// What is to be said of a transaction that is gone.
 pub(crate) enum Gone {
     /// Answers for all who wait.
-    Answers(Vec<Submission>, Answer),
+    Answers(Vec<(Submission, Answer)>),
     /// Nobody waits for it.
     Silent(Dropped),
 }
@@ -337,9 +337,20 @@ impl Mempool {
         let submissions = self.take_out(id)?;
         match why {
             Ok(_) if submissions.is_empty() => None,
-            Ok(placed) => Some(Gone::Answers(submissions, Answer::Placed(placed))),
+            Ok(placed) => {
+                // Who came after the first one sent what was known.
+                let duplicates = std::iter::once(false).chain(std::iter::repeat(true));
+                let answers =
+                    submissions.into_iter().zip(duplicates).map(|(submission, duplicate)| {
+                        (submission, Answer::Placed(Placed { duplicate, ..placed }))
+                    });
+                Some(Gone::Answers(answers.collect()))
+            }
             Err(dropped) if submissions.is_empty() => Some(Gone::Silent(dropped)),
-            Err(dropped) => Some(Gone::Answers(submissions, Answer::Dropped(dropped))),
+            Err(dropped) => {
+                let answers = submissions.into_iter().map(|it| (it, Answer::Dropped(dropped)));
+                Some(Gone::Answers(answers.collect()))
+            }
         }
     }
 

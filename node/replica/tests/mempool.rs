@@ -48,6 +48,22 @@ fn block(group: &Group, height: Height) -> Vec<TxId> {
 }
 
 #[test]
+fn the_same_bytes_again_are_known_while_the_first_still_wait() {
+    let mut group = held(limits());
+    let transaction = update(group.chain_id, 0, 0);
+    let first = group.submit(0, transaction.clone());
+    let again = group.submit(0, transaction);
+    assert!(!group.answers.contains_key(&first), "it waits");
+    release(&mut group);
+    assert_eq!(placed(&group, first), placed(&group, again));
+    let duplicate = |submission| match &group.answers[&submission] {
+        Answer::Placed(placed) => placed.duplicate,
+        answer => panic!("{answer:?}"),
+    };
+    assert_eq!((duplicate(first), duplicate(again)), (false, true));
+}
+
+#[test]
 fn senders_take_turns_and_each_goes_in_the_order_of_nonces() {
     let mut group = held(limits());
     // The first one fills the slot that is on offer; the others wait for the next.
