@@ -60,7 +60,8 @@
 //!
 //! Lies
 //! forge A B KIND T H [by I..]   A lies to B, of term T and about height H (or: max), with its
-//!                               own signature or with those of others
+//!                               own signature or with those of others; SnapshotOfAnotherChain: they
+//!                               have signed it on a chain of the same validators
 //! twin A B [by I..]             A sends B another block for the place of the last one; in a range, with a
 //!                               certificate by I..
 //! ```

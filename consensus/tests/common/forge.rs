@@ -6,15 +6,17 @@ use std::sync::Arc;
 use quorate_chain::block::{Block, BlockKind, Body, Draft};
 use quorate_chain::certificate::{Certificate, Signed};
 use quorate_chain::checked::Checked;
-use quorate_chain::ids::{BlockHash, BlockRef, Height, NodeId, Term, TimeUs};
+use quorate_chain::ids::{BlockHash, BlockRef, ChainId, Height, NodeId, Term, TimeUs};
 use quorate_chain::roster::{Lead, Roster};
 use quorate_chain::statement::Statement;
 use quorate_consensus::config::Incarnation;
 use quorate_consensus::life::Life;
-use quorate_consensus::message::{Append, Beat, Known, Lap, Message, Nonce, Proof, Stored};
+use quorate_consensus::message::{
+    Append, Beat, Known, Lap, Message, Nonce, Proof, Snapshot, Stored,
+};
 
 use super::World;
-use super::keys::{CHAIN, Key, key, sign, state_root};
+use super::keys::{CHAIN, Key, key, sign, sign_on, state_root};
 
 /// The lies, and nobody is harmed by one.
 pub const LIES: [&str; 17] = [
@@ -43,9 +45,21 @@ fn nowhere(term: u64, height: u64) -> BlockRef {
     BlockRef { term: Term::new(term), height: Height::new(height), hash }
 }
 
+/// Another chain, which may have the same validators.
+const ELSEWHERE: ChainId = ChainId::new([8; 32]);
+
 pub fn certificate(statement: Statement, roster: &Roster, signers: &[u32]) -> Certificate {
+    certificate_on(CHAIN, statement, roster, signers)
+}
+
+fn certificate_on(
+    chain_id: ChainId,
+    statement: Statement,
+    roster: &Roster,
+    signers: &[u32],
+) -> Certificate {
     let signed = signers.iter().map(|id| {
-        let said = sign(*id, statement, roster.hash());
+        let said = sign_on(chain_id, *id, statement, roster.hash());
         Signed { signer: said.signer, signature: said.signature }
     });
     Certificate::assemble(statement, roster.hash(), signed.collect())
@@ -62,9 +76,11 @@ impl World {
     ) -> Message {
         let (tip, term) = (nowhere(term, height), Term::new(term));
         match name {
-            "PreVoteRequest" | "UnderHandover" | "VoteRequest" | "Vote" | "Refuse" | "Stale"
-            | "StaleByCommit" | "StaleByPreVotes" | "Handover" | "Recovering" | "Standing"
-            | "Known" | "Greet" => self.forged_election((liar, victim), name, term, tip, signers),
+            "PreVoteRequest" | "UnderHandover" | "VoteRequest" | "Vote" | "Refuse"
+            | "RefuseByPreVotes" | "Stale" | "StaleByCommit" | "StaleByPreVotes" | "Handover"
+            | "Recovering" | "Standing" | "Known" | "Greet" => {
+                self.forged_election((liar, victim), name, term, tip, signers)
+            }
             _ => self.forged_chain((liar, victim), name, term, tip, signers),
         }
     }
@@ -100,6 +116,9 @@ impl World {
             "VoteRequest" => Message::VoteRequest { tip, proof: prove(pre_voted), handover: None },
             "Vote" => Message::Vote(say(Statement::Vote { term, candidate: to, tip: victims })),
             "Refuse" => Message::Refuse { proof: Some(prove(voted)), tip, committed: tip },
+            "RefuseByPreVotes" => {
+                Message::Refuse { proof: Some(prove(pre_voted)), tip, committed: tip }
+            }
             "Stale" => Message::Stale(prove(voted)),
             "StaleByPreVotes" => Message::Stale(prove(pre_voted)),
             "StaleByCommit" => Message::Stale(prove(Statement::Ack { block: tip })),
@@ -192,6 +211,13 @@ impl World {
                 let block = self.forged_block((liar, victim), parent, term);
                 let certificate = Some(certify(block.block_ref()));
                 Message::Pulled { parent, blocks: vec![block], certificate }
+            }
+            "Snapshot" | "SnapshotOfAnotherChain" => {
+                let chain_id = if name == "Snapshot" { CHAIN } else { ELSEWHERE };
+                let acked = Statement::Ack { block: tip };
+                let certificate = certificate_on(chain_id, acked, &roster, signers);
+                let proof = Proof { certificate, roster: roster.clone() };
+                Message::Snapshot(Box::new(Snapshot { block: tip, proof }))
             }
             unknown => panic!("{unknown}: no such lie"),
         }

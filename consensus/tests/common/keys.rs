@@ -116,7 +116,17 @@ pub fn seal_with(
 
 /// Signs a statement with a validator's key.
 pub fn sign(id: u32, statement: Statement, roster_hash: RosterHash) -> SignedStatement {
-    let signature = stand_in(&key(id), &statement.message(CHAIN, roster_hash));
+    sign_on(CHAIN, id, statement, roster_hash)
+}
+
+/// Signs a statement about a chain with a validator's key.
+pub fn sign_on(
+    chain_id: ChainId,
+    id: u32,
+    statement: Statement,
+    roster_hash: RosterHash,
+) -> SignedStatement {
+    let signature = stand_in(&key(id), &statement.message(chain_id, roster_hash));
     SignedStatement { statement, roster_hash, signer: NodeId::new(id), signature }
 }
 
