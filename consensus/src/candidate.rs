@@ -12,6 +12,9 @@
 //! no use while there is a leader: in every election one who lies can collect pre-votes for the next. Both are
 //! voters of the roster at the candidate's tip.
 //!
+//! A campaign that the leader wants is no time without one. The candidate listens like one who hears a leader, as
+//! long as those who have not refused are a quorum; and who has voted for it waits for it like for a leader.
+//!
 //! Haste: whoever's connection to the leader is closed campaigns within a small part of an election timeout. If
 //! that comes to nothing, because two have campaigned at once, or one of those who are needed has just started
 //! and may not sign yet, the next campaign follows after twice the time, and so on up to an election timeout.
@@ -26,12 +29,12 @@
 //! Left out: a leader that lies, and dies when so many have acked its blocks, or have had them and have started again,
 //! that the others are no quorum without them: then the admins recover the group.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_chain::certificate::{Certificate, CertificateKind};
 use quorate_chain::checked::Checked;
 use quorate_chain::ids::{BlockRef, NodeId, Term};
-use quorate_chain::roster::Roster;
+use quorate_chain::roster::{QuorumKind, Roster};
 use quorate_chain::statement::{SignedStatement, Statement};
 
 use crate::ballot::{Ballot, Choice};
@@ -97,7 +100,8 @@ impl Core {
         let deadline = self.now.moment.after(timeout);
         let said = BTreeMap::new();
         self.acks.enter(self.ballot.term);
-        let candidate = Candidate { wanted, tip, said, handover, haste, deadline };
+        let refused = BTreeSet::new();
+        let candidate = Candidate { wanted, tip, said, handover, refused, haste, deadline };
         self.role = Role::Candidate(Box::new(candidate));
     }
 
@@ -113,7 +117,7 @@ impl Core {
     /// its silence says so.
     pub(crate) fn link_lost(&mut self, peer: NodeId) {
         if let Role::Follower(follower) = &mut self.role
-            && follower.leader == Some(peer)
+            && follower.leader.or(follower.awaited) == Some(peer)
             && !follower.link_lost
         {
             follower.link_lost = true;
@@ -142,15 +146,16 @@ impl Core {
         last.map(|base| base.times(2)).filter(|base| *base < self.config.election_timeout)
     }
 
-    /// Whether a leader of this term was heard lately.
+    /// Whether a leader of this term was heard lately, or one that it wants is on its way.
     pub(crate) fn hears_leader(&self) -> bool {
         match &self.role {
             Role::Leader(_) => true,
-            Role::Candidate(_) => false,
+            Role::Candidate(candidate) => candidate.handover.is_some(),
             Role::Follower(follower) => {
                 let silence = self.now.moment.since(follower.heard);
                 let recent = silence < self.config.election_timeout;
-                follower.leader.is_some() && recent && !follower.link_lost
+                let leader = follower.leader.or(follower.awaited);
+                leader.is_some() && recent && !follower.link_lost
             }
         }
     }
@@ -179,7 +184,12 @@ impl Core {
         let handed = handover.filter(|it| self.is_handover(it, candidate, tip));
         // The pre-vote is signed later, and must still be meant then.
         self.handed = handed.cloned().or_else(|| self.handed.take());
-        handed.is_some() || !self.hears_leader()
+        handed.is_some() || !self.hears_leader() || self.awaits(candidate)
+    }
+
+    /// Whether this candidate got the own vote because its leader wanted that.
+    fn awaits(&self, candidate: NodeId) -> bool {
+        matches!(&self.role, Role::Follower(follower) if follower.awaited == Some(candidate))
     }
 
     /// Somebody is in a higher term. Whoever hears a leader leaves it for votes or a commit of that term, but
@@ -239,6 +249,7 @@ impl Core {
         let claimed = Statement::PreVote { term, candidate: from, tip };
         let own = proof.certificate.kind() == CertificateKind::PreVote
             && *proof.certificate.statement() == claimed;
+        let wanted = handover.is_some_and(|it| self.is_handover(it, from, tip));
         // Stickiness again: a certificate that was kept back must not depose a leader.
         if !own || !self.is_free_for(from, tip, handover) || !self.learn_proof(proof) {
             return self.refuse(from);
@@ -253,6 +264,11 @@ impl Core {
         }
         if self.ballot.choice == Choice::Open {
             self.set_ballot(Ballot { choice, ..self.ballot.clone() });
+        }
+        if let Role::Follower(follower) = &mut self.role
+            && wanted
+        {
+            follower.awaited = Some(from);
         }
         let vote = Statement::Vote { term, candidate: from, tip };
         self.sign_when_durable(vote, proof.roster.hash());
@@ -321,12 +337,17 @@ impl Core {
         tip: BlockRef,
         committed: BlockRef,
     ) {
-        if !matches!(self.role, Role::Candidate(_)) {
-            return;
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        candidate.refused.insert(from);
+        let roster = &self.log.tip().roster;
+        let left = &roster.ids() - &candidate.refused;
+        if !roster.has_quorum(QuorumKind::Election, &left) {
+            // What the leader wanted is not to be had: others decide the term.
+            candidate.handover = None;
         }
         let term = proof.as_ref().map_or(Term::ZERO, |proof| proof.certificate.term());
         if let Some(proof) = proof {
-            self.learn_proof(&proof);
+            self.told_stale(&proof);
         }
         let behind = committed.height < self.log.committed().height;
         let unconvinced = term < self.ballot.term && tip != self.log.tip().block;

@@ -7,7 +7,7 @@
 //!      └────────── a higher term is proven, or a leader of this term appears ◀─ no quorum is heard ────┘
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use quorate_chain::certificate::Certificate;
@@ -40,6 +40,8 @@ pub enum Role {
 pub struct Follower {
     /// The leader of this term, once it is known.
     pub leader: Option<NodeId>,
+    /// Who got this validator's vote because its leader wanted that: it is waited for as if it were heard.
+    pub awaited: Option<NodeId>,
     /// The votes for it, if it has shown them here.
     pub election: Option<Box<Proof>>,
     /// When the leader was last heard.
@@ -77,6 +79,7 @@ impl Follower {
     ) -> Self {
         Self {
             leader,
+            awaited: None,
             election: None,
             heard,
             link_lost: false,
@@ -104,6 +107,8 @@ pub struct Candidate {
     pub said: BTreeMap<NodeId, Checked<SignedStatement>>,
     /// The leader's word that it wants this campaign.
     pub handover: Option<SignedStatement>,
+    /// Who has refused.
+    pub refused: BTreeSet<NodeId>,
     /// What the time to the next campaign was drawn from, if it is less than an election timeout.
     pub haste: Option<Span>,
     /// When to give up and begin anew.
