@@ -36,7 +36,7 @@ impl World {
         if seat.is_writing {
             return;
         }
-        seat.is_writing = true;
+        (seat.is_writing, seat.writes_since) = (true, self.now);
         let due = self.now + usual.max(1) + seat.slow_disk;
         let mut writing = std::mem::take(&mut seat.writing);
         writing.extend(seat.jobs.drain(..));
@@ -63,7 +63,7 @@ impl World {
         self.give(at, 4, Input::Written(written))?;
         let seat = &mut self.seats[at];
         if full {
-            seat.is_writing = true;
+            (seat.is_writing, seat.writes_since) = (true, self.now);
             self.schedule.at(self.now + 200_000, Happening::Wrote(at, life));
         } else if !seat.jobs.is_empty() {
             self.begin_write(at);

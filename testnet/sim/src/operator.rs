@@ -13,7 +13,7 @@ use quorate_replica::io::Input;
 
 use crate::genesis::{admin_key, node_key};
 use crate::lives::Death;
-use crate::seat::Retired;
+use crate::seat::{Retired, Seat};
 use crate::violation::{Check, Violation};
 use crate::world::World;
 
@@ -24,7 +24,8 @@ impl World {
     /// Asks the leader for another roster. Returns whether there was one to ask.
     pub(super) fn change_roster(&mut self) -> Result<bool, Violation> {
         self.switch_off_removed()?;
-        let leader = self.seats.iter().position(|seat| seat.said.leads.is_some());
+        let asked = |seat: &Seat| seat.said.leads.is_some() && seat.listens(self.now);
+        let leader = self.seats.iter().position(asked);
         let Some(at) = leader else { return Ok(false) };
         let Some(replica) = &self.seats[at].replica else { return Ok(false) };
         let roster = std::sync::Arc::clone(&replica.driver.core().log().tip().roster);

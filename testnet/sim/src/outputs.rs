@@ -4,6 +4,7 @@
 use quorate_chain::ids::{BlockRef, Height, NodeId};
 use quorate_consensus::effect::{Halt, Record};
 use quorate_consensus::message::Message;
+use quorate_replica::driver::LONGEST;
 use quorate_replica::fetch::fetch;
 use quorate_replica::io::{
     Answer, ApplyJob, FetchJob, Input, JournalJob, Output, Placed, Refusal, Stop, Submission,
@@ -146,6 +147,10 @@ impl World {
             }
             Stop::Halt(Halt::Contradiction { ours, theirs }) if self.liar.is_some() => {
                 self.judge_fork(ours, theirs)
+            }
+            // By a clock that runs twice as fast, and jumps, half of its patience is enough.
+            Stop::DiskHangs if self.seats[at].hangs_for(self.now) > LONGEST.as_micros() / 3 => {
+                self.die(at, Death::Killed)
             }
             Stop::Halt(_) | Stop::Store(_) | Stop::DiskHangs => {
                 let rule = "no correct node stops for what others say";

@@ -81,6 +81,8 @@ pub struct Seat {
     pub writing: Vec<JournalJob>,
     /// Whether it is.
     pub is_writing: bool,
+    /// Since when.
+    pub writes_since: u64,
     /// Whether it looks again and again whether there is more room.
     pub short: bool,
     /// What waits for the applier.
@@ -150,6 +152,7 @@ impl Seat {
             jobs: VecDeque::new(),
             writing: Vec::new(),
             is_writing: false,
+            writes_since: 0,
             short: false,
             applies: VecDeque::new(),
             is_applying: false,
@@ -238,6 +241,12 @@ impl Seat {
     #[must_use]
     pub const fn listens(&self, now: u64) -> bool {
         self.is_running() && self.paused_until <= now
+    }
+
+    /// For how long its disk has not answered the process.
+    #[must_use]
+    pub const fn hangs_for(&self, now: u64) -> u64 {
+        if self.is_writing { now - self.writes_since } else { 0 }
     }
 
     /// The process is gone, with everything that was in its memory.

@@ -95,14 +95,14 @@ impl World {
             Fault::Cut => self.cut(),
             Fault::FalseHint => {
                 let node = self.any_node();
-                self.give(at, 7, Input::LinkLost { node })?;
+                self.schedule.at(self.now, Happening::Hint(at, node));
             }
             Fault::Crash if runs => self.die(at, Death::Killed)?,
             Fault::Power if runs => self.die(at, Death::PowerCut)?,
             Fault::Blackout => {
                 (0..self.seats.len()).try_for_each(|at| self.die(at, Death::PowerCut))?;
             }
-            Fault::Transfer => {
+            Fault::Transfer if self.seats[at].listens(self.now) => {
                 let to = self.any_node();
                 let to = self.dice.flip().then_some(to);
                 self.give(at, 9, Input::Transfer { to })?;
@@ -116,7 +116,7 @@ impl World {
             Fault::Blank | Fault::OldCopy => return self.swap(fault, at),
             Fault::Clone => return self.clone_seat(at),
             _ if fault.spends_a_disk() => return Ok(self.damage(fault, at)),
-            Fault::Crash | Fault::Power | Fault::DiskError => return Ok(false),
+            Fault::Crash | Fault::Power | Fault::DiskError | Fault::Transfer => return Ok(false),
             _ => self.begin_trouble(fault, at),
         }
         Ok(true)
