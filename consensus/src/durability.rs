@@ -99,8 +99,10 @@ impl Durability {
     /// If the ticket was never given.
     pub fn persisted(&mut self, ticket: Ticket, now: Moment, held: impl Fn(BlockRef) -> bool) {
         assert!(ticket <= self.last, "the disk answers what was asked");
-        self.done = self.done.max(ticket);
-        self.waits = (self.done < self.last).then_some(now);
+        if ticket > self.done {
+            self.done = ticket;
+            self.waits = (self.done < self.last).then_some(now);
+        }
         while let Some((at, _, end)) = self.branches.front().copied() {
             if at > self.done {
                 break;

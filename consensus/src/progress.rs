@@ -184,6 +184,7 @@ impl Progress {
             // Another log, or one that has begun anew at a snapshot: what it had may be gone.
             self.incarnation = Some(incarnation);
             self.matched = committed;
+            self.applied = self.applied.min(committed.height);
         }
         if committed.height > self.matched.height {
             self.matched = committed;

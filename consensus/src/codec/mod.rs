@@ -30,11 +30,12 @@
 //!          17 known             life ‖ other: option of life ‖ vote: option of signed statement
 //!                               ‖ ack: option of signed statement
 //!          18 whereabouts       nonce
-//!          19 standing          nonce ‖ term ‖ roster hash
+//!          19 standing          nonce ‖ option of proof ‖ roster hash
 //!          20 recovering        above: term
 //!
 //! record    1 ballot            term ‖ option of proof ‖ choice ‖ recovering: bool
 //!           2 branch            above: block ref ‖ blocks
+//!           3 certificate       certificate
 //!
 //! proof     certificate ‖ roster            the roster is the one that the certificate names
 //! choice    1 open · 2 for: candidate ‖ tip · 3 spent
