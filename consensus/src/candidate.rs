@@ -193,7 +193,8 @@ impl Core {
     }
 
     /// Somebody is in a higher term. Whoever hears a leader leaves it for votes or a commit of that term, but
-    /// not for pre-votes; a leader begins a new term instead, in which who has gone ahead finds back.
+    /// not for pre-votes; a leader begins a new term instead, in which who has gone ahead finds back. One that
+    /// commits nothing gives way: who has gone ahead may be what it lacks for a quorum.
     pub(crate) fn told_stale(&mut self, proof: &Proof) {
         let pre_votes = proof.certificate.kind() == CertificateKind::PreVote;
         if !pre_votes || !self.hears_leader() {
@@ -202,7 +203,11 @@ impl Core {
             && matches!(self.role, Role::Leader(_))
             && matches!(self.judge(proof), Verdict::Good(_))
         {
-            self.renew();
+            if self.commits_nothing() {
+                self.learn_proof(proof);
+            } else {
+                self.renew();
+            }
         }
     }
 

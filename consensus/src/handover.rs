@@ -22,9 +22,10 @@
 //! committed in its term and a voter that wants to lead has caught up. `Yes` keeps what it has, also
 //! from `Prefer`: every handover costs a pause.
 //!
-//! **A disk that stands still.** A leader for whom nothing has become durable for an election timeout, though
-//! something waits, hands over like one that would rather not lead: the others commit what it sends them, but it
-//! applies nothing, and so soon seals nothing.
+//! **A disk that stands still.** A leader whose disk lacks what the others have certified, for an election timeout
+//! and twice as long as it took them, hands over like one that would rather not lead: the others commit what it
+//! sends them, but it applies nothing, and so soon seals nothing. Where all disks are as slow, nobody would lead
+//! better.
 //!
 //! **A leader's handover to itself** begins a new term for the sake of a recovering validator (see
 //! [`crate::amnesia`]), or of one that pre-votes have brought into a higher term.
@@ -37,7 +38,7 @@ use crate::effect::Effect;
 use crate::message::Message;
 use crate::raft::Core;
 use crate::role::Role;
-use crate::time::Moment;
+use crate::time::{Moment, Span};
 
 /// How many election timeouts a leader that would rather not lead waits between two attempts.
 const REST: u64 = 2;
@@ -199,12 +200,11 @@ impl Core {
     /// Hands over if this validator would rather not lead, or its disk stands still, something of its term
     /// is certified, and another that wants to lead has that.
     fn leave_if_unfit(&mut self) {
-        let (now, patience) = (self.now.moment, self.config.election_timeout);
-        let stands_still = self.disk.stands_still(now) >= patience;
-        let unfit = stands_still || self.lead_wish() == Lead::No;
+        let now = self.now.moment;
         // What others have certified is enough: the own disk may be why it is not committed here.
         let certified = self.commits.wanted().filter(|block| self.log.contains(*block));
         let certified = certified.unwrap_or(self.log.committed());
+        let unfit = self.is_outrun(certified) || self.lead_wish() == Lead::No;
         let Role::Leader(leader) = &self.role else { return };
         let due = leader.transfer.is_none() && now >= leader.rest;
         if !due || !unfit || certified.term != self.ballot.term {
@@ -216,6 +216,17 @@ impl Core {
         if let Some(to) = self.best_successor().filter(caught_up) {
             self.hand_over(to, false);
         }
+    }
+
+    /// Whether others have certified what the own disk still lacks after an election timeout, and after twice
+    /// the time that it took them.
+    fn is_outrun(&mut self, certified: BlockRef) -> bool {
+        let stands_still = self.disk.stands_still(self.now.moment);
+        let lags = certified.height > self.disk.tip().height;
+        let Role::Leader(leader) = &mut self.role else { return false };
+        leader.outrun = leader.outrun.or(Some(stands_still)).filter(|_| lags);
+        let enough = |took: Span| stands_still >= self.config.election_timeout.max(took.times(2));
+        leader.outrun.is_some_and(enough)
     }
 
     /// The own handover has been signed.

@@ -27,6 +27,9 @@ use crate::raft::Core;
 use crate::role::{Leader, Role};
 use crate::time::Moment;
 
+/// A leader that has committed nothing for so many election timeouts is not worth keeping.
+const BARREN: u64 = 4;
+
 impl Core {
     /// Leads the own term: a quorum has voted for it with this tip.
     pub(crate) fn lead(&mut self, election: Proven) {
@@ -45,6 +48,8 @@ impl Core {
             askers: BTreeMap::new(),
             transfer: None,
             rest: self.now.moment,
+            outrun: None,
+            moved: (self.log.committed().height, self.now.moment),
             checkup: self.now.moment.after(self.config.election_timeout),
             asked: None,
             serves: None,
@@ -62,6 +67,7 @@ impl Core {
             return;
         }
         self.serve_members();
+        self.note_commits();
         self.transfer_on();
         self.offer_next();
         self.note_reads();
@@ -76,6 +82,21 @@ impl Core {
         self.tell_committed();
         self.tell_final();
         self.leave_if_removed();
+    }
+
+    fn note_commits(&mut self) {
+        let (committed, moment) = (self.log.committed(), self.now.moment);
+        let idle = committed == self.log.tip().block;
+        let Role::Leader(leader) = &mut self.role else { return };
+        if idle || committed.height > leader.moved.0 {
+            leader.moved = (committed.height, moment);
+        }
+    }
+
+    /// Whether this leader has committed nothing for a long time, though something waits for it.
+    pub(crate) fn commits_nothing(&self) -> bool {
+        let Role::Leader(leader) = &self.role else { return false };
+        self.now.moment.since(leader.moved.1) >= self.config.election_timeout.times(BARREN)
     }
 
     fn offer_next(&mut self) {

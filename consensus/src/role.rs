@@ -159,6 +159,10 @@ pub struct Leader {
     pub transfer: Option<Transfer>,
     /// When a leader that would rather not lead may try again to hand over.
     pub rest: Moment,
+    /// Since when others have made durable what the own disk lacks: for how long that had stood still then.
+    pub outrun: Option<Span>,
+    /// When a block was committed last, or nothing waited for that, and the height.
+    pub moved: (Height, Moment),
     /// When to see whether a quorum has been heard.
     pub checkup: Moment,
     /// The roster change that waits for its block.
