@@ -15,4 +15,5 @@ mod mutants;
 mod names;
 mod size;
 mod text;
+mod traps;
 mod tree;
