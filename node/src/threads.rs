@@ -9,13 +9,14 @@
 //!
 //! The driver, the journal and the applier own the three parts of the replica by value: nobody locks
 //! them. Signatures of what comes in are checked by a pool before the driver sees it, in parallel, and
-//! what came over one line reaches the driver in its order.
+//! what came over one line reaches the driver in its order, with the end of its link behind it.
 //!
 //! **Who may wait, and what may be full.** No thread waits for room in another one's queue. What the
 //! driver has asked for is bounded by the window and, while the disk does not answer, by the driver
 //! itself, which takes no messages then; so a full queue to the journal or the applier is a broken
 //! invariant: an assertion. Two queues may be full: that of clients (they are told to come back) and
-//! that of other nodes (messages are dropped and counted: the protocol sends them again).
+//! that of other nodes (messages are dropped and counted: the protocol sends them again; that a link has
+//! begun or ended is never dropped).
 //!
 //! **How it ends.** The first thread that fails says why, in [`Ending`], and all others see it and
 //! return; a thread that panics or returns by itself has failed too. It says so before its queues go, by
@@ -30,6 +31,7 @@ mod driver;
 mod ending;
 mod inbox;
 mod journal;
+mod lines;
 mod pieces;
 mod reader;
 mod verify;
@@ -55,8 +57,12 @@ use crate::meter::Meter;
 pub(crate) use driver::{Links, View};
 pub(crate) use ending::{End, Ending};
 pub(crate) use inbox::{Inbox, Request, Wish, Word};
+pub(crate) use lines::{Check, Line};
 pub(crate) use pieces::Questions;
-pub(crate) use verify::{Check, Line, Pool};
+pub(crate) use verify::Pool;
+
+#[cfg(test)]
+pub(crate) use inbox::Turn;
 
 /// What the threads are started with.
 pub(crate) struct Plan {

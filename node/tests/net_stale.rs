@@ -6,11 +6,14 @@ mod group;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use group::{Group, Told, config, node, peer};
-use quorate_node::net::Lane;
+use bytes::Bytes;
+use group::{Group, Node, Told, config, keys, node, peer};
+use quorate_node::net::{Lane, Net, NetEvent, Sink};
+use tokio::runtime::Builder;
 
 /// One connection through the wire.
 struct Passage {
@@ -111,4 +114,78 @@ fn the_end_of_a_stale_link_does_not_take_down_its_successor() {
     group.say(1, 0, Lane::Control, "fourth");
     assert_eq!(group.nodes[1].count(|told| *told == Told::Lost(node(0))), 1);
     assert_eq!(group.nodes[0].count(|told| matches!(told, Told::Lost(_))), 0);
+}
+
+/// A sink that is in the middle of taking the first frame until it is released.
+struct Slow {
+    told: Sender<&'static str>,
+    began: Sender<()>,
+    release: Mutex<Receiver<()>>,
+}
+
+impl Sink for Slow {
+    fn offer(&self, event: NetEvent) -> Result<(), NetEvent> {
+        let what = if let NetEvent::Frame { frame, .. } = event {
+            if frame.bytes() != "first" {
+                "later"
+            } else {
+                self.began.send(()).unwrap();
+                // Whatever else its thread has to do is done by another one.
+                tokio::task::block_in_place(|| self.release.lock().unwrap().recv().unwrap());
+                "first"
+            }
+        } else if matches!(event, NetEvent::LinkLost { .. }) {
+            "lost"
+        } else {
+            return Ok(());
+        };
+        // Who listens may have gone.
+        let _told = self.told.send(what);
+        Ok(())
+    }
+}
+
+#[test]
+fn no_frame_of_a_link_is_told_after_its_end_though_its_reader_is_in_the_middle_of_them() {
+    let keys = keys(2);
+    let mut sender = Node::start(&keys[0], config(), Vec::new(), 1 << 10);
+    let (told, events) = mpsc::channel();
+    let (began, begun) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    let slow = Slow { told, began, release: Mutex::new(released) };
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let peers = vec![peer(0, &keys[0], &[])];
+    let net = runtime.block_on(Net::start(&keys[1], config(), peers, slow)).unwrap();
+    let handle = net.handle();
+    sender.handle.allow(vec![peer(1, &keys[1], net.listening())]);
+    let linked = || handle.peers().iter().any(|peer| peer.linked);
+    let wait = |what: &str, holds: &dyn Fn() -> bool| {
+        let begun = std::time::Instant::now();
+        while !holds() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{what}: not after a minute");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    wait("a link", &|| linked() && sender.status(node(1)).linked);
+    // They go out together, so the reader has all of them when it begins.
+    let hang = sender.hang();
+    for text in ["first", "second", "third", "fourth"] {
+        assert!(sender.handle.send(node(1), Lane::Blocks, Bytes::from_static(text.as_bytes())));
+    }
+    drop(hang);
+    begun.recv_timeout(Duration::from_secs(60)).unwrap();
+    sender.kill();
+    wait("the end of the link", &|| !linked());
+    // Time to do it wrong: the end could be told at once.
+    std::thread::sleep(Duration::from_millis(50));
+    release.send(()).unwrap();
+    let mut all = Vec::new();
+    while all.last() != Some(&"lost") {
+        all.push(events.recv_timeout(Duration::from_secs(60)).unwrap());
+    }
+    // What the reader is at is finished first.
+    drop(net);
+    runtime.shutdown_timeout(Duration::from_secs(10));
+    all.extend(events.try_iter());
+    assert_eq!((all.first(), all.last()), (Some(&"first"), Some(&"lost")), "{all:?}");
 }

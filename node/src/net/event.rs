@@ -40,8 +40,8 @@ impl Topic {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
 
-/// What happens on the network. Between one [`LinkUp`](Self::LinkUp) and the next, the frames of a lane
-/// come in the order in which they were sent, and some may be missing.
+/// What happens on the network. The frames of a link come after its [`LinkUp`](Self::LinkUp) and before its
+/// [`LinkLost`](Self::LinkLost); those of a lane in the order in which they were sent, and some may be missing.
 #[derive(Debug)]
 pub enum NetEvent {
     /// A peer has sent something.
@@ -104,8 +104,8 @@ pub trait Sink: Send + Sync + 'static {
     /// Takes an event without waiting.
     ///
     /// # Errors
-    /// Gives it back if there is no room. The end of a link and its beginning are offered again later;
-    /// everything else is dropped and counted.
+    /// Gives it back if there is no room. The end of a link and its beginning are offered again later, and
+    /// frames that have come since may be taken before them; everything else is dropped and counted.
     fn offer(&self, event: NetEvent) -> Result<(), NetEvent>;
 }
 

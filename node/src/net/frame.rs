@@ -17,7 +17,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    pub(super) fn new(bytes: Bytes, room: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(bytes: Bytes, room: OwnedSemaphorePermit) -> Self {
         Self { bytes, _room: room }
     }
 

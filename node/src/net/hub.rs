@@ -22,7 +22,7 @@ use super::behaviour::{Behaviour, BehaviourEvent};
 use super::event::{Lane, NetEvent, RequestId, Sink};
 use super::handle::Order;
 use super::identity::{self, Peer};
-use super::lane::{self, Ends};
+use super::lane::{self, Ends, Gate};
 use super::links::{Dial, Link, PeerLinks};
 use super::shared::{Generation, Shared, count};
 use super::{greet, resolve};
@@ -225,7 +225,9 @@ impl Hub {
         if self.ids.get(&node) == Some(&id) {
             self.ids.remove(&node);
         }
-        if links.link.is_some() {
+        let linked = links.link.is_some();
+        drop(links);
+        if linked {
             self.tell(NetEvent::LinkLost { node });
         }
     }
@@ -239,6 +241,7 @@ impl Hub {
                 peer.backoff.reset();
             }
             let node = peer.peer.node;
+            drop(link);
             self.tell(NetEvent::LinkLost { node });
         }
         self.disconnect(id);
@@ -347,12 +350,14 @@ impl Hub {
         // Before the first of its frames.
         self.tell(NetEvent::LinkUp { node });
         let mut tasks = Vec::with_capacity(4);
-        for ((lane, stream), waiting) in Lane::ALL.into_iter().zip(streams).zip(queues) {
+        let gates = <[Gate; 2]>::default();
+        let lanes = Lane::ALL.into_iter().zip(streams).zip(queues);
+        for (((lane, stream), waiting), gate) in lanes.zip(gates.clone()) {
             let (limit, keepalive) = match lane {
                 Lane::Control => (config.control_frame, Some(config.keepalive)),
                 Lane::Blocks => (config.blocks_frame, None),
             };
-            let ends = Ends { peer: Arc::clone(&state), lane, limit };
+            let ends = Ends { peer: Arc::clone(&state), lane, limit, gate };
             let (read, write) = lane::halves(stream);
             let reading = lane::read(ends, read, Arc::clone(&self.sink));
             let writing = lane::write(write, waiting, hello.clone(), keepalive, config.dead_after);
@@ -361,7 +366,7 @@ impl Hub {
             tasks.push(self.tasks.spawn(async move { ended(writing.await) }));
         }
         let known = self.peers.get_mut(&peer);
-        known.expect("it was there above").link = Some(Link::new(generation, tasks));
+        known.expect("it was there above").link = Some(Link::new(generation, tasks, gates));
     }
 
     /// A lane has ended, and with it the link, if it still is the one.

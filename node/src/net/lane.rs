@@ -1,7 +1,7 @@
 //! One lane of an open link: a task that reads it and a task that writes it.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use libp2p::Stream;
@@ -19,12 +19,36 @@ const LARGE: usize = 16 << 10;
 /// How much is gathered before it is written.
 const GATHER: usize = 64 << 10;
 
-/// A lane: the peer, which of its two, and the largest frame on it.
+/// What the frames of a link's lane go through to be told. A reader that is in the middle of its work ends only when
+/// it next waits; until then it could tell frames after the end of its link, among those of the next.
+#[derive(Clone, Default)]
+pub(super) struct Gate {
+    shut: Arc<Mutex<bool>>,
+}
+
+impl Gate {
+    /// Has something told, unless the link is over; whether it was.
+    fn pass(&self, tell: impl FnOnce()) -> bool {
+        let shut = self.shut.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*shut {
+            tell();
+        }
+        !*shut
+    }
+
+    /// Nothing is told any more. Waits for what is being told: that is for a sink, which does not wait.
+    pub(super) fn shut(&self) {
+        *self.shut.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+}
+
+/// A lane: the peer, which of its two, the largest frame on it, and what its frames go through.
 #[derive(Clone)]
 pub(super) struct Ends {
     pub(super) peer: Arc<PeerState>,
     pub(super) lane: Lane,
     pub(super) limit: usize,
+    pub(super) gate: Gate,
 }
 
 pub(super) type Halves = (BufReader<ReadHalf<Stream>>, WriteHalf<Stream>);
@@ -47,7 +71,9 @@ pub(super) async fn read(
             Ok(bytes) => {
                 let (from, lane) = (ends.peer.node, ends.lane);
                 let event = |frame| NetEvent::Frame { from, lane, frame };
-                ends.peer.take(&*sink, bytes, event);
+                if !ends.gate.pass(|| ends.peer.take(&*sink, bytes, event)) {
+                    return io::ErrorKind::ConnectionAborted.into();
+                }
             }
             Err(error) => return error,
         }

@@ -25,18 +25,20 @@ use super::backoff::Backoff;
 use super::config::Config;
 use super::event::Lane;
 use super::identity::Peer;
+use super::lane::Gate;
 use super::shared::{Generation, PeerState};
 
-/// An open link. Dropped, it ends its tasks.
+/// An open link. Dropped, it ends its tasks, and none of its frames is told any more: its end is told after that.
 pub(super) struct Link {
     pub(super) generation: Generation,
     pub(super) since: Instant,
     tasks: Vec<AbortHandle>,
+    gates: [Gate; 2],
 }
 
 impl Link {
-    pub(super) fn new(generation: Generation, tasks: Vec<AbortHandle>) -> Self {
-        Self { generation, since: Instant::now(), tasks }
+    pub(super) fn new(generation: Generation, tasks: Vec<AbortHandle>, gates: [Gate; 2]) -> Self {
+        Self { generation, since: Instant::now(), tasks, gates }
     }
 }
 
@@ -44,6 +46,9 @@ impl Drop for Link {
     fn drop(&mut self) {
         for task in &self.tasks {
             task.abort();
+        }
+        for gate in &self.gates {
+            gate.shut();
         }
     }
 }
@@ -203,7 +208,7 @@ mod tests {
     fn a_link_gives_way_to_a_newer_one_only() {
         let mut links = links();
         assert!(links.gives_way_to(Generation(1)));
-        links.link = Some(Link::new(Generation(5), Vec::new()));
+        links.link = Some(Link::new(Generation(5), Vec::new(), <[Gate; 2]>::default()));
         let way = [4, 5, 6].map(|number| links.gives_way_to(Generation(number)));
         assert_eq!(way, [false, false, true]);
         let current = [4, 5, 6].map(|number| links.is_current(Generation(number)));
@@ -242,7 +247,7 @@ mod tests {
         links.dial = Dial::Busy(None);
         assert_eq!(links.deadline(&config), None);
         // A link is due when it has been silent for too long, counted from its beginning at least.
-        links.link = Some(Link::new(Generation(1), Vec::new()));
+        links.link = Some(Link::new(Generation(1), Vec::new(), <[Gate; 2]>::default()));
         let begun = links.link.as_ref().unwrap().since;
         assert_eq!(links.deadline(&config), Some(begun + config.dead_after));
         assert!(!links.is_silent(begun, &config));

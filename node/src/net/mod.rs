@@ -8,7 +8,8 @@
 //! id, again and again, with waits that double and a part left to chance. On it run two ordered streams,
 //! the lanes: [`Lane::Control`] for what is small and urgent, [`Lane::Blocks`] for blocks. When both
 //! ends have both lanes there is a *link*, and [`NetEvent::LinkUp`] says so. It has a number that grows;
-//! whatever belongs to an older link has no effect on a newer one.
+//! whatever belongs to an older link has no effect on a newer one, and none of its frames is told after its
+//! end.
 //!
 //! **Beside the lanes**, on the same connection: requests with an answer each, for what is rare or large
 //! (catch-up, snapshots, forwarded transactions), and gossip for what all should hear

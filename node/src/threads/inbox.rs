@@ -1,7 +1,8 @@
 //! Where the driver takes from: one place, three queues.
 //!
 //! Completions come first: what the node waits for itself. Then a part of what other nodes have sent,
-//! then a part of what clients want, so that neither can keep the other waiting.
+//! then a part of what clients want, so that neither can keep the other waiting. That a link has begun or ended
+//! is no completion: it has its place among the messages, behind those that came over the link before.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -141,6 +142,13 @@ impl Inbox {
         true
     }
 
+    /// What stands between messages of another node, behind those that are here. It always has room: there are as
+    /// many as links have begun and ended since the driver last took some.
+    pub(crate) fn fence(&self, input: Input) {
+        self.queues().messages.push_back(input);
+        self.wake.notify_one();
+    }
+
     /// A request of a client; given back if there is no room.
     pub(crate) fn request(&self, request: Request) -> Result<(), Request> {
         let mut queues = self.queues();
@@ -223,7 +231,11 @@ mod tests {
         let inbox = Inbox::new(2, 2);
         assert_eq!([1, 2, 3].map(|node| inbox.message(lost(node))), [true, true, false]);
         assert_eq!(inbox.dropped(), 1);
+        inbox.fence(lost(8));
         inbox.complete(lost(9));
+        let mut turn = Turn::default();
+        assert!(inbox.take(Instant::now(), &mut turn));
+        assert_eq!(nodes(&turn), [9, 1, 2, 8], "a fence stays in its place");
         let ask = || {
             let (reply, _) = oneshot::channel();
             inbox.request(Request::IsWaiting { tx: TxId::ZERO, reply }).is_ok()

@@ -1,64 +1,28 @@
 //! The threads that check signatures before the driver sees what they are on.
 //!
-//! Messages come in over *lines*, one for each ordered stream of each node. Those of one line are
-//! checked in parallel and reach the driver in their order:
-//!
-//! ```text
-//!   line  ┌ checked ┬ in work ┬ checked ┬ waits ┐
-//!         └────┬────┴─────────┴─────────┴───────┘
-//!              ▼ goes to the driver; what is behind it waits for the one in work
-//! ```
+//! Messages keep the order of the lines that they come in over ([`lines`](super::lines)), though several of a line
+//! are checked at a time.
 //!
 //! Transactions of clients are checked in batches, because a batch is cheaper than its parts: whoever is
 //! free takes all that wait.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use quorate_chain::checked::Checked;
 use quorate_chain::crypto::Verifier;
-use quorate_chain::ids::{ChainId, NodeId};
+use quorate_chain::ids::ChainId;
 use quorate_chain::transaction::{SignedTransaction, verify_each};
 use quorate_replica::io::{Answer, Input, Refusal};
 use tokio::sync::oneshot;
 
 use super::inbox::{Request, Wish, Word};
+use super::lines::{Check, Line, Lines, Ready};
 use super::{Inbox, Plan};
 use crate::exit::Failure;
 
 /// Most transactions in one batch.
 const BATCH: usize = 64;
-
-/// An ordered stream of one node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Line {
-    /// The node.
-    pub(crate) node: NodeId,
-    /// Which of its streams.
-    pub(crate) stream: u8,
-}
-
-/// Checks one message; `None` if it is not acceptable.
-pub(crate) type Check = Box<dyn FnOnce(ChainId, &dyn Verifier) -> Option<Box<Input>> + Send>;
-
-/// A message on its way through a line.
-enum Cell {
-    /// Nobody has looked at it.
-    Waits(Check),
-    /// Somebody is at it.
-    InWork,
-    /// It was looked at; `None` if it was not acceptable.
-    Done(Option<Box<Input>>),
-}
-
-#[derive(Default)]
-struct Queue {
-    /// The number of the first cell.
-    first: u64,
-    cells: VecDeque<Cell>,
-    bytes: usize,
-    sizes: VecDeque<usize>,
-}
 
 /// A transaction of a client.
 struct Submitted {
@@ -67,11 +31,8 @@ struct Submitted {
     reply: oneshot::Sender<Word>,
 }
 
-#[derive(Default)]
 struct Work {
-    lines: BTreeMap<Line, Queue>,
-    /// Messages that nobody has looked at, in the order in which they came.
-    messages: VecDeque<(Line, u64)>,
+    lines: Lines,
     submitted: VecDeque<Submitted>,
     dropped: u64,
     closed: bool,
@@ -90,21 +51,19 @@ pub(crate) struct Pool {
     inbox: Arc<Inbox>,
     work: Mutex<Work>,
     wake: Condvar,
-    most_cells: usize,
-    most_bytes: usize,
     most_submitted: usize,
 }
 
 impl Pool {
     pub(super) fn new(plan: &Plan, inbox: Arc<Inbox>) -> Self {
+        let lines = Lines::new(plan.orders(), 2 * plan.window_bytes);
+        let work = Work { lines, submitted: VecDeque::new(), dropped: 0, closed: false };
         Self {
             chain_id: plan.chain_id,
             verifier: Arc::clone(&plan.verifier),
             inbox,
-            work: Mutex::default(),
+            work: Mutex::new(work),
             wake: Condvar::new(),
-            most_cells: plan.orders(),
-            most_bytes: 2 * plan.window_bytes,
             most_submitted: plan.mempool_transactions,
         }
     }
@@ -115,8 +74,7 @@ impl Pool {
 
     /// Takes a message that is checked in no time: at once, if nothing on its line is before it.
     pub(crate) fn small(&self, line: Line, bytes: usize, check: Check) -> bool {
-        let first = self.work().lines.get(&line).is_none_or(|queue| queue.cells.is_empty());
-        if !first {
+        if !self.work().lines.is_empty(line) {
             return self.message(line, bytes, check);
         }
         // Who brings the messages of a line brings one at a time, so none can overtake this one.
@@ -126,22 +84,23 @@ impl Pool {
     /// Takes a message of so many bytes; false if its line has no room and it was dropped.
     pub(crate) fn message(&self, line: Line, bytes: usize, check: Check) -> bool {
         let mut work = self.work();
-        let closed = work.closed;
-        let queue = work.lines.entry(line).or_default();
-        let full = queue.cells.len() >= self.most_cells
-            || !queue.cells.is_empty() && queue.bytes + bytes > self.most_bytes;
-        if full || closed {
+        if work.closed || !work.lines.put(line, bytes, check) {
             work.dropped += 1;
             return false;
         }
-        let at = queue.first + queue.cells.len() as u64;
-        queue.cells.push_back(Cell::Waits(check));
-        queue.sizes.push_back(bytes);
-        queue.bytes += bytes;
-        work.messages.push_back((line, at));
         drop(work);
         self.wake.notify_one();
         true
+    }
+
+    /// Has the driver told of something between what is on two lines by now and what follows there. It is never
+    /// dropped.
+    pub(crate) fn fence(&self, lines: [Line; 2], input: Input) {
+        let mut work = self.work();
+        if !work.closed {
+            let ready = work.lines.fence(lines, Box::new(input));
+            self.give(ready);
+        }
     }
 
     /// Takes a transaction of a client.
@@ -202,18 +161,8 @@ impl Pool {
             if work.closed {
                 return None;
             }
-            if let Some((line, at)) = work.messages.pop_front() {
-                let queue = work.lines.get_mut(&line);
-                let cell = queue.and_then(|queue| {
-                    let place = usize::try_from(at.checked_sub(queue.first)?).ok()?;
-                    queue.cells.get_mut(place)
-                });
-                if let Some(cell) = cell
-                    && let Cell::Waits(check) = std::mem::replace(cell, Cell::InWork)
-                {
-                    return Some(Piece::Message(line, at, check));
-                }
-                unreachable!("a message that waits is in its line");
+            if let Some((line, at, check)) = work.lines.next() {
+                return Some(Piece::Message(line, at, check));
             }
             if !work.submitted.is_empty() {
                 let count = work.submitted.len().min(BATCH);
@@ -226,17 +175,17 @@ impl Pool {
     /// A message was looked at: it goes to the driver with all that waited for it.
     fn done(&self, line: Line, at: u64, input: Option<Box<Input>>) {
         let mut work = self.work();
-        let Some(queue) = work.lines.get_mut(&line) else { return };
-        let place = at.checked_sub(queue.first).and_then(|place| usize::try_from(place).ok());
-        let Some(cell) = place.and_then(|place| queue.cells.get_mut(place)) else { return };
-        *cell = Cell::Done(input);
-        while let Some(Cell::Done(_)) = queue.cells.front() {
-            let Some(Cell::Done(input)) = queue.cells.pop_front() else { break };
-            queue.first += 1;
-            queue.bytes -= queue.sizes.pop_front().unwrap_or_default();
-            // Under the lock, or two threads could swap two messages on this last step.
-            if let Some(input) = input {
-                self.inbox.message(*input);
+        let ready = work.lines.done(line, at, input);
+        self.give(ready);
+    }
+
+    /// Gives the driver what is ready. Who calls it has the lock, or two threads could swap two messages on this last
+    /// step.
+    fn give(&self, ready: Vec<Ready>) {
+        for ready in ready {
+            match ready {
+                Ready::Message(input) => drop(self.inbox.message(*input)),
+                Ready::Fence(input) => self.inbox.fence(*input),
             }
         }
     }
@@ -272,7 +221,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use quorate_chain::crypto::{Ed25519, SecretKey};
-    use quorate_chain::ids::Nonce;
+    use quorate_chain::ids::{NodeId, Nonce};
     use quorate_chain::transaction::{Operation, Transaction};
 
     use super::super::inbox::Turn;

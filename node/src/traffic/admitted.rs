@@ -82,7 +82,7 @@ fn members(rosters: [&Roster; 2], own: NodeId, addresses: &[String]) -> Vec<Peer
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use quorate_chain::crypto::SecretKey;
     use quorate_chain::roster::{Admins, Lead, Member, Part, QuorumSize, Role};
 
@@ -92,7 +92,7 @@ mod tests {
         SecretKey::from_seed(&[u8::try_from(id).unwrap() + 1; 32])
     }
 
-    fn roster(ids: &[u32]) -> Roster {
+    pub(in crate::traffic) fn roster(ids: &[u32]) -> Roster {
         let member = |id: &u32| Member {
             id: NodeId::new(*id),
             name: format!("node{id}"),

@@ -1,4 +1,13 @@
 //! From other nodes to the driver. Runs on the network's threads, so what takes long goes elsewhere.
+//!
+//! **Which order holds.** The frames of a lane reach the driver as they were sent. That a link has begun or ended
+//! stands between the frames of that link and those of the one before or after it, on both lanes, however long the
+//! checks of some of them take: who has learned that its leader's link is closed waits for no sign of life any more,
+//! and would be told otherwise by an append that the leader sent before it died.
+//!
+//! Requests and answers that are for the driver have an order among themselves. Between the two lanes, between a lane and requests or answers,
+//! and between any of these and gossip there is none: a request can be handled after the end of the link beside which
+//! it came. None of them says that a leader is alive, and who judges an answer does so by what is in it.
 
 use std::sync::Arc;
 
@@ -35,6 +44,11 @@ const fn line(node: NodeId, lane: Lane) -> Line {
         Lane::Blocks => 1,
     };
     Line { node, stream }
+}
+
+/// The lines of a node that its links have.
+fn lanes(node: NodeId) -> [Line; 2] {
+    Lane::ALL.map(|lane| line(node, lane))
 }
 
 /// Bytes of a peer that are not what they should be: we would never send them.
@@ -178,11 +192,11 @@ impl Sink for Incoming {
             // Nobody sends these to a validator yet.
             NetEvent::Gossip { topic: Topic::Block, .. } => true,
             NetEvent::LinkUp { node } => {
-                self.gates.inbox.complete(Input::LinkOpened { node });
+                self.gates.pool.fence(lanes(node), Input::LinkOpened { node });
                 true
             }
             NetEvent::LinkLost { node } => {
-                self.gates.inbox.complete(Input::LinkLost { node });
+                self.gates.pool.fence(lanes(node), Input::LinkLost { node });
                 true
             }
             // The core asks again in its own time.
@@ -225,6 +239,108 @@ impl Incoming {
             self.gates.pool.message(line, length, check)
         } else {
             self.gates.pool.small(line, length, check)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use quorate_chain::crypto::Ed25519;
+    use quorate_chain::ids::Term;
+    use quorate_consensus::message::{Append, Beat, Lap};
+    use tokio::sync::Semaphore;
+
+    use super::super::admitted::tests::roster;
+    use super::*;
+    use crate::clock::Clock;
+    use crate::threads::{Plan, Turn};
+
+    const LEADER: NodeId = NodeId::new(1);
+
+    fn incoming() -> Incoming {
+        let plan = Plan {
+            chain_id: ChainId::ZERO,
+            verifier: Arc::new(Ed25519),
+            clock: Clock::start(),
+            window_blocks: 8,
+            window_bytes: 1 << 20,
+            most_records: 512,
+            mempool_transactions: 8,
+            verify_threads: 1,
+            read_threads: 1,
+        };
+        Incoming {
+            gates: Gates::new(&plan),
+            pending: Arc::new(Pending::new(1 << 20)),
+            neighbours: Arc::new(Neighbours::new(ChainId::ZERO, roster(&[0, 1, 2]))),
+        }
+    }
+
+    fn frame(lane: Lane, bytes: Vec<u8>) -> NetEvent {
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        NetEvent::Frame { from: LEADER, lane, frame: Frame::new(bytes.into(), room) }
+    }
+
+    /// The sign of life of a leader.
+    fn append(beat: u64) -> NetEvent {
+        let append = Append {
+            term: Term::new(3),
+            election: None,
+            lap: Lap(1),
+            beat: Beat(beat),
+            parent: ChainId::ZERO.genesis_ref(),
+            blocks: Vec::new(),
+            certificate: None,
+        };
+        let mut bytes = Vec::new();
+        Message::Append(Box::new(append)).encode(&mut bytes);
+        frame(Lane::Blocks, bytes)
+    }
+
+    /// What the driver takes next.
+    fn taken(incoming: &Incoming) -> Vec<String> {
+        let mut turn = Turn::default();
+        assert!(incoming.gates.inbox.take(Instant::now(), &mut turn));
+        let name = |input: &Input| {
+            if let Input::Received { message: Message::Append(append), .. } = input {
+                format!("append {}", append.beat.0)
+            } else {
+                format!("{input:?}")
+            }
+        };
+        turn.inputs.iter().map(name).collect()
+    }
+
+    fn offer(incoming: &Incoming, events: impl IntoIterator<Item = NetEvent>) {
+        for event in events {
+            assert!(incoming.offer(event).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_last_append_of_a_dead_leader_comes_before_the_end_of_its_link() {
+        let incoming = incoming();
+        let (up, lost) = (NetEvent::LinkUp { node: LEADER }, NetEvent::LinkLost { node: LEADER });
+        offer(&incoming, [append(7), lost, up, append(8)]);
+        let (up, lost) = (Input::LinkOpened { node: LEADER }, Input::LinkLost { node: LEADER });
+        let in_order = ["append 7", &format!("{lost:?}"), &format!("{up:?}"), "append 8"];
+        assert_eq!(taken(&incoming), in_order);
+    }
+
+    #[test]
+    fn the_end_of_a_link_waits_for_the_check_of_what_came_over_it_and_the_next_link_waits_too() {
+        // Nobody checks anything here: what is large enough for the pool stays in it.
+        let large = || vec![0; SMALL + 1];
+        for lane in Lane::ALL {
+            let incoming = incoming();
+            let (up, lost) =
+                (NetEvent::LinkUp { node: LEADER }, NetEvent::LinkLost { node: LEADER });
+            let other = NetEvent::LinkLost { node: NodeId::new(2) };
+            offer(&incoming, [frame(lane, large()), lost, up, append(8), other]);
+            let other = Input::LinkLost { node: NodeId::new(2) };
+            assert_eq!(taken(&incoming), [format!("{other:?}")], "{lane:?}");
         }
     }
 }
