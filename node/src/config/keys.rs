@@ -276,7 +276,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "window.bytes",
         unit: SIZE,
-        meaning: "most bytes of blocks in flight",
+        meaning: "most bytes of blocks in flight; from 8MiB to 2GiB",
         example: "64MiB",
         read: |config, text| size(&mut config.window_bytes, text),
         show: |config| show_bytes(config.window_bytes as u64),
@@ -284,7 +284,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "message_bytes",
         unit: SIZE,
-        meaning: "most bytes of blocks in one message to another node",
+        meaning: "most bytes of blocks in one message to another node; no more than window.bytes",
         example: "1MiB",
         read: |config, text| size(&mut config.message_bytes, text),
         show: |config| show_bytes(config.message_bytes as u64),

@@ -109,6 +109,7 @@ impl Traffic {
     ) -> Result<Self, Failure> {
         let settings = net::Config {
             listen: vec![config.p2p_listen.clone()],
+            // Any range of blocks fits: `Config::check` has the sum.
             blocks_frame: config.window_bytes + (8 << 20),
             queue_bytes: config.window_bytes + (16 << 20),
             inbox_bytes: 2 * config.window_bytes,
