@@ -12,8 +12,9 @@
 //! no use while there is a leader: in every election one who lies can collect pre-votes for the next. Both are
 //! voters of the roster at the candidate's tip.
 //!
-//! A campaign that the leader wants is no time without one. The candidate listens like one who hears a leader, as
-//! long as those who have not refused are a quorum; and who has voted for it waits for it like for a leader.
+//! A campaign that the leader wants is no time without one. For an election timeout the candidate listens like one
+//! who hears a leader, as long as those who have not refused, and can be reached, are a quorum; and who has voted for
+//! it waits for it like for a leader.
 //!
 //! Haste: whoever's connection to the leader is closed campaigns within a small part of an election timeout. If
 //! that comes to nothing, because two have campaigned at once, or one of those who are needed has just started
@@ -100,8 +101,11 @@ impl Core {
         let deadline = self.now.moment.after(timeout);
         let said = BTreeMap::new();
         self.acks.enter(self.ballot.term);
-        let refused = BTreeSet::new();
-        let candidate = Candidate { wanted, tip, said, handover, refused, haste, deadline };
+        let (refused, shelter) =
+            (BTreeSet::new(), self.now.moment.after(self.config.election_timeout));
+        let sheltered = handover.is_some().then_some(shelter);
+        let candidate =
+            Candidate { wanted, tip, said, handover, sheltered, refused, haste, deadline };
         self.role = Role::Candidate(Box::new(candidate));
     }
 
@@ -116,6 +120,7 @@ impl Core {
     /// The connection to a peer is closed. A leader that was killed is known to be gone long before
     /// its silence says so.
     pub(crate) fn link_lost(&mut self, peer: NodeId) {
+        self.is_no_help(peer);
         if let Role::Follower(follower) = &mut self.role
             && follower.leader.or(follower.awaited) == Some(peer)
             && !follower.link_lost
@@ -150,7 +155,9 @@ impl Core {
     pub(crate) fn hears_leader(&self) -> bool {
         match &self.role {
             Role::Leader(_) => true,
-            Role::Candidate(candidate) => candidate.handover.is_some(),
+            Role::Candidate(candidate) => {
+                candidate.sheltered.is_some_and(|until| self.now.moment < until)
+            }
             Role::Follower(follower) => {
                 let silence = self.now.moment.since(follower.heard);
                 let recent = silence < self.config.election_timeout;
@@ -188,7 +195,7 @@ impl Core {
     }
 
     /// Whether this candidate got the own vote because its leader wanted that.
-    fn awaits(&self, candidate: NodeId) -> bool {
+    pub(crate) fn awaits(&self, candidate: NodeId) -> bool {
         matches!(&self.role, Role::Follower(follower) if follower.awaited == Some(candidate))
     }
 
@@ -331,6 +338,18 @@ impl Core {
         self.ask_voters(roster, &Message::VoteRequest { tip, proof, handover });
     }
 
+    /// Somebody has refused, or cannot be reached. If the others are no quorum, what the leader wanted is not to be
+    /// had, and others decide the term.
+    fn is_no_help(&mut self, peer: NodeId) {
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        candidate.refused.insert(peer);
+        let roster = &self.log.tip().roster;
+        let left = &roster.ids() - &candidate.refused;
+        if !roster.has_quorum(QuorumKind::Election, &left) {
+            candidate.sheltered = None;
+        }
+    }
+
     /// Somebody refused. It may have proven a higher term; if its tip is higher than mine, its chain
     /// is pulled, for without it I could never lead. If it has committed less than I, or has less and has not
     /// come to my term, it may be that it does not know my roster and cannot judge what I ask by: it is
@@ -342,14 +361,10 @@ impl Core {
         tip: BlockRef,
         committed: BlockRef,
     ) {
-        let Role::Candidate(candidate) = &mut self.role else { return };
-        candidate.refused.insert(from);
-        let roster = &self.log.tip().roster;
-        let left = &roster.ids() - &candidate.refused;
-        if !roster.has_quorum(QuorumKind::Election, &left) {
-            // What the leader wanted is not to be had: others decide the term.
-            candidate.handover = None;
+        if !matches!(self.role, Role::Candidate(_)) {
+            return;
         }
+        self.is_no_help(from);
         let term = proof.as_ref().map_or(Term::ZERO, |proof| proof.certificate.term());
         if let Some(proof) = proof {
             self.told_stale(&proof);

@@ -119,6 +119,12 @@ impl Durability {
         }
     }
 
+    /// Since when something waits and nothing has become durable.
+    #[must_use]
+    pub const fn waits(&self) -> Option<Moment> {
+        self.waits
+    }
+
     /// For how long something has waited and nothing has become durable: no time at all if nothing waits.
     #[must_use]
     pub fn stands_still(&self, now: Moment) -> Span {

@@ -37,7 +37,7 @@ use quorate_chain::statement::{SignedStatement, Statement};
 use crate::effect::Effect;
 use crate::message::Message;
 use crate::raft::Core;
-use crate::role::Role;
+use crate::role::{Role, Stall};
 use crate::time::{Moment, Span};
 
 /// How many election timeouts a leader that would rather not lead waits between two attempts.
@@ -179,7 +179,9 @@ impl Core {
         self.leave_if_unfit();
         let tip = self.log.tip();
         let (block, roster_hash, term) = (tip.block, tip.roster.hash(), self.ballot.term);
-        let (own, may) = (self.config.id, self.may_campaign());
+        // To itself when nothing is in flight: what is committed meanwhile would have to be applied first.
+        let may = self.may_campaign() && self.log.committed() == block;
+        let own = self.config.id;
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(transfer) = &mut leader.transfer else { return };
         let to = transfer.to;
@@ -221,12 +223,25 @@ impl Core {
     /// Whether others have certified what the own disk still lacks after an election timeout, and after twice
     /// the time that it took them.
     fn is_outrun(&mut self, certified: BlockRef) -> bool {
-        let stands_still = self.disk.stands_still(self.now.moment);
+        let (now, tip, waits) = (self.now.moment, self.log.tip().block, self.disk.waits());
         let lags = certified.height > self.disk.tip().height;
         let Role::Leader(leader) = &mut self.role else { return false };
-        leader.outrun = leader.outrun.or(Some(stands_still)).filter(|_| lags);
-        let enough = |took: Span| stands_still >= self.config.election_timeout.max(took.times(2));
-        leader.outrun.is_some_and(enough)
+        let Some(since) = waits else {
+            leader.stall = None;
+            return false;
+        };
+        let new = Stall { since, certified: certified.height, asked: now, took: None };
+        let mut stall = leader.stall.filter(|stall| stall.since == since).unwrap_or(new);
+        let grown = certified.height > stall.certified;
+        if grown && lags && stall.took.is_none() {
+            stall.took = Some(now.since(stall.asked));
+        }
+        if grown || certified == tip {
+            (stall.certified, stall.asked) = (certified.height, now);
+        }
+        leader.stall = Some(stall);
+        let patience = |took: Span| self.config.election_timeout.max(took.times(2));
+        stall.took.is_some_and(|took| now.since(since) >= patience(took))
     }
 
     /// The own handover has been signed.

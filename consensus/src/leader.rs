@@ -48,7 +48,7 @@ impl Core {
             askers: BTreeMap::new(),
             transfer: None,
             rest: self.now.moment,
-            outrun: None,
+            stall: None,
             moved: (self.log.committed().height, self.now.moment),
             checkup: self.now.moment.after(self.config.election_timeout),
             asked: None,
@@ -96,7 +96,10 @@ impl Core {
     /// Whether this leader has committed nothing for a long time, though something waits for it.
     pub(crate) fn commits_nothing(&self) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
-        self.now.moment.since(leader.moved.1) >= self.config.election_timeout.times(BARREN)
+        let (height, moment) = leader.moved;
+        let committed = self.log.committed();
+        let waits = committed.height == height && committed != self.log.tip().block;
+        waits && self.now.moment.since(moment) >= self.config.election_timeout.times(BARREN)
     }
 
     fn offer_next(&mut self) {

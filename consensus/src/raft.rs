@@ -362,7 +362,9 @@ impl Core {
             Statement::PreVote { term, candidate, tip } => {
                 let own = candidate == self.config.id;
                 let handed = |it: &SignedStatement| self.is_handover(it, candidate, tip);
-                let free = !self.hears_leader() || self.handed.as_ref().is_some_and(handed);
+                let free = !self.hears_leader()
+                    || self.awaits(candidate)
+                    || self.handed.as_ref().is_some_and(handed);
                 let granted = tip.rank() >= self.log.tip().block.rank() && free;
                 Some(term) == self.ballot.term.next() && (own || granted)
             }

@@ -107,7 +107,9 @@ pub struct Candidate {
     pub said: BTreeMap<NodeId, Checked<SignedStatement>>,
     /// The leader's word that it wants this campaign.
     pub handover: Option<SignedStatement>,
-    /// Who has refused.
+    /// Until when it listens like one who hears a leader, because its leader wants this campaign.
+    pub sheltered: Option<Moment>,
+    /// Who has refused, or cannot be reached.
     pub refused: BTreeSet<NodeId>,
     /// What the time to the next campaign was drawn from, if it is less than an election timeout.
     pub haste: Option<Span>,
@@ -121,6 +123,19 @@ impl Candidate {
     pub const fn term(&self) -> Term {
         self.wanted.term()
     }
+}
+
+/// A time in which the own disk does not answer, and what the others do meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub struct Stall {
+    /// Since when.
+    pub since: Moment,
+    /// Up to where the chain is certified.
+    pub certified: Height,
+    /// Since when the others have the next block to certify.
+    pub asked: Moment,
+    /// How long they took for one.
+    pub took: Option<Span>,
 }
 
 /// The acks for one block.
@@ -159,8 +174,8 @@ pub struct Leader {
     pub transfer: Option<Transfer>,
     /// When a leader that would rather not lead may try again to hand over.
     pub rest: Moment,
-    /// Since when others have made durable what the own disk lacks: for how long that had stood still then.
-    pub outrun: Option<Span>,
+    /// What is known of the disks of the others while the own one has not answered.
+    pub stall: Option<Stall>,
     /// When a block was committed last, or nothing waited for that, and the height.
     pub moved: (Height, Moment),
     /// When to see whether a quorum has been heard.

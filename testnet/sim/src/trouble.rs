@@ -181,7 +181,8 @@ impl World {
     /// A process goes on: what has happened in the meantime comes first.
     pub(super) fn resume(&mut self, at: usize) {
         let seat = &mut self.seats[at];
-        seat.paused_until = 0;
+        // Its disk has answered meanwhile, or begins to take its time now.
+        (seat.paused_until, seat.writes_since) = (0, self.now);
         for happening in std::mem::take(&mut seat.deferred) {
             self.schedule.at(self.now, happening);
         }
