@@ -12,8 +12,8 @@
 //! no use while there is a leader: in every election one who lies can collect pre-votes for the next. Both are
 //! voters of the roster at the candidate's tip.
 //!
-//! A campaign that the leader wants is no time without one. For an election timeout the candidate listens like one
-//! who hears a leader, as long as those who have not refused, and can be reached, are a quorum; and who has voted for
+//! A campaign that the leader wants is no time without one. For an election timeout in each of its two parts the
+//! candidate listens like one who hears a leader, as long as those who have not refused, and can be reached, are a quorum; and who has voted for
 //! it waits for it like for a leader.
 //!
 //! Haste: whoever's connection to the leader is closed campaigns within a small part of an election timeout. If

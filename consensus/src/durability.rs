@@ -20,12 +20,24 @@ pub struct Durability {
     waits: Option<Moment>,
     /// The newest ballot's ticket.
     ballot: Ticket,
-    /// Every branch that is on its way: its ticket, the block it stands on and its last block.
-    branches: VecDeque<(Ticket, BlockRef, BlockRef)>,
+    /// Every branch that is on its way.
+    branches: VecDeque<Branch>,
     /// The highest block of the chain that is durable together with all below it.
     tip: BlockRef,
     /// Up to which height the certificates that have been written cover the chain.
     covered: Height,
+}
+
+/// A branch that is on its way to the disk.
+#[derive(Clone, Copy, Debug)]
+struct Branch {
+    ticket: Ticket,
+    /// The block it stands on.
+    above: BlockRef,
+    /// Its last block.
+    end: BlockRef,
+    /// Since when it is on its way.
+    since: Moment,
 }
 
 impl Durability {
@@ -69,7 +81,7 @@ impl Durability {
 
     /// What stands above a block counts no more, on the disk or not.
     pub fn cut(&mut self, above: BlockRef) {
-        let ends = self.branches.iter_mut().map(|(_, _, end)| end);
+        let ends = self.branches.iter_mut().map(|branch| &mut branch.end);
         for end in ends.chain([&mut self.tip]) {
             if end.height > above.height {
                 *end = above;
@@ -81,7 +93,7 @@ impl Durability {
     pub fn branch(&mut self, above: BlockRef, end: BlockRef, now: Moment) -> Ticket {
         let ticket = self.ticket(now);
         self.cut(above);
-        self.branches.push_back((ticket, above, end));
+        self.branches.push_back(Branch { ticket, above, end, since: now });
         ticket
     }
 
@@ -103,15 +115,15 @@ impl Durability {
             self.done = ticket;
             self.waits = (self.done < self.last).then_some(now);
         }
-        while let Some((at, _, end)) = self.branches.front().copied() {
-            if at > self.done {
+        while let Some(Branch { ticket, end, .. }) = self.branches.front().copied() {
+            if ticket > self.done {
                 break;
             }
             self.branches.pop_front();
             // A branch still on its way will cut there. Until it is durable nothing above counts, even
             // if the same blocks are on the chain again: they may be gone from the disk in between.
-            let end = self.branches.iter().fold(end, |end, (_, above, _)| {
-                if end.height > above.height { *above } else { end }
+            let end = self.branches.iter().fold(end, |end, later| {
+                if end.height > later.above.height { later.above } else { end }
             });
             if held(end) && end.height > self.tip.height {
                 self.tip = end;
@@ -119,10 +131,10 @@ impl Durability {
         }
     }
 
-    /// Since when something waits and nothing has become durable.
+    /// The last block of the first branch that is on its way, and since when.
     #[must_use]
-    pub const fn waits(&self) -> Option<Moment> {
-        self.waits
+    pub fn first_on_its_way(&self) -> Option<(BlockRef, Moment)> {
+        self.branches.front().map(|branch| (branch.end, branch.since))
     }
 
     /// For how long something has waited and nothing has become durable: no time at all if nothing waits.

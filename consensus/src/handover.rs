@@ -23,7 +23,7 @@
 //! from `Prefer`: every handover costs a pause.
 //!
 //! **A disk that stands still.** A leader whose disk lacks what the others have certified, for an election timeout
-//! and twice as long as it took them, hands over like one that would rather not lead: the others commit what it
+//! and three times as long as it took them, hands over like one that would rather not lead: the others commit what it
 //! sends them, but it applies nothing, and so soon seals nothing. Where all disks are as slow, nobody would lead
 //! better.
 //!
@@ -37,7 +37,7 @@ use quorate_chain::statement::{SignedStatement, Statement};
 use crate::effect::Effect;
 use crate::message::Message;
 use crate::raft::Core;
-use crate::role::{Role, Stall};
+use crate::role::Role;
 use crate::time::{Moment, Span};
 
 /// How many election timeouts a leader that would rather not lead waits between two attempts.
@@ -179,9 +179,7 @@ impl Core {
         self.leave_if_unfit();
         let tip = self.log.tip();
         let (block, roster_hash, term) = (tip.block, tip.roster.hash(), self.ballot.term);
-        // To itself when nothing is in flight: what is committed meanwhile would have to be applied first.
-        let may = self.may_campaign() && self.log.committed() == block;
-        let own = self.config.id;
+        let (own, may) = (self.config.id, self.may_campaign());
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(transfer) = &mut leader.transfer else { return };
         let to = transfer.to;
@@ -220,34 +218,31 @@ impl Core {
         }
     }
 
-    /// Whether others have certified what the own disk still lacks after an election timeout, and after twice
-    /// the time that it took them.
+    /// Whether others have certified a block that the own disk has not written after an election timeout, and
+    /// after three times the time that it took them: they had to be sent it first.
     fn is_outrun(&mut self, certified: BlockRef) -> bool {
-        let (now, tip, waits) = (self.now.moment, self.log.tip().block, self.disk.waits());
-        let lags = certified.height > self.disk.tip().height;
+        let (now, first) = (self.now.moment, self.disk.first_on_its_way());
         let Role::Leader(leader) = &mut self.role else { return false };
-        let Some(since) = waits else {
-            leader.stall = None;
-            return false;
-        };
-        let new = Stall { since, certified: certified.height, asked: now, took: None };
-        let mut stall = leader.stall.filter(|stall| stall.since == since).unwrap_or(new);
-        let grown = certified.height > stall.certified;
-        if grown && lags && stall.took.is_none() {
-            stall.took = Some(now.since(stall.asked));
-        }
-        if grown || certified == tip {
-            (stall.certified, stall.asked) = (certified.height, now);
-        }
-        leader.stall = Some(stall);
-        let patience = |took: Span| self.config.election_timeout.max(took.times(2));
-        stall.took.is_some_and(|took| now.since(since) >= patience(took))
+        let writes = first.filter(|(end, _)| end.height <= certified.height);
+        let outrun = writes.map(|(end, since)| {
+            let known = leader.outrun.filter(|(height, _)| *height == end.height);
+            known.unwrap_or((end.height, now.since(since)))
+        });
+        leader.outrun = outrun;
+        let patience = |took: Span| self.config.election_timeout.max(took.times(3));
+        outrun.zip(writes).is_some_and(|((_, took), (_, since))| now.since(since) >= patience(took))
     }
 
     /// The own handover has been signed.
     pub(crate) fn handover_signed(&mut self, said: SignedStatement) {
         let Statement::Handover { to, .. } = said.statement else { return };
-        if to == self.config.id {
+        if to == self.config.id && !self.may_campaign() {
+            // What was in flight has been committed meanwhile, and is to be applied first.
+            let Role::Leader(leader) = &mut self.role else { return };
+            if let Some(transfer) = &mut leader.transfer {
+                transfer.step = Step::Waiting;
+            }
+        } else if to == self.config.id {
             self.campaign(Some(said));
         } else {
             self.send(to, Message::Handover(said));

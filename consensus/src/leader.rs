@@ -48,7 +48,7 @@ impl Core {
             askers: BTreeMap::new(),
             transfer: None,
             rest: self.now.moment,
-            stall: None,
+            outrun: None,
             moved: (self.log.committed().height, self.now.moment),
             checkup: self.now.moment.after(self.config.election_timeout),
             asked: None,
@@ -96,10 +96,8 @@ impl Core {
     /// Whether this leader has committed nothing for a long time, though something waits for it.
     pub(crate) fn commits_nothing(&self) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
-        let (height, moment) = leader.moved;
-        let committed = self.log.committed();
-        let waits = committed.height == height && committed != self.log.tip().block;
-        waits && self.now.moment.since(moment) >= self.config.election_timeout.times(BARREN)
+        let waits = self.log.committed() != self.log.tip().block;
+        waits && self.now.moment.since(leader.moved.1) >= self.config.election_timeout.times(BARREN)
     }
 
     fn offer_next(&mut self) {
@@ -183,6 +181,9 @@ impl Core {
             return;
         }
         leader.offered = None;
+        if self.log.committed() == tip.block {
+            leader.moved.1 = self.now.moment;
+        }
         // The own block is judged like any other: what is wrong with it must not leave.
         let (chain_id, verifier) = (self.config.chain_id, &*self.verifier);
         let judged = self.log.judge(&tip, &[], block.clone(), chain_id, verifier);

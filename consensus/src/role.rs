@@ -125,19 +125,6 @@ impl Candidate {
     }
 }
 
-/// A time in which the own disk does not answer, and what the others do meanwhile.
-#[derive(Clone, Copy, Debug)]
-pub struct Stall {
-    /// Since when.
-    pub since: Moment,
-    /// Up to where the chain is certified.
-    pub certified: Height,
-    /// Since when the others have the next block to certify.
-    pub asked: Moment,
-    /// How long they took for one.
-    pub took: Option<Span>,
-}
-
 /// The acks for one block.
 #[derive(Clone, Debug)]
 pub struct Tally {
@@ -174,8 +161,8 @@ pub struct Leader {
     pub transfer: Option<Transfer>,
     /// When a leader that would rather not lead may try again to hand over.
     pub rest: Moment,
-    /// What is known of the disks of the others while the own one has not answered.
-    pub stall: Option<Stall>,
+    /// The block that others have certified while the own disk was writing it, and how long it took them.
+    pub outrun: Option<(Height, Span)>,
     /// When a block was committed last, or nothing waited for that, and the height.
     pub moved: (Height, Moment),
     /// When to see whether a quorum has been heard.

@@ -91,6 +91,8 @@ pub struct Seat {
     pub is_applying: bool,
     /// When a look at the deadline is planned.
     pub wake: Option<u64>,
+    /// Since when the process stands still, if it does.
+    pub paused_since: u64,
     /// Until when the process stands still.
     pub paused_until: u64,
     /// What has happened to it in the meantime.
@@ -157,6 +159,7 @@ impl Seat {
             applies: VecDeque::new(),
             is_applying: false,
             wake: None,
+            paused_since: 0,
             paused_until: 0,
             deferred: Vec::new(),
             slow_disk: 0,

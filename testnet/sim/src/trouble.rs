@@ -137,6 +137,9 @@ impl World {
             Fault::Pause => {
                 lasts = dice.spread(1_000, 60_000_000);
                 lasts = lasts.max(seat.paused_until.saturating_sub(now));
+                if seat.paused_until <= now {
+                    seat.paused_since = now;
+                }
                 seat.paused_until = now + lasts;
             }
             Fault::ClockRate => seat.clock.set_rate(now, dice.between(500, 2_000)),
@@ -181,8 +184,12 @@ impl World {
     /// A process goes on: what has happened in the meantime comes first.
     pub(super) fn resume(&mut self, at: usize) {
         let seat = &mut self.seats[at];
-        // Its disk has answered meanwhile, or begins to take its time now.
-        (seat.paused_until, seat.writes_since) = (0, self.now);
+        // A process that stands still does not wait for its disk.
+        if seat.paused_until > 0 {
+            let stood = self.now - seat.paused_since;
+            seat.writes_since = (seat.writes_since + stood).min(self.now);
+        }
+        seat.paused_until = 0;
         for happening in std::mem::take(&mut seat.deferred) {
             self.schedule.at(self.now, happening);
         }
