@@ -41,15 +41,21 @@ fresh_tree() {
     git -C "$tree" checkout -qf FETCH_HEAD
 }
 
-# Runs a stage in the copy; what it printed is shown only if nothing could be built.
+# Runs a stage in the copy; what it printed is kept. What takes too long has neither failed nor passed.
 stage() {
-    local log=$root/target/mutants/$number.log
-    (cd "$tree" && timeout 900 "$@") >"$log" 2>&1
+    local log=$root/target/mutants/$number.log status=0
+    (cd "$tree" && timeout "$limit" "$@") >"$log" 2>&1 || status=$?
+    if [ "$status" -eq 124 ]; then
+        late=yes
+        return 0
+    fi
+    return "$status"
 }
 
 # Succeeds, with the catcher's name in $caught, as soon as something fails.
 is_caught() {
     local package
+    late=no
     for package in $(field "$patch" Tests); do
         if [ "$package" = consensus ]; then
             caught='golden scripts'
@@ -62,21 +68,22 @@ is_caught() {
     done
     [ "$simulate" = yes ] && [ "$(field "$patch" Seeds)" != none ] || return 1
     caught='the simulator'
-    stage cargo build -q --locked -p quorate-sim || { caught='nothing: it does not build'; return 0; }
-    stage cargo run -q --locked -p quorate-sim -- \
-        --seeds "$seeds" --minutes 2 || return 0
+    limit=5400 stage cargo run -q --locked -p quorate-sim -- \
+        --seeds "$seeds" --minutes 2 --no-shrink --stop-at-first-failure || return 0
     return 1
 }
 
+# Whether the mutant and all that looks at it build: what does not build catches nothing.
 builds() {
-    local packages=() package
+    local packages=(-p quorate-sim) package
     for package in $(field "$patch" Tests); do
         packages+=(-p "quorate-$package")
     done
-    stage cargo build -q --locked "${packages[@]}"
+    late=no
+    stage cargo test -q --locked --no-run "${packages[@]}" && [ "$late" = no ]
 }
 
-simulate=yes
+simulate=yes limit=1800
 if [ "${1:-}" = --tests ]; then
     simulate=no
     shift
@@ -109,6 +116,9 @@ for patch in "${chosen[@]}"; do
         broken=$((broken + 1))
     elif is_caught; then
         echo "$number  caught by $caught in $((SECONDS - begin)) s: $(title "$patch")"
+    elif [ "$late" = yes ]; then
+        echo "$number  could not be tried to the end in $((SECONDS - begin)) s: $(title "$patch")"
+        broken=$((broken + 1))
     else
         echo "$number  LIVES after $((SECONDS - begin)) s: $(title "$patch")"
         alive=$((alive + 1))
