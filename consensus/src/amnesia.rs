@@ -93,7 +93,7 @@ mod readmission;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use quorate_chain::ids::{BlockRef, NodeId, RosterHash, Term};
+use quorate_chain::ids::{BlockRef, Height, NodeId, RosterHash, Term};
 use quorate_chain::roster::QuorumKind;
 use quorate_chain::statement::{SignedStatement, Statement};
 
@@ -263,11 +263,15 @@ impl Core {
         self.send(from, Message::Known(Box::new(known)));
     }
 
-    /// The certificates that are kept say what their signers have said.
+    /// The certificates that are kept say what their signers have said, and so do the elections in the blocks above
+    /// the applied one: after a start nothing else knows of these votes. Of a term in which something is committed a
+    /// quorum has signed, and nobody gets pre-votes for it any more.
     fn see_own_certificates(&mut self) {
         let proof = self.ballot.proof.as_ref().map(|proof| proof.certificate.get());
         let reached = self.commits.reached().map(|certificate| certificate.get());
-        let known: Vec<_> = proof.into_iter().chain(reached).cloned().collect();
+        let openings = self.log.from(Height::ZERO).filter_map(|entry| entry.opening.as_ref());
+        let elections = openings.map(|proven| proven.certificate.get());
+        let known: Vec<_> = proof.into_iter().chain(reached).chain(elections).cloned().collect();
         for certificate in known {
             self.see_certificate(&certificate);
         }
