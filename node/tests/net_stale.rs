@@ -41,9 +41,12 @@ impl Wire {
                 let Ok(callee) = TcpStream::connect(target) else { continue };
                 let (frozen, closed) = (Arc::default(), Arc::default());
                 let (there, back) = (caller.try_clone().unwrap(), callee.try_clone().unwrap());
-                pass(there, callee.try_clone().unwrap(), Arc::clone(&frozen), Arc::default());
-                pass(back, caller, Arc::clone(&frozen), Arc::clone(&closed));
+                let onwards = callee.try_clone().unwrap();
+                // It is known before anything passes, so whoever sees a link up finds its passage.
+                let (ice, end) = (Arc::clone(&frozen), Arc::clone(&closed));
                 made.lock().unwrap().push(Passage { callee, frozen, closed });
+                pass(there, onwards, Arc::clone(&ice), Arc::default());
+                pass(back, caller, ice, end);
             }
         });
         Self { address, passages }
