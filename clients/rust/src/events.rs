@@ -64,7 +64,10 @@ pub struct Events {
     /// How many of them the open line has told again.
     again: usize,
     line: Option<Box<dyn BufRead + Send>>,
-    quiet_since: Instant,
+    /// Whether the open line, or the last one, has told anything.
+    told: bool,
+    /// When the last line ended, or nobody could be asked for one for the first time.
+    without_since: Instant,
     ended: bool,
 }
 
@@ -88,7 +91,8 @@ impl Events {
             seen: None,
             again: 0,
             line: None,
-            quiet_since: Instant::now(),
+            told: false,
+            without_since: Instant::now(),
             ended: false,
         })
     }
@@ -97,7 +101,7 @@ impl Events {
     fn open(&mut self) -> Result<(), Error> {
         let from = self.seen.map(|(height, _)| height).or(self.wanted.from);
         let path = path::events(&self.wanted.topics, &self.wanted.prefix, from);
-        self.again = 0;
+        (self.again, self.told) = (0, false);
         self.line = Some(self.client.line(&path, LINE)?);
         Ok(())
     }
@@ -126,8 +130,14 @@ impl Events {
     fn read(&mut self) -> Option<Event> {
         let line = self.line.as_mut()?;
         let event = read_event(line);
+        self.told |= event.is_some();
         if event.is_none() {
             self.line = None;
+            self.without_since = Instant::now();
+            if !self.told {
+                // Whoever hangs up at once is not asked without end at once.
+                thread::sleep(PAUSE);
+            }
         }
         event
     }
@@ -135,7 +145,7 @@ impl Events {
     fn wait_or_give_up(&mut self, error: Error) -> Option<Error> {
         let refused =
             matches!(&error, Error::Refused { problem, .. } if problem.retry != Retry::SameBytes);
-        if refused || self.quiet_since.elapsed() >= self.client.timeout() {
+        if refused || self.without_since.elapsed() >= self.client.timeout() {
             self.ended = true;
             return Some(error);
         }
@@ -149,13 +159,12 @@ impl Iterator for Events {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.ended {
-            if self.line.is_none() {
-                match self.open() {
-                    Ok(()) => self.quiet_since = Instant::now(),
-                    Err(error) => match self.wait_or_give_up(error) {
-                        Some(error) => return Some(Err(error)),
-                        None => continue,
-                    },
+            if self.line.is_none()
+                && let Err(error) = self.open()
+            {
+                match self.wait_or_give_up(error) {
+                    Some(error) => return Some(Err(error)),
+                    None => continue,
                 }
             }
             let Some(event) = self.read() else { continue };
@@ -164,7 +173,6 @@ impl Iterator for Events {
                 return Some(Err(refused(event.data)));
             }
             if self.is_new(&event) {
-                self.quiet_since = Instant::now();
                 return Some(Ok(event));
             }
         }

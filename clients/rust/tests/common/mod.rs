@@ -1,4 +1,5 @@
 //! A node that says what it is told to say, and remembers what it was asked.
+#![allow(dead_code, reason = "each file of tests uses its part")]
 
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
