@@ -23,7 +23,7 @@ use super::event::{Lane, NetEvent, RequestId, Sink};
 use super::handle::Order;
 use super::identity::{self, Peer};
 use super::lane::{self, Ends, Gate};
-use super::links::{Dial, Link, PeerLinks};
+use super::links::{Dial, Half, Link, PeerLinks};
 use super::shared::{Generation, Shared, count};
 use super::{greet, resolve};
 
@@ -61,7 +61,7 @@ pub(super) struct Hub {
     pub(super) allowed: watch::Receiver<Arc<Vec<Peer>>>,
     pub(super) arrivals: mpsc::Receiver<Arrival>,
     /// What takes the lanes that peers open.
-    pub(super) _acceptors: JoinSet<()>,
+    pub(super) acceptors: JoinSet<()>,
     pub(super) tasks: JoinSet<Note>,
     pub(super) peers: BTreeMap<PeerId, PeerLinks>,
     pub(super) ids: BTreeMap<NodeId, PeerId>,
@@ -94,6 +94,8 @@ impl Hub {
                     // The task of a link that is no more.
                     Err(_) => {}
                 },
+                // Without them no peer could open a lane. They never end by themselves.
+                Some(_) = self.acceptors.join_next() => return,
                 Some((lane, peer, stream)) = self.arrivals.recv() => {
                     self.on_arrival(lane, peer, stream);
                 }
@@ -249,6 +251,11 @@ impl Hub {
     }
 
     fn disconnect(&mut self, id: PeerId) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            // What waits there is of a connection that is closed. Its name may be above that of every link to come: the
+            // peer's clock may have been ahead.
+            peer.half = Half::default();
+        }
         // Not being connected is as well.
         let _connected = self.swarm.disconnect_peer_id(id);
     }

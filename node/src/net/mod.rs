@@ -144,7 +144,7 @@ impl Net {
             reply_orders: orders.downgrade(),
             allowed: list,
             arrivals,
-            _acceptors: acceptors,
+            acceptors,
             tasks: JoinSet::new(),
             peers: BTreeMap::new(),
             ids: BTreeMap::new(),
