@@ -10,6 +10,7 @@
 //! Left out: what all nodes of a chain must agree on. That stands in the genesis file.
 
 mod keys;
+mod rules;
 pub mod values;
 
 use std::collections::BTreeMap;
@@ -20,7 +21,6 @@ use quorate_chain::ids::NodeId;
 use quorate_chain::roster::Lead;
 
 pub use keys::{KEYS, Key};
-use values::{show_bytes, show_duration};
 
 /// Where blocks and state are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,9 +136,6 @@ impl std::fmt::Display for Source {
 
 /// Where the settings that are not defaults were made, by their names.
 pub type Origins = BTreeMap<&'static str, Source>;
-
-/// Most bytes of blocks in flight. The length of a frame, which has room for them and more, is a `u32`.
-const WINDOW: usize = 2 << 30;
 
 /// Why a node cannot be set like this.
 #[derive(Debug, thiserror::Error)]
@@ -259,55 +256,6 @@ impl Config {
         Ok(key.name)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
-        let rule = |holds, what: &dyn Fn() -> String| {
-            if holds { Ok(()) } else { Err(ConfigError::Combination(what())) }
-        };
-        let (beat, timeout) = (self.heartbeat, self.election_timeout);
-        rule(self.election_timeout >= 3 * self.heartbeat, &|| {
-            let (beat, least) = (show_duration(beat), show_duration(3 * beat));
-            let timeout = show_duration(timeout);
-            format!(
-                "election_timeout is {timeout}, and three times heartbeat, {beat}, is {least}: it must be \
-                     at least that, or a lost message deposes a leader"
-            )
-        })?;
-        let most = quorate_consensus::codec::RANGE / 4;
-        rule(self.window_blocks <= most, &|| {
-            let window = self.window_blocks;
-            format!(
-                "window.blocks is {window}; with more than {most}, what a window holds fits into no message"
-            )
-        })?;
-        let body = quorate_chain::limits::BODY;
-        rule(self.window_bytes >= 2 * body, &|| {
-            let (window, least) = (self.window_bytes as u64, 2 * body as u64);
-            let (window, least) = (show_bytes(window), show_bytes(least));
-            format!("window.bytes is {window}; it must have room for two full blocks, {least}")
-        })?;
-        rule(self.window_bytes <= WINDOW, &|| {
-            let (window, most) = (show_bytes(self.window_bytes as u64), show_bytes(WINDOW as u64));
-            format!(
-                "window.bytes is {window}; with more than {most}, what a window holds fits into no message"
-            )
-        })?;
-        // A frame with blocks has room for a window and 8MiB: for one block beyond the window, which is at most 4MiB, and
-        // for the proof of an election and a certificate, which are less than 1MiB even in the largest roster. A range
-        // of blocks is as long as a message, or, if it is worth nothing cut short, as a window and that block.
-        rule(self.message_bytes <= self.window_bytes, &|| {
-            let (message, window) = (self.message_bytes as u64, self.window_bytes as u64);
-            let (message, window) = (show_bytes(message), show_bytes(window));
-            format!(
-                "message_bytes is {message}, and window.bytes is {window}: it must be at most that, or what a \
-                     node is sent that is far behind fits into no message"
-            )
-        })?;
-        rule(self.wal_segment.is_multiple_of(4096) && self.wal_segment >= 64 << 10, &|| {
-            let segment = show_bytes(self.wal_segment);
-            format!("wal.segment is {segment}; it must be a multiple of 4KiB and at least 64KiB")
-        })
-    }
-
     /// The file that sets everything as it is, with what each setting means.
     #[must_use]
     pub fn to_file(&self) -> String {
@@ -423,23 +371,6 @@ mod tests {
         assert!(load("[window]\nblocks = 512", &[], &[]).is_ok());
         let error = load("[window]\nblocks = 513", &[], &[]).unwrap_err().to_string();
         assert!(error.starts_with("window.blocks is 513; with more than 512, "), "{error}");
-    }
-
-    #[test]
-    fn a_range_of_blocks_is_never_larger_than_a_frame() {
-        let set = |window, message| {
-            load("", &[], &[("window-bytes", window), ("message-bytes", message)])
-                .map_err(|error| error.to_string())
-        };
-        assert!(set("8MiB", "8MiB").is_ok());
-        let error = set("8MiB", "8193KiB").unwrap_err();
-        assert!(
-            error.starts_with("message_bytes is 8193KiB, and window.bytes is 8MiB: it must be at"),
-            "{error}"
-        );
-        assert!(set("2GiB", "2GiB").is_ok());
-        let error = set("2049MiB", "4MiB").unwrap_err();
-        assert!(error.starts_with("window.bytes is 2049MiB; with more than 2GiB, "), "{error}");
     }
 
     #[test]

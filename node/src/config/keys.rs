@@ -43,6 +43,8 @@ impl Key {
 const TIME: &str = "a time: 100ms, 2s";
 const SIZE: &str = "a size: 512KiB, 4MiB";
 const COUNT: &str = "a count, at least 1";
+/// The highest count of anything: sums of some of them are still numbers.
+const MOST: usize = 1 << 30;
 
 fn parsed<T: FromStr>(to: &mut T, text: &str) -> Option<()> {
     *to = text.parse().ok()?;
@@ -50,7 +52,7 @@ fn parsed<T: FromStr>(to: &mut T, text: &str) -> Option<()> {
 }
 
 fn count(to: &mut usize, text: &str) -> Option<()> {
-    *to = text.parse().ok().filter(|count| *count > 0)?;
+    *to = text.parse().ok().filter(|count| (1..=MOST).contains(count))?;
     Some(())
 }
 
