@@ -23,6 +23,8 @@ if [ -z "${QUORATE_BIN_DIR:-}" ]; then
         --package quorate-node --package quorate-testnet --bins)
     export QUORATE_BIN_DIR=$target/release
 fi
+# What is promised of a node that comes back.
+export RATE=5000 WITHIN=1000
 for story in leader_stop_election leader_stop_election_2 node0_revive node1_revive block_height catch_up; do
     "$here/scenarios/$story.sh"
 done

@@ -25,12 +25,20 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             ["key1", "key2", "key3"].map(|key| client.get(key).map(|entry| (key, entry)))
         });
         for answer in found.await {
-            match answer? {
-                (key, Some(entry)) => {
-                    println!("node {node}: {key} = {}", String::from_utf8_lossy(&entry.value));
-                }
-                (key, None) => println!("node {node}: {key} is absent"),
+            let (key, entry) = answer?;
+            let value = entry.map(|entry| String::from_utf8_lossy(&entry.value).into_owned());
+            let expected = match key {
+                "key1" => Some("value1"),
+                "key2" => Some("value2"),
+                _ => None,
+            };
+            if value.as_deref() != expected {
+                return Err(format!("node {node}: {key} is {value:?} and not {expected:?}").into());
             }
+            println!(
+                "node {node}: {key} {}",
+                value.map_or("is absent".into(), |it| format!("= {it}"))
+            );
         }
     }
 
