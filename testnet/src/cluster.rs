@@ -29,14 +29,17 @@ use quorate_client::{Account, Client, KeyFile, Level, Wait};
 use quorate_node::Node;
 use quorate_node::config::Config;
 use quorate_node::exit::{Exit, Failure};
-use quorate_node::home::Home;
+use quorate_node::home::{Home, Layout};
 
 use crate::directory::Directory;
 use crate::lines::Lines;
 use crate::options::Options;
+use crate::supervisor;
 
 /// How long anything may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How long a leader may take at a time to hand over to the node that should lead first.
+const HANDOVER: Duration = Duration::from_secs(2);
 /// How often nodes are asked.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Blocks that [`Cluster::info`] tells of: those of ten intervals, if there are intervals.
@@ -99,7 +102,7 @@ impl Plan {
         self
     }
 
-    /// Starts the nodes and waits until all name one leader.
+    /// Starts the nodes and waits until all name one leader: the one that should lead first, if there is one.
     ///
     /// # Errors
     /// If a node does not start, or they do not agree in time.
@@ -120,7 +123,20 @@ impl Plan {
         for node in first.into_iter().chain((0..count).filter(|node| Some(*node) != first)) {
             cluster.revive(node).await?;
         }
-        cluster.leader().await?;
+        let (mut leads, _) = cluster.leader().await?;
+        if let Some(first) = first {
+            let end = Instant::now() + LIMIT;
+            while leads != first {
+                // Whoever was elected before it hands over; it may be another one by the time it is asked.
+                let (home, to) = (Layout::new(cluster.home(leads)), NodeId::new(first.into()));
+                let asked = blocking(move || supervisor::ask(&home, to, HANDOVER)).await;
+                if let Err(refused) = asked {
+                    let what = format!("node {first} does not lead: {}", refused.sentence);
+                    cluster.pause(end, &what).await?;
+                }
+                (leads, _) = cluster.leader().await?;
+            }
+        }
         Ok(cluster)
     }
 }

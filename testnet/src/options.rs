@@ -48,7 +48,7 @@ pub(crate) struct Options {
     /// [default: 7700].
     #[arg(long, value_name = "PORT")]
     pub(crate) p2p_port: Option<u16>,
-    /// The node that should lead first.
+    /// The node that leads first: whoever is elected before it hands over.
     #[arg(long, value_name = "NODE")]
     pub(crate) leader: Option<u16>,
     /// The nodes that want to lead, separated by commas; the others do only as a last resort.

@@ -126,6 +126,52 @@ async fn agree_without_the_leader_and_after_it_returns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn agree_without_two_of_five() {
+    let mut cluster = Cluster::of(5).start().await.unwrap();
+    let (leader, _) = cluster.leader().await.unwrap();
+    let gone = [1, 2].map(|after| (leader + after) % 5);
+    for node in gone {
+        cluster.kill(node).await;
+    }
+    put(&cluster, "without", 5).await;
+    for node in gone {
+        cluster.revive(node).await.unwrap();
+    }
+    put(&cluster, "with", 1).await;
+    cluster.assert_same_chain().await.unwrap();
+    for node in gone {
+        assert!(has(&cluster, node, "without/4").await);
+    }
+}
+
+/// The newest block that a node holds, committed or not.
+async fn tip(cluster: &Cluster, node: u16) -> u64 {
+    let client = cluster.client(node).unwrap();
+    let body = blocking(move || client.body("/v1/status")).await.unwrap();
+    serde_json::from_str::<serde_json::Value>(&body).unwrap()["tip"].as_u64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agree_after_a_long_suffix_gives_way() {
+    let cluster = Cluster::of(5).block_interval(Duration::from_millis(10)).start().await.unwrap();
+    let (old, term) = cluster.leader().await.unwrap();
+    cluster.isolate(old);
+    // Until it finds out, it goes on making blocks, which nobody else ever sees.
+    cluster.until("it steps down", [old], |status| status.leader.is_none()).await.unwrap();
+    let (height, sealed) = (cluster.info(old).await.height, tip(&cluster, old).await);
+    assert!(sealed >= height.get() + 5, "{sealed} is its tip, {height} is committed");
+    let rest: Vec<_> = (0..5).filter(|node| *node != old).collect();
+    let further = |status: &quorate_client::answer::Status| {
+        status.term > term && status.height.get() > sealed
+    };
+    cluster.until("others take these heights", rest, further).await.unwrap();
+    assert_eq!((cluster.info(old).await.height, tip(&cluster, old).await), (height, sealed));
+    cluster.heal();
+    cluster.until("it has theirs instead", [old], further).await.unwrap();
+    cluster.assert_same_chain().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn agree_on_nothing_without_a_quorum_and_again_with_one() {
     let mut cluster = Cluster::of(3).start().await.unwrap();
     put(&cluster, "before", 1).await;

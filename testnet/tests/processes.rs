@@ -320,6 +320,11 @@ fn leadership_goes_to_the_node_that_is_named() {
     place.ok(&["kill", &dead.to_string()]);
     place.fails(6, &["leader", &dead.to_string(), "--timeout", "2s"]);
     place.fails(2, &["leader", "3"]);
+    // It lacks a block, so another one is elected first.
+    place.alice().put("without", "it").unwrap();
+    place.ok(&["down"]);
+    place.up(3, &["--leader", &dead.to_string()]);
+    assert_eq!(place.leader(), dead);
 }
 
 #[test]

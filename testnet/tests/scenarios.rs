@@ -45,6 +45,7 @@ async fn willing_leader(cluster: &Cluster, old: u16) -> (u16, Term) {
 async fn leader_stop_election() {
     let mut cluster = Cluster::of(5).leader(0).willing(WILLING).start().await.unwrap();
     let (old, term) = cluster.leader().await.unwrap();
+    assert_eq!(old, 0);
     cluster.kill(old).await;
     let (new, later) = willing_leader(&cluster, old).await;
     assert!(new != old && later > term);
@@ -54,6 +55,7 @@ async fn leader_stop_election() {
 async fn leader_stop_election_2() {
     let mut cluster = Cluster::of(5).leader(0).willing(WILLING).start().await.unwrap();
     let (first, term) = cluster.leader().await.unwrap();
+    assert_eq!(first, 0);
     cluster.kill(first).await;
     let (second, later) = willing_leader(&cluster, first).await;
     cluster.kill(second).await;
@@ -66,6 +68,7 @@ async fn leader_stop_election_2() {
 async fn node0_revive() {
     let mut cluster = Cluster::of(5).leader(0).start().await.unwrap();
     let (old, term) = cluster.leader().await.unwrap();
+    assert_eq!(old, 0);
     cluster.kill(old).await;
     cluster.wait_for_new_leader(old).await.unwrap();
     cluster.revive(old).await.unwrap();
@@ -80,7 +83,8 @@ async fn node0_revive() {
 async fn node1_revive() {
     let mut cluster = Cluster::of(5).leader(0).start().await.unwrap();
     lists_are(&cluster, &[0, 1, 2, 3, 4], &ids(0..5)).await;
-    let (_, term) = cluster.leader().await.unwrap();
+    let (old, term) = cluster.leader().await.unwrap();
+    assert_eq!(old, 0);
     cluster.kill(0).await;
     cluster.kill(1).await;
     lists_are(&cluster, &[2, 3, 4], &ids(2..5)).await;

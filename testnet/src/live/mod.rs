@@ -150,7 +150,7 @@ impl Watcher {
                 thread::spawn(move || {
                     let opening = opening(&nodes, node, term, above);
                     let voters = opening.as_ref().map(|(_, voters)| words::listed(voters));
-                    let lost = opening.map_or(0, |(height, _)| (above + 1).saturating_sub(height));
+                    let lost = opening.map(|(height, _)| (above + 1).saturating_sub(height));
                     let name = &nodes[node].name;
                     say.send(story::leads(name, term, voters.as_deref(), lost, after))
                 });

@@ -129,19 +129,23 @@ impl Story {
     }
 }
 
-/// That another node leads.
+/// That another node leads, and what was lost on the way to it, as far as somebody has looked.
 pub(crate) fn leads(
     name: &str,
     term: u64,
     votes: Option<&str>,
-    lost: u64,
+    lost: Option<u64>,
     after: Option<Duration>,
 ) -> String {
     let votes = votes.map_or(String::new(), |votes| format!(" with votes of {votes}"));
     let after =
         after.map_or(String::new(), |after| format!("; {} after the last one", short(after)));
-    let blocks = if lost == 1 { "block" } else { "blocks" };
-    format!("{name} leads term {term}{votes}; {lost} {blocks} lost{after}")
+    let lost = match lost {
+        None => String::new(),
+        Some(1) => "; 1 block lost".to_owned(),
+        Some(lost) => format!("; {lost} blocks lost"),
+    };
+    format!("{name} leads term {term}{votes}{lost}{after}")
 }
 
 #[cfg(test)]
@@ -212,8 +216,10 @@ mod tests {
     fn who_leads_is_told_in_one_line() {
         let after = Some(Duration::from_millis(412));
         assert_eq!(
-            leads("node2", 2, Some("node2, node3 and node4"), 0, after),
+            leads("node2", 2, Some("node2, node3 and node4"), Some(0), after),
             "node2 leads term 2 with votes of node2, node3 and node4; 0 blocks lost; 0.4 s after the last one"
         );
+        // Where nobody could look, nothing is claimed.
+        assert_eq!(leads("node2", 2, None, None, None), "node2 leads term 2");
     }
 }

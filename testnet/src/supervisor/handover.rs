@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use quorate_chain::ids::NodeId;
 use quorate_client::{Client, Testnet};
 use quorate_node::admin;
 use quorate_node::exit::{Exit, Failure};
@@ -13,8 +14,15 @@ use crate::directory::Directory;
 /// Has the node at this place lead, and waits until it does.
 pub(crate) fn hand_over(directory: &Directory, to: u16, patience: Duration) -> Result<(), Failure> {
     let testnet = Testnet::in_dir(directory.root()).ok_or_else(|| none_runs(directory))?;
-    let (node, count) = (usize::from(to), testnet.nodes.len());
-    let wanted = testnet.nodes.get(node).ok_or_else(|| no_such_node(node, count))?.node_id;
+    if usize::from(to) >= testnet.nodes.len() {
+        return Err(no_such_node(usize::from(to), testnet.nodes.len()));
+    }
+    among(&testnet, to, patience)
+}
+
+/// The same, of a testnet that has such a node.
+pub(crate) fn among(testnet: &Testnet, to: u16, patience: Duration) -> Result<(), Failure> {
+    let wanted = testnet.nodes[usize::from(to)].node_id;
     let none = || Failure::new(Exit::NoQuorum, "no leader is known that could hand over");
     let client = Client::new(&testnet.nodes()).map_err(|_| none())?;
     let leads = client.status().ok().and_then(|status| status.leader).ok_or_else(none)?;
@@ -22,15 +30,20 @@ pub(crate) fn hand_over(directory: &Directory, to: u16, patience: Duration) -> R
         return Ok(());
     }
     let from = testnet.nodes.iter().find(|node| node.node_id == leads).ok_or_else(none)?;
+    ask(&Layout::new(from.home.clone()), wanted, patience)
+}
+
+/// Asks the leader, which has this home, to have another one lead, and waits until it does.
+pub(crate) fn ask(leader: &Layout, to: NodeId, patience: Duration) -> Result<(), Failure> {
     let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-    let order = admin::Order::TransferLeader { to: Some(wanted), patience_ms };
-    match admin::order(&Layout::new(from.home.clone()), &order)? {
+    let order = admin::Order::TransferLeader { to: Some(to), patience_ms };
+    match admin::order(leader, &order)? {
         admin::Done { failure: Some((_, sentence)), .. } => {
             Err(Failure::new(Exit::NoQuorum, sentence))
         }
-        admin::Done { leader, .. } if leader == Some(wanted) => Ok(()),
+        admin::Done { leader, .. } if leader == Some(to) => Ok(()),
         admin::Done { .. } => {
-            let sentence = format!("{} did not hand over to node{node}", from.name);
+            let sentence = format!("the leader did not hand over to node{to}");
             Err(Failure::new(Exit::NoQuorum, sentence))
         }
     }

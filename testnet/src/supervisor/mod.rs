@@ -25,13 +25,13 @@ use crate::directory::Directory;
 use group::Group;
 
 pub(crate) use group::{Tell, program};
-pub(crate) use handover::hand_over;
+pub(crate) use handover::{ask, hand_over};
 pub(crate) use ready::{all, leader, statuses};
 
 /// How nodes are started.
 #[derive(Clone, Debug)]
 pub(crate) struct Start {
-    /// The node that is started first, so that it can lead first.
+    /// The node that leads first; any if none is named.
     pub(crate) first: Option<u16>,
     /// How long the nodes may take until all are ready.
     pub(crate) timeout: Duration,
@@ -64,7 +64,7 @@ fn until_told(
     let ear = Arc::clone(group);
     thread::spawn(move || control::listen(&ear, &listener));
     group.start_all(start.first)?;
-    ready::wait(group, start.timeout)?;
+    ready::wait(group, start)?;
     if group.is_ending() {
         return Ok(());
     }
