@@ -14,9 +14,17 @@
 //! A quorum of answers is what it cannot do without; the others are given ten heartbeats more. For whoever
 //! has answered may be just those who know nothing: of three validators the one that has the greeter's ack may be
 //! cut off. Among the answers of all is that of everybody who holds a certificate with it.
-//! What is left: a disk that has taken back what it said was durable, or was replaced by an older copy of itself
-//! without anybody saying so, while those who know stay away for longer than that. Waiting for them
-//! without end would close that too, and keep a group of three with one dead validator from ever starting another.
+//!
+//! What is left, of a disk that has taken back what it said was durable, or was replaced by an older copy of itself
+//! without anybody saying so:
+//!
+//! - Those who know stay away for longer than that. Waiting for them without end would close this, and keep a group of
+//!   three with one dead validator from ever starting another.
+//! - Those who knew have started again too. What a start knows is what its log and its ballot hold: the newest
+//!   certificate that it has come to, and the elections in the blocks above the applied one. A vote by which somebody
+//!   led whose opening block was not durable, and one whose opening block has been applied or cut off since, is then
+//!   told by nobody. A validator can vote a second time in such a term; nothing that was committed is lost by it.
+//! - A certificate for a block that who answers does not have yet says nothing until it has come to it.
 //!
 //! - A vote of a term that the own ballot does not have, or another vote in its term, or an ack above
 //!   the own tip: the log lacks something, and the validator is *recovering* from then on. An ack that is not
@@ -263,9 +271,8 @@ impl Core {
         self.send(from, Message::Known(Box::new(known)));
     }
 
-    /// The certificates that are kept say what their signers have said, and so do the elections in the blocks above
-    /// the applied one: after a start nothing else knows of these votes. Of a term in which something is committed a
-    /// quorum has signed, and nobody gets pre-votes for it any more.
+    /// The newest certificate that was come to, and that of the ballot, say what their signers have said, and so do the
+    /// elections in the blocks above the applied one: after a start nothing else knows of these votes.
     fn see_own_certificates(&mut self) {
         let proof = self.ballot.proof.as_ref().map(|proof| proof.certificate.get());
         let reached = self.commits.reached().map(|certificate| certificate.get());
