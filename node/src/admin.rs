@@ -24,6 +24,7 @@ use crate::api::Ledger;
 use crate::exit::{Exit, Failure};
 use crate::home::Layout;
 use crate::telemetry;
+use crate::threads;
 
 /// The longest order.
 const LONGEST: u64 = 4_096;
@@ -87,7 +88,8 @@ pub(crate) fn open(layout: &Layout, ledger: &Arc<Ledger>) -> Option<Socket> {
     let path = layout.admin();
     match bind(layout, &path) {
         Ok(listener) => {
-            let task = tokio::spawn(accept(listener, Arc::clone(ledger)));
+            let accept = accept(listener, Arc::clone(ledger));
+            let task = threads::task("operator's socket", &ledger.ending, accept);
             Some(Socket { path, task })
         }
         Err(error) => {

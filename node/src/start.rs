@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::admin;
-use crate::api::{self, Bounds, Ledger, Pace, Readers, Server};
+use crate::api::{self, Bounds, Ledger, Pace, Readers, Requests, Server};
 use crate::clock::Clock;
 use crate::config::{Config, Storage};
 use crate::exit::{Exit, Failure};
@@ -38,13 +38,16 @@ use crate::threads::{End, Ending, Gates, Plan, Threads, View};
 use crate::traffic::{Identity, Traffic};
 
 /// How long leadership may take to be handed over.
-const HANDOVER: Duration = Duration::from_millis(1_500);
+const HANDOVER: Duration = Duration::from_millis(1_250);
 /// How long clients may take to get the answers that are under way.
-const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL: Duration = Duration::from_millis(750);
 /// How long the threads may take to finish what they have.
 const FINISH: Duration = Duration::from_millis(1_250);
 /// How long they may take to drop it, and the network to close.
 const LEAVE: Duration = Duration::from_millis(250);
+
+/// About how many bytes of what clients have sent may wait for answers.
+const REQUESTS: usize = 256 << 20;
 
 /// A running node.
 pub struct Node {
@@ -169,6 +172,7 @@ impl Node {
             lead: Mutex::new(lead),
             meter: gates.meter,
             expired: api::Expired::default(),
+            requests: Requests::of(REQUESTS),
             subscribers: Arc::new(Semaphore::new(config.api_subscribers)),
         });
         let network = traffic.run(identity, threads.view.clone(), Arc::clone(&ending));
@@ -331,6 +335,7 @@ mod tests {
         // See `cli::start`: the rest of a start, and what hangs in the runtime.
         let others = Duration::from_millis(250 + 500);
         let all = HANDOVER + FAREWELL + FINISH + LEAVE + LEAVE + others;
-        assert!(all <= Duration::from_secs(5), "{all:?}");
+        // The rest is for what has no time of its own.
+        assert!(all <= Duration::from_millis(4_500), "{all:?}");
     }
 }

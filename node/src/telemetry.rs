@@ -4,9 +4,11 @@
 //! of it.
 
 use std::io::IsTerminal as _;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use quorate_chain::evidence::Conviction;
+use quorate_chain::ids::Height;
 use quorate_consensus::handover::TransferEnd;
 use quorate_replica::io::{Input, Notice};
 use quorate_replica::restore::Found;
@@ -47,6 +49,41 @@ pub(crate) fn set_level(level: Level) {
     if let Some(handle) = LEVEL.get() {
         // It fails only when there is no subscriber any more.
         let _ = handle.reload(told(level));
+    }
+}
+
+/// Words that others can give cause for as often as they like: so many in a while are said, the rest is counted.
+pub(crate) struct Seldom(Mutex<Said>);
+
+struct Said {
+    since: Option<Instant>,
+    lines: u32,
+    left_out: u64,
+}
+
+impl Seldom {
+    /// In so long,
+    const WHILE: Duration = Duration::from_secs(10);
+    /// so many lines.
+    const LINES: u32 = 10;
+
+    /// Nothing has been said.
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(Said { since: None, lines: 0, left_out: 0 }))
+    }
+
+    /// Whether it may be said now; then, how often it was not since it was said last.
+    pub(crate) fn now(&self, now: Instant) -> Option<u64> {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.since.is_none_or(|since| now.saturating_duration_since(since) >= Self::WHILE) {
+            (said.since, said.lines) = (Some(now), 0);
+        }
+        if said.lines == Self::LINES {
+            said.left_out += 1;
+            return None;
+        }
+        said.lines += 1;
+        Some(std::mem::take(&mut said.left_out))
     }
 }
 
@@ -123,8 +160,9 @@ pub(crate) fn conviction(conviction: &Conviction) {
     error!(key = %conviction.key(), ?evidence, "a validator is convicted by its own signatures");
 }
 
-/// Something that the driver wants known.
-pub(crate) fn notice(notice: &Notice) {
+/// Something that the driver wants known, and how high the chain is committed here.
+pub(crate) fn notice(notice: &Notice, height: Height) {
+    let height = height.get();
     match notice {
         Notice::Committed { block } => {
             debug!(height = block.height.get(), term = block.term.get(), "committed");
@@ -134,19 +172,40 @@ pub(crate) fn notice(notice: &Notice) {
             debug!(height, term, transactions, "sealed");
         }
         Notice::Leader { term, leader: Some(leader) } => {
-            info!(term = term.get(), leader = leader.get(), "a leader is known");
+            info!(height, term = term.get(), leader = leader.get(), "a leader is known");
         }
-        Notice::Leader { term, leader: None } => info!(term = term.get(), "no leader is known"),
+        Notice::Leader { term, leader: None } => {
+            info!(height, term = term.get(), "no leader is known");
+        }
         Notice::NotTaken { from, refusal } => {
             debug!(from = from.get(), %refusal, "a forwarded transaction was not taken");
         }
         Notice::Dropped { reason } => debug!(%reason, "a transaction was dropped"),
         Notice::Void { block, index } => {
-            warn!(%block, index, "a block holds a transaction that counts for nothing");
+            // A leader that lies can fill its blocks with them.
+            static VOID: Seldom = Seldom::new();
+            if let Some(left_out) = VOID.now(Instant::now()) {
+                let what = "a block holds a transaction that counts for nothing";
+                warn!(%block, index, left_out, "{what}");
+            }
         }
         Notice::SnapshotFailed { from, block, why } => {
             let (from, height) = (from.get(), block.height.get());
             warn!(from, height, %why, "a snapshot that was offered is not taken");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_too_often_is_counted_and_said_later() {
+        let (seldom, begin) = (Seldom::new(), Instant::now());
+        let said = (0..100).filter_map(|_| seldom.now(begin)).collect::<Vec<_>>();
+        assert_eq!(said, vec![0; Seldom::LINES as usize]);
+        assert_eq!(seldom.now(begin + Seldom::WHILE), Some(90));
+        assert_eq!(seldom.now(begin + Seldom::WHILE), Some(0));
     }
 }

@@ -55,7 +55,7 @@ use crate::exit::Failure;
 use crate::meter::Meter;
 
 pub(crate) use driver::{Links, View};
-pub(crate) use ending::{End, Ending};
+pub(crate) use ending::{End, Ending, task};
 pub(crate) use inbox::{Inbox, Request, Wish, Word};
 pub(crate) use lines::{Check, Line};
 pub(crate) use pieces::Questions;

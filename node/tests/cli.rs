@@ -139,6 +139,10 @@ fn a_write_that_fails_is_rejected_with_its_reason() {
     assert!(place.run(&["put", "k", "2"]).sentence(7).starts_with("quorate: key_exists: "));
     place.run(&["update", "k", "2"]).text();
     place.run(&["cas", "k", "--expect", "2", "3"]).text();
+    // A negative number is no flag.
+    place.run(&["put", "n", "-5"]).text();
+    place.run(&["cas", "n", "--expect", "-5", "-0.5"]).text();
+    assert_eq!(place.run(&["get", "n"]).out, b"-0.5");
     assert_eq!(place.json(&["cas", "k", "--absent", "4"]).problem(7)["code"], "mismatch");
     assert_eq!(place.run(&["get", "k"]).out, b"3");
     place.run(&["remove", "k"]).text();

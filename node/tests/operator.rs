@@ -4,8 +4,10 @@
 
 mod common;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -53,6 +55,25 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
         assert!(begun.elapsed() < PATIENCE, "{what}: not in time");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// What a command that was told to print JSON says when it fails: one line, a problem.
+fn problem(code: i32, arguments: &[&str]) -> Value {
+    let said = fails(code, arguments);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    serde_json::from_str(&said).unwrap()
+}
+
+#[test]
+fn a_command_line_that_cannot_be_read_is_a_problem_in_json_too() {
+    for json in [&["--output", "json"][..], &["--output=json"]] {
+        let said = problem(2, &[&["gett", "x"][..], json].concat());
+        assert!(said["detail"].as_str().unwrap().contains("unrecognized subcommand 'gett'"));
+        assert_eq!(said["outcome"], "nothing_happened");
+        problem(2, &[json, &["get"]].concat());
+    }
+    assert!(fails(2, &["gett", "x"]).contains("Usage:"));
+    assert!(run(&["--help", "--output", "json"]).status.success());
 }
 
 /// Three organisations make a home each; one of them makes the genesis.
@@ -115,6 +136,8 @@ fn three_homes_made_apart_are_one_chain() {
         assert_eq!(node.client().get("greeting").unwrap().unwrap().value.as_ref(), b"hello");
     }
 
+    development_keys_sign_nothing_here(root.path(), &admin, &all);
+
     // A second process in a home is told who is there.
     let pid = nodes[0].child.id().to_string();
     let said = fails(9, &["start", "--home", shown(&homes[0])]);
@@ -122,12 +145,22 @@ fn three_homes_made_apart_are_one_chain() {
 
     operator_speaks(&homes, &nodes);
 
-    // The log of a running node can be looked at, and that of a dead one, damaged, precisely.
-    assert!(
-        text(&["wal", "inspect", "--home", shown(&homes[1]), "--records"]).contains(" branch ")
-    );
-    nodes[1].kill();
-    let place = homes[1].join("wal");
+    damage_is_told_precisely(&homes[1], &mut nodes[1]);
+
+    // The others go on, and the damaged one repairs itself.
+    text(&["put", "later", "x", "--node", &all, "--key", shown(&admin), "--timeout", "60s"]);
+    let mended = start(&["--home", shown(&homes[1])]);
+    eventually("it has what the others have", || {
+        let value = Client::new(&mended.url()).unwrap().body("/v1/state/later?consistency=local");
+        value.is_ok()
+    });
+}
+
+/// The log of a running node can be looked at, and that of a dead one, damaged, precisely.
+fn damage_is_told_precisely(home: &Path, node: &mut Process) {
+    assert!(text(&["wal", "inspect", "--home", shown(home), "--records"]).contains(" branch "));
+    node.kill();
+    let place = home.join("wal");
     let found = text(&["wal", "inspect", shown(&place), "--records", "--output", "json"]);
     let found: Value = serde_json::from_str(&found).unwrap();
     assert_eq!(found["damages"].as_array().unwrap().len(), 0);
@@ -144,14 +177,21 @@ fn three_homes_made_apart_are_one_chain() {
     let said = String::from_utf8(damaged.stdout).unwrap();
     let name = segment["file"].as_str().unwrap();
     assert!(said.contains(&format!("damage: {name} at offset {}", offset.unwrap())), "{said}");
+}
 
-    // The others go on, and the damaged one repairs itself.
-    text(&["put", "later", "x", "--node", &all, "--key", shown(&admin), "--timeout", "60s"]);
-    let mended = start(&["--home", shown(&homes[1])]);
-    eventually("it has what the others have", || {
-        let value = Client::new(&mended.url()).unwrap().body("/v1/state/later?consistency=local");
-        value.is_ok()
-    });
+/// A key that others may know signs nothing for a chain that counts.
+fn development_keys_sign_nothing_here(root: &Path, key: &Path, node: &str) {
+    let (known, operations) = (root.join("known.key"), root.join("operations.json"));
+    fs::copy(key, &known).unwrap();
+    fs::write(&known, fs::read_to_string(key).unwrap() + "development = \"yes\"\n").unwrap();
+    fs::write(&operations, r#"{"ops":[{"op":"put","key":"k","value":"dg=="}]}"#).unwrap();
+    let with = ["--key", shown(&known), "--node", node];
+    for command in [&["put", "k", "v"][..], &["tx", "sign", shown(&operations)]] {
+        let said = fails(3, &[command, &with].concat());
+        assert!(said.contains("development key"), "{said}");
+    }
+    let usual = ["--key", shown(key), "--node", node];
+    text(&[&["tx", "sign", shown(&operations)][..], &usual].concat());
 }
 
 /// The sockets of running nodes: leadership goes where the operator says, and only the leader gives it.
@@ -308,5 +348,11 @@ fn settings_are_shown_with_their_origins() {
     let unknown = command(&["config", "check"]).env("QUORATE_HEARTBEET", "1s").output().unwrap();
     assert_eq!(unknown.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("is `QUORATE_HEARTBEAT` meant?"));
+    // What is no text is said to be none; what is not ours may be anything.
+    let no_text = OsStr::from_bytes(b"\xff");
+    let garbled = command(&["config", "check"]).env("QUORATE_LOG", no_text).output().unwrap();
+    assert_eq!(garbled.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&garbled.stderr).contains("QUORATE_LOG is no text"));
+    assert!(command(&["config", "check"]).env("OTHER", no_text).output().unwrap().status.success());
     fails(3, &["config", "check", "--election-timeout", "100ms"]);
 }

@@ -66,8 +66,9 @@ impl Ledger {
     ) -> Answered<Outcome> {
         let operations = &transaction.content().operations;
         let mut outcome = answers::outcome(transaction.id(), operations, placed);
-        // Without its certificate it is what it is.
-        if let Ok(Covered::By(it)) = self.certificate_soon(placed.block.height, deadline).await {
+        // Without its certificate it is what it is, also when the store answers too late.
+        let certificate = self.certificate_soon(placed.block.height, deadline);
+        if let Some(Ok(Covered::By(it))) = until(deadline, certificate).await {
             outcome.certificate = Some(*it);
         }
         if outcome.error.is_some() { Err(failed(outcome)) } else { Ok(outcome) }

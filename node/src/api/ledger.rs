@@ -29,6 +29,7 @@ use super::known::Covered;
 use super::pace::Pace;
 use super::problem::{dropped, problem, refused, unacceptable};
 use super::reading::{Found, Readers, Reading, is_exhausted};
+use super::room::Requests;
 use crate::clock::Clock;
 use crate::exit::{Exit, Failure};
 use crate::meter::Meter;
@@ -36,6 +37,9 @@ use crate::threads::{End, Ending, Inbox, Pool, View, Wish, Word};
 
 /// How long what is not here is waited for, in case others have it.
 const SOON: Duration = Duration::from_secs(1);
+
+/// How soon it is looked again who is reachable.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// About how many bytes of blocks are read for one list.
 const LIST_BYTES: usize = 16 << 20;
@@ -117,6 +121,8 @@ pub(crate) struct Ledger {
     pub(crate) lead: Mutex<Lead>,
     pub(crate) meter: Arc<Meter>,
     pub(crate) expired: Expired,
+    /// What clients have sent and wait for.
+    pub(crate) requests: Requests,
     /// How many clients more may hear events.
     pub(crate) subscribers: Arc<Semaphore>,
 }
@@ -236,20 +242,22 @@ impl Ledger {
             if reachable >= needed {
                 return Ok(());
             }
-            let pause = Duration::from_millis(50).min(patience);
-            let changed = self.unless_leaving(until(Instant::now() + pause, view.changed())).await;
-            if matches!(changed, None | Some(Some(Err(_)))) {
-                // It need not look further, or nobody is left who could change it.
-                let mut problem = stopping();
-                problem.tx = Some(id);
-                return Err(problem);
-            }
-            if matches!(changed, Some(None)) && Instant::now() >= deadline {
+            let now = Instant::now();
+            if now >= deadline {
                 let detail = format!("{reachable} voters are reachable, {needed} are needed");
                 let mut problem = problem(Code::NoQuorum, detail);
                 problem.tx = Some(id);
                 problem.reachable = u32::try_from(reachable).ok();
                 problem.needed = u32::try_from(needed).ok();
+                return Err(problem);
+            }
+            // Who is reachable may change without a word.
+            let pause = (now + LOOK_AGAIN).min(deadline);
+            let changed = self.unless_leaving(until(pause, view.changed())).await;
+            if matches!(changed, None | Some(Some(Err(_)))) {
+                // It need not look further, or nobody is left who could change it.
+                let mut problem = stopping();
+                problem.tx = Some(id);
                 return Err(problem);
             }
         }

@@ -12,6 +12,7 @@ mod metrics;
 mod pace;
 pub mod problem;
 mod reading;
+mod room;
 mod serve;
 mod state;
 mod status;
@@ -25,6 +26,7 @@ pub(crate) use expired::Expired;
 pub(crate) use ledger::{Facts, Ledger, Level, Liveness, Neighbour, Neighbourhood};
 pub(crate) use pace::Pace;
 pub(crate) use reading::Readers;
+pub(crate) use room::Requests;
 pub(crate) use serve::{Bounds, Server};
 
 /// Begins to serve clients.
@@ -36,5 +38,6 @@ pub(crate) fn serve(
     listener: TcpListener,
     bounds: Bounds,
 ) -> std::io::Result<Server> {
-    Server::start(listener, http::router(ledger), bounds)
+    let ending = Arc::clone(&ledger.ending);
+    Server::start(listener, http::router(ledger), bounds, &ending)
 }

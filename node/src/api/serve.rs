@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
 use super::stream::Impatient;
+use crate::threads::{Ending, task};
 
 /// How long to wait when the operating system gives no more connections.
 const EXHAUSTED: Duration = Duration::from_millis(100);
@@ -48,10 +49,11 @@ impl Server {
         listener: TcpListener,
         router: Router,
         bounds: Bounds,
+        ending: &Arc<Ending>,
     ) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         let (close, closing) = watch::channel(false);
-        let task = tokio::spawn(accept(listener, router, bounds, closing));
+        let task = task("server", ending, accept(listener, router, bounds, closing));
         Ok(Self { address, close, task })
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use data_encoding::{BASE64, BASE64URL_NOPAD};
+use quorate_chain::block::Block;
 use quorate_chain::ids::{Height, TxId};
 use quorate_chain::state::Value;
 use quorate_chain::transaction::SignedTransaction;
@@ -17,7 +18,7 @@ use super::ledger::{Answered, Ledger};
 use super::problem::{bad_request, problem};
 use super::reading::{Found, Reading};
 
-/// Most bytes of values in one list.
+/// About how many bytes are read for one list.
 const LIST_BYTES: usize = 4 << 20;
 /// How many values are read at a time, so that a list of large ones is not read in vain.
 const PAGE: usize = 32;
@@ -255,15 +256,19 @@ impl Ledger {
         let wanted = key.clone();
         let found = self.read(move |store| {
             let mut before = before.map(|VersionPlace(height, index, op)| (height, index, op));
-            let (mut infos, mut bytes, mut ended) = (Vec::new(), 0, false);
-            while !ended && infos.len() < limit && bytes < LIST_BYTES {
+            let (mut infos, mut ended) = (Vec::new(), false);
+            let mut names = Names::default();
+            while !ended && infos.len() < limit && names.bytes < LIST_BYTES {
                 let room = (limit - infos.len()).min(PAGE);
                 let versions = store.history(&wanted, before, room)?;
                 ended = versions.len() < room;
                 for version in versions {
+                    if names.bytes >= LIST_BYTES {
+                        ended = false;
+                        break;
+                    }
                     before = Some((version.height, version.index, version.operation));
-                    bytes += version.value.as_ref().map_or(0, Bytes::len);
-                    infos.push(version_info(store, version)?);
+                    infos.push(names.told(store, version)?);
                 }
             }
             Ok((infos, before.filter(|_| !ended)))
@@ -274,18 +279,33 @@ impl Ledger {
     }
 }
 
-/// A version with the name of the operation that made it. If its block is not kept, it is told by
-/// what it did.
-fn version_info(store: &dyn Reading, version: Version) -> Found<VersionInfo> {
-    let Version { height, index, operation, tx, value } = version;
-    let block = store.block(height)?;
-    let at = usize::try_from(index).unwrap_or(usize::MAX);
-    let transaction = block.as_ref().and_then(|block| block.body().transactions.get(at));
-    let name = |transaction: &SignedTransaction| {
-        let operation = transaction.content().operations.get(usize::from(operation))?;
-        Some(operation.name())
-    };
-    let by_effect = if value.is_some() { "update" } else { "remove" };
-    let op = transaction.and_then(name).unwrap_or(by_effect);
-    Ok(VersionInfo { height, index, tx, op, value: value.map(|bytes| BASE64.encode(&bytes)) })
+/// Names the operations that have made versions. Each stands in a block, which is read whole; so what is read counts
+/// as what is told does.
+#[derive(Default)]
+struct Names {
+    bytes: usize,
+    last: Option<(Height, Option<Block>)>,
+}
+
+impl Names {
+    /// A version with the name of the operation that made it. If its block is not kept, it is told by what it did.
+    fn told(&mut self, store: &dyn Reading, version: Version) -> Found<VersionInfo> {
+        let Version { height, index, operation, tx, value } = version;
+        if self.last.as_ref().is_none_or(|(last, _)| *last != height) {
+            let block = store.block(height)?;
+            self.bytes += block.as_ref().map_or(0, |block| block.bytes().len());
+            self.last = Some((height, block));
+        }
+        self.bytes += value.as_ref().map_or(0, Bytes::len);
+        let block = self.last.as_ref().and_then(|(_, block)| block.as_ref());
+        let at = usize::try_from(index).unwrap_or(usize::MAX);
+        let transaction = block.and_then(|block| block.body().transactions.get(at));
+        let name = |transaction: &SignedTransaction| {
+            let operation = transaction.content().operations.get(usize::from(operation))?;
+            Some(operation.name())
+        };
+        let by_effect = if value.is_some() { "update" } else { "remove" };
+        let op = transaction.and_then(name).unwrap_or(by_effect);
+        Ok(VersionInfo { height, index, tx, op, value: value.map(|bytes| BASE64.encode(&bytes)) })
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use quorate_chain::ids::NodeId;
+use quorate_chain::ids::{Height, NodeId};
 use quorate_chain::roster::{Member, QuorumKind};
 use quorate_client::problem::{Code, Problem};
 use quorate_consensus::raft::Standing;
@@ -110,12 +110,13 @@ impl Ledger {
         }
     }
 
-    /// How far behind a node is: by the word of the others, more than what is in flight anyway.
+    /// How far behind a node is: by the word of its leader or of two others, more than what is in flight anyway.
     fn catching_up(&self, view: &View) -> Option<CatchingUp> {
         let applied = view.status.applied.height;
-        let said = self.neighbours().into_values();
-        let alive = said.filter(|other| other.liveness == Liveness::Alive);
-        let to = alive.filter_map(|other| other.committed).max()?;
+        let said = self.neighbours();
+        let alive = || said.values().filter(|other| other.liveness == Liveness::Alive);
+        let leader = alive().find(|other| Some(other.node) == view.status.leader);
+        let to = said_by_two(leader.and_then(|leader| leader.committed), alive())?;
         let behind = to.get().saturating_sub(applied.get());
         let blocks_per_second = self.pace.per_second(applied.get());
         (behind > self.facts.window_blocks as u64).then_some(CatchingUp {
@@ -266,6 +267,18 @@ impl Ledger {
     }
 }
 
+/// The highest height that the leader, or two others, say is committed. What one node says that does not lead may be
+/// a lie, by which it would take all others out of service.
+fn said_by_two<'a>(
+    leader: Option<Height>,
+    others: impl Iterator<Item = &'a Neighbour>,
+) -> Option<Height> {
+    let mut said: Vec<_> = others.filter_map(|other| other.committed).collect();
+    said.sort_unstable();
+    let second = said.iter().rev().nth(1).copied();
+    leader.max(second)
+}
+
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -281,5 +294,38 @@ fn peer(member: &Member, neighbour: Option<&Neighbour>) -> Peer {
         height: neighbour.and_then(|other| other.committed),
         term: neighbour.and_then(|other| other.term),
         api: neighbour.and_then(|other| other.api.clone()).or_else(|| member.api.first().cloned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(heights: &[u64]) -> impl Iterator<Item = Neighbour> {
+        (0..).zip(heights).map(|(node, height)| Neighbour {
+            node: NodeId::new(node),
+            liveness: Liveness::Alive,
+            last_seen: None,
+            round_trip: None,
+            dialled: None,
+            committed: Some(Height::new(*height)),
+            term: None,
+            api: None,
+        })
+    }
+
+    fn believed(leader: Option<u64>, others: &[u64]) -> Option<u64> {
+        let others: Vec<_> = said(others).collect();
+        said_by_two(leader.map(Height::new), others.iter()).map(Height::get)
+    }
+
+    #[test]
+    fn one_that_does_not_lead_is_not_believed_alone() {
+        assert_eq!(believed(Some(7), &[7, 6, 1_000_000]), Some(7));
+        assert_eq!(believed(None, &[1_000_000]), None);
+        assert_eq!(believed(None, &[1_000_000, 8, 3]), Some(8));
+        // The others may be as far behind.
+        assert_eq!(believed(Some(900), &[900]), Some(900));
+        assert_eq!(believed(Some(900), &[900, 4]), Some(900));
     }
 }

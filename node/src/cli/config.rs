@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::output::{self, Done, Output};
 use super::reach::home;
-use super::settings::Settings;
+use super::settings::{Settings, environment};
 use crate::config::{Config, KEYS, Origins, Source};
 use crate::exit::{Exit, Failure};
 use crate::home::Layout;
@@ -52,7 +52,7 @@ impl Place {
                 .map_err(|error| configuration(&format!("{}: {error}", path.display())))?,
             None => String::new(),
         };
-        Config::load_with_origins(&file, std::env::vars(), self.settings.0)
+        Config::load_with_origins(&file, environment()?, self.settings.0)
             .map_err(|error| configuration(&error))
     }
 }

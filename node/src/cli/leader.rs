@@ -9,7 +9,7 @@ use quorate_client::Testnet;
 
 use super::output::{self, Done, Output};
 use super::reach::{Nodes, home, time};
-use super::read::read;
+use super::read::{leaderless, read};
 use crate::admin::{self, Order};
 use crate::exit::{Exit, Failure};
 use crate::home::Layout;
@@ -105,12 +105,9 @@ impl Leader {
                 let body = nodes.client()?.body("/v1/status")?;
                 let status: quorate_client::answer::Status = read(&body)?;
                 match (output, status.leader) {
-                    (Output::Json, _) => output::body(&body),
+                    (_, None) => Err(leaderless(status)),
+                    (Output::Json, Some(_)) => output::body(&body),
                     (Output::Text, Some(leader)) => output::line(&leader.to_string()),
-                    (Output::Text, None) => {
-                        let why = status.reason.unwrap_or_else(|| "no leader".to_owned());
-                        Err(Failure::new(Exit::NoQuorum, why).into())
-                    }
                 }
             }
             What::Transfer { to, patience, home: named } => {

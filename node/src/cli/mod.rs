@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use output::{Done, Ended, Output};
 
 /// A permissioned ledger: signed transactions in, a certified chain of blocks out.
@@ -130,15 +130,36 @@ pub fn main() -> ExitCode {
     run(std::env::args_os()).into()
 }
 
-/// Runs a command, given with the name of the program before it. A command line that cannot be read
-/// ends the process, and so does the wish for help.
+/// Runs a command, given with the name of the program before it. The wish for help ends the process.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    let Cli { output, command } = Cli::parse_from(arguments);
-    match command.run(output) {
-        Ok(()) => Exit::Success,
-        Err(ended) => ended.tell(output),
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    match Cli::try_parse_from(&arguments) {
+        Ok(Cli { output, command }) => match command.run(output) {
+            Ok(()) => Exit::Success,
+            Err(ended) => ended.tell(output),
+        },
+        Err(wrong) if wrong.use_stderr() && wants_json(&arguments) => {
+            Ended::from(Failure::new(Exit::Usage, usage(&wrong))).tell(Output::Json)
+        }
+        Err(wrong) => wrong.exit(),
     }
+}
+
+/// Whether a command line that cannot be read asks for JSON.
+fn wants_json(arguments: &[OsString]) -> bool {
+    let pairs = arguments.windows(2);
+    let mut pairs = pairs.map(|pair| pair[0] == "--output" && pair[1] == "json");
+    pairs.any(|asks| asks) || arguments.iter().any(|argument| argument == "--output=json")
+}
+
+/// What is wrong with a command line, without how it should be.
+fn usage(wrong: &clap::Error) -> String {
+    let text = wrong.to_string();
+    let lines = text.lines().take_while(|line| !line.starts_with("Usage:")).map(str::trim);
+    let words: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
+    let words = words.join(" ");
+    words.strip_prefix("error: ").unwrap_or(&words).to_owned()
 }
 
 #[cfg(test)]

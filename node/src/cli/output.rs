@@ -52,9 +52,13 @@ impl From<Error> for Ended {
                 };
                 Self::stated(exit, sentence, Some(one_line(&body)))
             }
-            Error::Unknown { tx, .. } => {
+            Error::Unknown { tx, last, .. } => {
                 let mut unknown = problem::problem(Code::OutcomeUnknown, &sentence);
                 unknown.tx = Some(tx);
+                if let Some(said) = last.problem() {
+                    (unknown.reachable, unknown.needed) = (said.reachable, said.needed);
+                    unknown.leader_api.clone_from(&said.leader_api);
+                }
                 let problem = serde_json::to_string(&unknown).ok();
                 let sentence = format!("{sentence}\nask again: quorate tx {tx}");
                 Self::stated(Exit::NoQuorum, sentence, problem)
@@ -88,7 +92,8 @@ fn hint(code: Code) -> Option<&'static str> {
 }
 
 impl Ended {
-    fn stated(exit: Exit, sentence: String, problem: Option<String>) -> Self {
+    /// The end that goes with a problem.
+    pub(super) fn stated(exit: Exit, sentence: String, problem: Option<String>) -> Self {
         Self { failure: Failure { exit, sentence }, problem }
     }
 

@@ -115,7 +115,7 @@ impl Writer {
 }
 
 /// A key that others may know signs nothing that counts.
-fn only_in_a_testnet(client: &Client, key: &KeyFile) -> Result<(), Ended> {
+pub(super) fn only_in_a_testnet(client: &Client, key: &KeyFile) -> Result<(), Ended> {
     let genesis = Genesis::parse(client.body("/v1/genesis")?.as_bytes());
     let genesis = genesis.map_err(|error| Failure::new(Exit::NoNode, error))?;
     if genesis.testnet {

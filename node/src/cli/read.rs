@@ -7,10 +7,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use quorate_chain::ids::TimeUs;
 use quorate_client::answer::{Block, Entry, HeightInfo, Status as NodeStatus};
 use quorate_client::path::{self, BlockName, Txs};
+use quorate_client::problem::Code;
 use serde::de::DeserializeOwned;
 
 use super::output::{self, Done, Ended, Output};
 use super::reach::Nodes;
+use crate::api::problem::problem;
 use crate::exit::{Exit, Failure};
 
 /// A key whose value is read.
@@ -80,6 +82,15 @@ pub(super) fn read<T: DeserializeOwned>(body: &str) -> Result<T, Ended> {
     })
 }
 
+/// Why a node that knows of no leader is not as good as one that does.
+pub(super) fn leaderless(status: NodeStatus) -> Ended {
+    let mut problem = problem(Code::NoLeader, status.reason.unwrap_or_default());
+    problem.reachable = Some(status.reachable);
+    problem.needed = Some(status.quorum);
+    let sentence = format!("{}: {}", status.name, problem.detail);
+    Ended::stated(Exit::NoQuorum, sentence, serde_json::to_string(&problem).ok())
+}
+
 impl Get {
     /// Shows the value of a key.
     pub(super) fn run(self, output: Output) -> Done {
@@ -126,8 +137,7 @@ impl Status {
         let body = self.nodes.client()?.body("/v1/status")?;
         let status: NodeStatus = read(&body)?;
         if self.check && status.leader.is_none() {
-            let why = status.reason.unwrap_or_else(|| "no leader".to_owned());
-            return Err(Failure::new(Exit::NoQuorum, format!("{}: {why}", status.name)).into());
+            return Err(leaderless(status));
         }
         match output {
             Output::Json => output::body(&body),

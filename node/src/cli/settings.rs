@@ -1,8 +1,31 @@
-//! A flag for every setting of a node.
+//! A flag for every setting of a node, and what the environment says.
+
+use std::env;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::config::{Config, KEYS};
+use crate::exit::{Exit, Failure};
+
+/// The variables of the environment that may be settings, as text.
+///
+/// # Errors
+/// If one of ours is no text.
+pub(super) fn environment() -> Result<Vec<(String, String)>, Failure> {
+    let mut found = Vec::new();
+    for (name, value) in env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => found.push((name, value)),
+            Err(value) if name.starts_with("QUORATE_") => {
+                let sentence = format!("{name} is no text: {}", value.display());
+                return Err(Failure::new(Exit::Configuration, sentence));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(found)
+}
 
 /// The settings that were made by flags: names without dashes before them, and values.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
-use super::settings::Settings;
+use super::settings::{Settings, environment};
 use crate::Node;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
@@ -143,7 +143,7 @@ impl Start {
         });
         let peers = self.peers.iter().map(|peers| ("p2p-peers".to_owned(), peers.clone()));
         let flags = listen.chain(peers).chain(self.settings.0.iter().cloned());
-        Config::load(&file, std::env::vars(), flags)
+        Config::load(&file, environment()?, flags)
             .map_err(|error| Failure::new(Exit::Configuration, error))
     }
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::operations;
 use super::output::{self, Done, Ended, Output};
-use super::reach::{Key, Nodes, Waiting};
+use super::reach::{Key, Nodes, Waiting, only_in_a_testnet};
 use super::read::show;
 use super::write::{content, sentence, tell};
 use crate::exit::{Exit, Failure};
@@ -100,6 +100,14 @@ impl Tx {
 impl Sign {
     fn run(self) -> Done {
         let secret = self.key.read()?;
+        match (secret.is_development(), self.offline) {
+            (true, true) => stderr::line(format_args!(
+                "{} is a development key, which others may know: sign for testnets only",
+                secret.path().display()
+            )),
+            (true, false) => only_in_a_testnet(&self.nodes.client()?, &secret)?,
+            (false, _) => {}
+        }
         let operations = operations::read(&self.file)?.into_operations();
         let sender = secret.public();
         let chain_id = match self.chain {

@@ -22,6 +22,7 @@ pub(super) struct Set {
     /// The key.
     key: OsString,
     /// The value: as it is, @FILE for the bytes of a file, or - for those of standard input.
+    #[arg(allow_negative_numbers = true)]
     value: OsString,
     #[command(flatten)]
     writer: Writer,
@@ -45,6 +46,7 @@ pub(super) struct Cas {
     #[arg(
         long,
         value_name = "VALUE",
+        allow_negative_numbers = true,
         required_unless_present = "absent",
         conflicts_with = "absent"
     )]
@@ -53,6 +55,7 @@ pub(super) struct Cas {
     #[arg(long)]
     absent: bool,
     /// Its new value: as it is, @FILE or -.
+    #[arg(allow_negative_numbers = true)]
     value: OsString,
     #[command(flatten)]
     writer: Writer,

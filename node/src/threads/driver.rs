@@ -259,7 +259,7 @@ impl<S: Store> Seat<S> {
                 order(&self.queues.to_applier, Task::Convict(conviction), "applier")?;
             }
             Output::Notice(notice) => {
-                telemetry::notice(&notice);
+                telemetry::notice(&notice, self.driver.status().committed.height);
                 self.meter.notice(&notice);
             }
             Output::Stop(stop) => return Err(Halted::Stop(stop)),

@@ -62,7 +62,7 @@ impl Ending {
     }
 }
 
-/// Reports a thread that unwinds.
+/// Reports a thread or a task that unwinds.
 struct Watch {
     name: String,
     ending: Arc<Ending>,
@@ -71,7 +71,7 @@ struct Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         if thread::panicking() {
-            let why = format!("the {} thread has panicked; this is a bug", self.name);
+            let why = format!("the {} has panicked; this is a bug", self.name);
             self.ending.begin(End::Failed(Failure::new(Exit::Bug, why)));
         }
     }
@@ -89,15 +89,28 @@ pub(super) fn worker<O: Send + 'static>(
     thread::Builder::new().name(name.clone()).spawn(move || {
         // What is declared last goes first, also when the thread unwinds.
         let mut owned = owned;
-        let watch = Watch { name, ending };
+        let watch = Watch { name: format!("{name} thread"), ending };
         match body(&mut owned) {
             Err(failure) => watch.ending.begin(End::Failed(failure)),
             Ok(()) if watch.ending.said().is_some() => {}
             Ok(()) => {
-                let why = format!("the {} thread has ended by itself; this is a bug", watch.name);
+                let why = format!("the {} has ended by itself; this is a bug", watch.name);
                 watch.ending.begin(End::Failed(Failure::new(Exit::Bug, why)));
             }
         }
+    })
+}
+
+/// Starts a task without which the node is not whole: if it panics, the node ends.
+pub(crate) fn task<T: Send + 'static>(
+    name: &str,
+    ending: &Arc<Ending>,
+    body: impl Future<Output = T> + Send + 'static,
+) -> tokio::task::JoinHandle<T> {
+    let watch = Watch { name: name.to_owned(), ending: Arc::clone(ending) };
+    tokio::spawn(async move {
+        let _watch = watch;
+        body.await
     })
 }
 
@@ -123,6 +136,20 @@ mod tests {
         let thread = worker("tested", &ending, queue, move |_| how()).unwrap();
         drop(thread.join());
         heard.recv().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_ends_the_node_and_one_that_returns_or_is_aborted_does_not() {
+        let ending = Ending::new();
+        task("good", &ending, async {}).await.unwrap();
+        let aborted = task("waiting", &ending, std::future::pending::<()>());
+        aborted.abort();
+        assert!(aborted.await.unwrap_err().is_cancelled());
+        assert_eq!(ending.said(), None);
+        let panics = task("tested task", &ending, async { panic!("we are wrong") });
+        assert!(panics.await.unwrap_err().is_panic());
+        let why = "the tested task has panicked; this is a bug";
+        assert_eq!(ending.said(), Some(End::Failed(Failure::new(Exit::Bug, why))));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! it came. None of them says that a leader is alive, and who judges an answer does so by what is in it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use quorate_chain::codec::{Decode as _, DecodeError, Encode as _, Reader};
@@ -22,10 +23,12 @@ use quorate_replica::io::Input;
 use quorate_replica::snapshot::{Ask, Piece};
 use tracing::{debug, warn};
 
+use super::forwards::Forwards;
 use super::neighbours::Neighbours;
 use super::pending::{Pending, Wanted};
 use super::{REQUESTS, kind, tagged};
 use crate::net::{Frame, Lane, NetEvent, Reply, Sink, Topic};
+use crate::telemetry::Seldom;
 use crate::threads::{Check, Gates, Line};
 
 /// What is at most so long is checked at once, by who brings it; links wait for that.
@@ -35,6 +38,7 @@ const SMALL: usize = 4 << 10;
 pub(super) struct Incoming {
     pub(super) gates: Gates,
     pub(super) pending: Arc<Pending>,
+    pub(super) forwards: Arc<Forwards>,
     pub(super) neighbours: Arc<Neighbours>,
 }
 
@@ -53,7 +57,10 @@ fn lanes(node: NodeId) -> [Line; 2] {
 
 /// Bytes of a peer that are not what they should be: we would never send them.
 fn garbled(from: NodeId, why: &dyn std::fmt::Display) {
-    warn!(peer = from.get(), %why, "a message cannot be used");
+    static GARBLED: Seldom = Seldom::new();
+    if let Some(left_out) = GARBLED.now(Instant::now()) {
+        warn!(peer = from.get(), %why, left_out, "a message cannot be used");
+    }
 }
 
 fn received(from: NodeId, message: Message) -> Box<Input> {
@@ -161,7 +168,7 @@ fn wanted(incoming: &codec::Incoming) -> Option<Wanted> {
 }
 
 /// Transactions for the leader. The bad ones among them are left out: a node that works sends none.
-fn forwarded(
+pub(super) fn forwarded(
     from: NodeId,
     body: Bytes,
     chain_id: ChainId,
@@ -184,7 +191,10 @@ impl Sink for Incoming {
         let taken = match event {
             NetEvent::Frame { from, lane, frame } => self.message(from, line(from, lane), frame),
             NetEvent::Request { from, frame, reply } => self.request(from, frame, reply),
-            NetEvent::Answer { from, bytes, .. } => self.answer(from, &bytes),
+            NetEvent::Answer { id, from, bytes } => {
+                self.forwards.over(id);
+                self.answer(from, &bytes)
+            }
             NetEvent::Gossip { from, topic: Topic::Beat, frame } => {
                 self.neighbours.hear(from, frame.bytes());
                 true
@@ -200,7 +210,10 @@ impl Sink for Incoming {
                 true
             }
             // The core asks again in its own time.
-            NetEvent::Unanswered { .. } => true,
+            NetEvent::Unanswered { id, .. } => {
+                self.forwards.over(id);
+                true
+            }
         };
         if !taken {
             debug!("a message was dropped: too many wait");
@@ -245,8 +258,6 @@ impl Incoming {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use quorate_chain::crypto::Ed25519;
     use quorate_chain::ids::Term;
     use quorate_consensus::message::{Append, Beat, Lap};
@@ -274,6 +285,7 @@ mod tests {
         Incoming {
             gates: Gates::new(&plan),
             pending: Arc::new(Pending::new(1 << 20)),
+            forwards: Arc::new(Forwards::new(1 << 20, 1 << 20)),
             neighbours: Arc::new(Neighbours::new(ChainId::ZERO, roster(&[0, 1, 2]))),
         }
     }

@@ -6,7 +6,7 @@
 //! | answers to them, certificates, handovers, reads, recovery | control lane | small, and must not wait behind blocks |
 //! | requests for pre-votes and votes, pulls | request | each has one answer |
 //! | votes, refusals, pulled chains | the answer to such a request | if it is still awaited; else a lane |
-//! | transactions for the leader | request | |
+//! | transactions for the leader | request ([`forwards`]) | its answer says that they were taken in, so there is no flood |
 //! | questions for a piece of a snapshot, and the pieces | request and answer | large, and in no hurry |
 //! | what a node says of itself ([`beat`]) | gossip | all should hear it, and may miss it |
 //!
@@ -18,6 +18,9 @@
 
 mod admitted;
 mod beat;
+#[cfg(test)]
+mod decoders;
+mod forwards;
 mod incoming;
 mod neighbours;
 mod outgoing;
@@ -36,13 +39,14 @@ use tracing::warn;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::net::{self, Net, NetError, NetHandle, Topic};
-use crate::threads::{End, Ending, Gates, View};
+use crate::threads::{End, Ending, Gates, View, task};
 
 pub(crate) use neighbours::Neighbours;
 pub(crate) use outgoing::Outgoing;
 
 use admitted::Admitted;
 use beat::Speaker;
+use forwards::Forwards;
 use incoming::Incoming;
 use pending::Pending;
 
@@ -77,6 +81,7 @@ pub(crate) struct Traffic {
     pub(crate) net: Net,
     neighbours: Arc<Neighbours>,
     pending: Arc<Pending>,
+    forwards: Arc<Forwards>,
     admitted: Admitted,
     gates: Gates,
 }
@@ -117,10 +122,14 @@ impl Traffic {
         };
         let answer_bytes = settings.answer_bytes;
         let pending = Arc::new(Pending::new(answer_bytes));
+        // Less the byte that says what it is.
+        let forwards = Forwards::new(config.mempool_bytes, settings.request_bytes - 1);
+        let forwards = Arc::new(forwards);
         let neighbours = Arc::new(Neighbours::new(identity.chain_id, (*view.roster).clone()));
         let incoming = Incoming {
             gates: gates.clone(),
             pending: Arc::clone(&pending),
+            forwards: Arc::clone(&forwards),
             neighbours: Arc::clone(&neighbours),
         };
         let rosters = [&*view.roster, &*view.tip_roster];
@@ -128,12 +137,14 @@ impl Traffic {
         let net = Net::start(&identity.key, settings, admitted.all(), incoming).await;
         let net = net.map_err(|error| cannot(&error))?;
         neighbours.connect(net.handle());
-        Ok(Self { net, neighbours, pending, admitted, gates: gates.clone() })
+        forwards.connect(net.handle());
+        Ok(Self { net, neighbours, pending, forwards, admitted, gates: gates.clone() })
     }
 
     /// The way out, for the driver.
     pub(crate) fn outgoing(&self) -> Outgoing {
-        Outgoing { net: self.net.handle(), pending: Arc::clone(&self.pending) }
+        let (pending, forwards) = (Arc::clone(&self.pending), Arc::clone(&self.forwards));
+        Outgoing { net: self.net.handle(), pending, forwards }
     }
 
     /// Who else is there.
@@ -149,8 +160,9 @@ impl Traffic {
         mut view: watch::Receiver<View>,
         ending: Arc<Ending>,
     ) -> JoinHandle<()> {
-        let Self { mut net, neighbours, pending: _, mut admitted, gates } = self;
-        tokio::spawn(async move {
+        let Self { mut net, neighbours, pending: _, forwards: _, mut admitted, gates } = self;
+        let end = Arc::clone(&ending);
+        task("network task", &end, async move {
             let handle = net.handle();
             let mut speaker = Speaker::new(identity, Arc::clone(&neighbours));
             let mut roster = view.borrow().roster.hash();

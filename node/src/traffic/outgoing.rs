@@ -9,6 +9,7 @@ use quorate_chain::transaction::SignedTransaction;
 use quorate_consensus::message::Message;
 use quorate_replica::snapshot::Ask;
 
+use super::forwards::Forwards;
 use super::pending::{Pending, Wanted};
 use super::{kind, tagged};
 use crate::net::{Lane, NetHandle};
@@ -18,6 +19,7 @@ use crate::threads::Links;
 pub(crate) struct Outgoing {
     pub(super) net: NetHandle,
     pub(super) pending: Arc<Pending>,
+    pub(super) forwards: Arc<Forwards>,
 }
 
 /// The way that a message goes.
@@ -75,13 +77,8 @@ impl Links for Outgoing {
     }
 
     fn forward(&self, to: NodeId, transactions: Vec<Checked<SignedTransaction>>) {
-        let length = transactions.iter().map(|transaction| transaction.bytes().len()).sum();
-        let bytes = tagged(kind::FORWARD, length, |out| {
-            for transaction in &transactions {
-                out.extend_from_slice(transaction.bytes());
-            }
-        });
-        let _asked = self.net.request(to, bytes);
+        let all = transactions.iter();
+        self.forwards.put(to, all.map(|one| (one.id(), one.bytes().clone())));
     }
 
     fn ask(&self, to: NodeId, ask: Ask) {

@@ -1,11 +1,17 @@
 //! Sending transactions, one or many, and asking what became of them.
+//!
+//! What clients send waits in memory until it is answered, which may be a minute. All of it together has one bound
+//! ([`Room`]): whoever comes when it is reached is told to come back, and nothing of it is taken.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use futures_core::Stream as _;
 use quorate_chain::codec::{Decode as _, DecodeError};
 use quorate_chain::ids::TxId;
 use quorate_chain::transaction::SignedTransaction;
@@ -14,6 +20,7 @@ use serde::Deserialize;
 
 use super::super::ledger::{Answered, Level};
 use super::super::problem::{bad_request, problem};
+use super::super::room::{Requests, Room};
 use super::{Queried, Reply, Shared, WAIT, from_base64, json, query};
 use crate::config::values;
 
@@ -27,6 +34,9 @@ const BATCH_TRANSACTIONS: usize = 10_000;
 const BODY: Duration = Duration::from_secs(30);
 /// How long a wait is at most.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// About how many bytes each transaction of a batch takes while it is waited for, besides its own.
+const TRANSACTION: usize = 2 << 10;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,8 +59,15 @@ impl SubmitQuery {
     }
 }
 
-/// The body of a request, if it is not too large and comes in time.
-async fn body(request: Request<Body>, limit: usize) -> Answered<(HeaderMap, Bytes)> {
+/// A request that has come in whole, and the room that it takes.
+struct Arrived {
+    headers: HeaderMap,
+    body: Bytes,
+    room: Room,
+}
+
+/// The body of a request, if it is not too large, comes in time, and there is room for it.
+async fn arrive(requests: &Requests, request: Request<Body>, limit: usize) -> Answered<Arrived> {
     let (head, body) = request.into_parts();
     let too_large = || {
         let mut problem = problem(Code::TooLarge, format!("a request has at most {limit} bytes"));
@@ -62,10 +79,22 @@ async fn body(request: Request<Body>, limit: usize) -> Answered<(HeaderMap, Byte
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
-    match tokio::time::timeout(BODY, to_bytes(body, limit)).await {
-        Ok(Ok(body)) => Ok((head.headers, body)),
-        // Cut off by the client or by the limit: only the latter can still read the answer.
-        Ok(Err(_)) => Err(too_large()),
+    let (mut room, mut parts) = (requests.begin(), body.into_data_stream());
+    let all = async {
+        let mut bytes = Vec::new();
+        while let Some(part) = poll_fn(|context| Pin::new(&mut parts).poll_next(context)).await {
+            // Cut off by the client, who does not hear it.
+            let part = part.map_err(|_| bad_request("the body was cut off"))?;
+            if bytes.len() + part.len() > limit {
+                return Err(too_large());
+            }
+            room.grow(part.len())?;
+            bytes.extend_from_slice(&part);
+        }
+        Ok(bytes)
+    };
+    match tokio::time::timeout(BODY, all).await {
+        Ok(bytes) => Ok(Arrived { headers: head.headers, body: bytes?.into(), room }),
         Err(_) => Err(bad_request("the body took too long")),
     }
 }
@@ -105,7 +134,7 @@ pub(super) async fn submit(
     request: Request<Body>,
 ) -> Reply {
     let (level, timeout) = query(wanted)?.wait()?;
-    let (headers, body) = body(request, REQUEST).await?;
+    let Arrived { headers, body, room: _room } = arrive(&ledger.requests, request, REQUEST).await?;
     let bytes = if is_json(&headers) { from_base64(&from_json::<OneTx>(&body)?.tx)? } else { body };
     let outcome = ledger.submit(decode(&bytes)?, level, timeout).await?;
     let status = if outcome.duplicate {
@@ -118,6 +147,15 @@ pub(super) async fn submit(
     Ok(json(status, &outcome))
 }
 
+/// Whether a batch may have so many transactions.
+fn few_enough(count: usize) -> Answered<()> {
+    if count > BATCH_TRANSACTIONS {
+        let detail = format!("{count} transactions, at most {BATCH_TRANSACTIONS} are allowed");
+        return Err(problem(Code::TooLarge, detail));
+    }
+    Ok(())
+}
+
 /// The transactions of a binary batch.
 fn batched(mut body: Bytes) -> Answered<Vec<Bytes>> {
     let cut = || problem(Code::Malformed, "the batch ends within a transaction");
@@ -127,10 +165,7 @@ fn batched(mut body: Bytes) -> Answered<Vec<Bytes>> {
         Ok(u32::from_le_bytes(head) as usize)
     };
     let count = number(&mut body)?;
-    if count > BATCH_TRANSACTIONS {
-        let detail = format!("{count} transactions, at most {BATCH_TRANSACTIONS} are allowed");
-        return Err(problem(Code::TooLarge, detail));
-    }
+    few_enough(count)?;
     let mut items = Vec::new();
     for _ in 0..count {
         let length = number(&mut body)?;
@@ -151,13 +186,15 @@ pub(super) async fn batch(
     request: Request<Body>,
 ) -> Reply {
     let (level, timeout) = query(wanted)?.wait()?;
-    let (headers, body) = body(request, BATCH).await?;
+    let Arrived { headers, body, mut room } = arrive(&ledger.requests, request, BATCH).await?;
     let items = if is_json(&headers) {
         let texts = from_json::<ManyTxs>(&body)?.txs;
+        few_enough(texts.len())?;
         texts.iter().map(|text| from_base64(text)).collect()
     } else {
         batched(body)?.into_iter().map(Ok).collect::<Vec<_>>()
     };
+    room.grow(items.len() * TRANSACTION)?;
     let submitted: Vec<_> = items
         .into_iter()
         .map(|item: Answered<Bytes>| {
@@ -180,4 +217,39 @@ pub(super) async fn batch(
 pub(super) async fn transaction(State(ledger): Shared, Path(id): Path<String>) -> Reply {
     let id: TxId = id.parse().map_err(|wrong| bad_request(format!("{id:?}: {wrong}")))?;
     Ok(json(StatusCode::OK, &ledger.transaction(id).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(length: usize) -> Request<Body> {
+        Request::new(Body::from(vec![0; length]))
+    }
+
+    async fn refused(requests: &Requests, length: usize, limit: usize) -> Option<(Code, u16)> {
+        let refusal = arrive(requests, request(length), limit).await.err()?;
+        Some((refusal.code, refusal.status))
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_its_answer_takes_room() {
+        let requests = Requests::of(100);
+        let first = arrive(&requests, request(60), 80).await.unwrap();
+        assert_eq!(first.body.len(), 60);
+        assert_eq!(refused(&requests, 81, 80).await, Some((Code::TooLarge, 413)));
+        assert_eq!(refused(&requests, 41, 80).await, Some((Code::RateLimited, 429)));
+        assert_eq!(refused(&requests, 40, 80).await, None);
+        drop(first);
+        assert_eq!(refused(&requests, 80, 80).await, None);
+    }
+
+    #[test]
+    fn a_batch_has_a_number_of_transactions_in_every_form() {
+        let many = u32::try_from(BATCH_TRANSACTIONS + 1).unwrap();
+        let refusal = batched(many.to_le_bytes().to_vec().into()).unwrap_err();
+        assert_eq!(refusal.code, Code::TooLarge);
+        assert_eq!(few_enough(BATCH_TRANSACTIONS + 1).unwrap_err().code, Code::TooLarge);
+        few_enough(BATCH_TRANSACTIONS).unwrap();
+    }
 }
