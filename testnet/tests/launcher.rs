@@ -31,6 +31,9 @@ fn a_node_that_pretends() {
         eprintln!("the home is broken");
         std::process::exit(3);
     }
+    if home.join("SILENT").exists() {
+        std::thread::sleep(std::time::Duration::from_secs(3_600));
+    }
     let listener = TcpListener::bind(config.api_listen).unwrap();
     for stream in listener.incoming() {
         let mut stream = stream.unwrap();
@@ -39,10 +42,11 @@ fn a_node_that_pretends() {
             continue;
         }
         let zeros = "0".repeat(64);
+        let hash = if home.join("OTHER").exists() { "1".repeat(64) } else { zeros.clone() };
         let body = format!(
             r#"{{"version":"0","chain_id":"{zeros}","chain_name":"t","node_id":0,"name":"n","mode":"validator",
             "role":"follower","term":4,"leader":1,"height":7,"applied":7,"last_block_hash":"{zeros}","roster_hash":"{zeros}","quorum":2,
-            "voters":3,"reachable":3,"live_peers":[],"peers":[],"hash":"{zeros}"}}"#
+            "voters":3,"reachable":3,"live_peers":[],"peers":[],"hash":"{hash}"}}"#
         )
         .replace('\n', "");
         let length = body.len();
@@ -109,6 +113,9 @@ fn orders_have_their_effect_when_they_return() {
     }
     let same: Value = serde_json::from_str(&place.ok(&["assert", "same-hash"])).unwrap();
     assert_eq!(same["nodes"], serde_json::json!([0, 1, 2]));
+    fs::write(place.dir.join("node1/OTHER"), "").unwrap();
+    let said = place.fails(8, &["assert", "same-hash"]);
+    assert!(said.contains("at height 7 node0 has block 0000"), "{said}");
 
     let pids: Vec<_> = place.testnet().nodes.iter().filter_map(|node| node.pid).collect();
     place.ok(&["down"]);
@@ -184,6 +191,17 @@ fn a_node_that_cannot_start_ends_the_start_with_its_own_words() {
     let said = place.fails(3, &["up", "--detach"]);
     assert!(said.contains("node1 ended with code 3: the home is broken"), "{said}");
     assert!(!place.dir.join("control.sock").exists());
+}
+
+#[test]
+fn a_start_that_is_not_ready_in_time_says_who_is_not_and_leaves_nobody_behind() {
+    let place = place();
+    place.ok(&["init", "-n", "3", "--api-port", "0", "--p2p-port", "0"]);
+    fs::write(place.dir.join("node1/SILENT"), "").unwrap();
+    let said = place.fails(6, &["up", "--detach", "--timeout", "2s"]);
+    assert!(said.contains("after 2 s not ready: node1"), "{said}");
+    assert!(!place.dir.join("control.sock").exists());
+    place.fails(4, &["status"]);
 }
 
 #[test]

@@ -196,7 +196,8 @@ fn a_crash_every_300_ms_under_load_loses_and_doubles_nothing() {
     place.ok(&["assert", "same-hash", "--nodes", "0,1,2,3,4"]);
     let (good, bad) = (acknowledged.len(), refused.len());
     println!("{KILLS} kills in {took:?}, {good} acknowledged, {bad} refused");
-    assert!(good > 0);
+    // Enough to lose or double something.
+    assert!(good >= KILLS, "{good} acknowledged");
     // Every kill met a node that lived, and nothing else ended one.
     let told = std::fs::read_to_string(place.dir.join("supervisor.log")).unwrap();
     let deaths: Vec<_> = told.lines().filter(|line| line.contains(" is dead: ")).collect();
@@ -391,5 +392,8 @@ fn what_happens_is_told_in_plain_lines() {
     place.ok(&["revive", "--all"]);
     until(&format!("node{old} is in step at height "));
     place.ok(&["down"]);
+    until("the testnet is ended by order");
+    // How nodes end that are ended is no news.
+    assert_eq!(told.next(), None);
     assert!(up.wait().unwrap().success());
 }

@@ -1,11 +1,13 @@
 //! Sending transactions to nodes that lead and nodes that follow.
 
+use std::process::Command;
+
 use bytes::Bytes;
 use data_encoding::BASE64;
 use quorate_chain::crypto::SecretKey;
 use quorate_chain::ids::{Height, Nonce};
 use quorate_chain::transaction::{Operation, SignedTransaction, Transaction};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::common;
 use crate::group::{Group, eventually, group};
@@ -199,7 +201,22 @@ fn without_a_quorum_the_answer_is_honest_and_old_outcomes_stay() {
     get(&url, "/v1/state/writes%2Fbefore").problem(503, "no_quorum");
     let local = json(&url, "/v1/state/writes%2Fbefore?consistency=local");
     assert_eq!(local["height"].as_u64(), outcome.height.map(Height::get));
+    for command in [&["status", "--check"][..], &["leader", "show"]] {
+        let said = said_in_json(6, &[command, &["--node", &url]].concat());
+        assert_eq!(
+            (&said["code"], &said["reachable"], &said["needed"]),
+            (&"no_leader".into(), &1.into(), &2.into())
+        );
+    }
     assert_eq!(json(&url, &format!("/v1/txs/{}", outcome.id))["status"], "applied");
+}
+
+/// What a command says in JSON that must fail with this code.
+fn said_in_json(code: i32, arguments: &[&str]) -> Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    let output = command.args(arguments).args(["--output", "json"]).env_clear().output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(code), 0), "{output:?}");
+    serde_json::from_slice(&output.stderr).unwrap()
 }
 
 fn signed_for(group: &Group, at: usize, seed: u8, nonce: u64, key: &str) -> SignedTransaction {

@@ -21,7 +21,7 @@ use crate::live::{self, Live};
 use crate::lock::Lock;
 use crate::options::{At, Options, time};
 use crate::ports;
-use crate::supervisor::{self, Start, control, leader, statuses};
+use crate::supervisor::{self, Ending, Start, control, leader, statuses};
 
 /// Start a testnet, a new one or the one that is there, until Ctrl-C.
 #[derive(Debug, clap::Args)]
@@ -171,12 +171,12 @@ impl Up {
             }
         };
         let mut live = None;
-        let ready = |testnet: &Testnet| {
+        let ready = |testnet: &Testnet, ending: Ending| {
             show(testnet, output, begin.elapsed(), "Ctrl-C ends it")?;
             watches.store(true, Ordering::Relaxed);
             let terminal = output == Output::Text && live::is_there();
             let channel = (say, heard);
-            live = Some(Live::start(directory.clone(), testnet.clone(), channel, terminal));
+            live = Some(Live::start(directory.clone(), testnet.clone(), channel, terminal, ending));
             Ok(())
         };
         let done = supervisor::run(directory, &start, ready, Box::new(tell));
@@ -220,7 +220,7 @@ impl Supervise {
         rustix::process::setsid().map_err(|error| bug(error.into()))?;
         let directory = Directory::new(self.at.dir()?)?;
         let start = Start { first: self.leader, timeout: self.timeout };
-        let ready = |testnet: &Testnet| say(&Word::Ready(testnet.clone()));
+        let ready = |testnet: &Testnet, _: Ending| say(&Word::Ready(testnet.clone()));
         let tell = Box::new(|event: &str| stderr::line(event));
         let done = supervisor::run(&directory, &start, ready, tell);
         if let Err(failure) = &done {

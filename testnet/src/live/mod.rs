@@ -25,7 +25,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::directory::Directory;
 use crate::supervisor::control::{self, Order};
-use crate::supervisor::statuses;
+use crate::supervisor::{Ending, statuses};
 use keys::{Keys, Wish};
 use screen::{Raw, Screen};
 use story::{Look, News, Says, Story};
@@ -53,6 +53,7 @@ impl Live {
         testnet: Testnet,
         (say, heard): (Sender<String>, Receiver<String>),
         terminal: bool,
+        ending: Ending,
     ) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -62,7 +63,8 @@ impl Live {
         let until = Arc::clone(&over);
         let thread = thread::spawn(move || {
             let raw = if terminal { Raw::new() } else { None };
-            Watcher::new(directory, testnet, say, raw.is_some()).watch(&heard, &until);
+            let is_over = || until.load(Ordering::Relaxed) || ending();
+            Watcher::new(directory, testnet, say, raw.is_some()).watch(&heard, &is_over);
         });
         Self { over, thread: Some(thread) }
     }
@@ -103,12 +105,16 @@ impl Watcher {
         Self { directory, testnet, story, say, screen, keys, load }
     }
 
-    fn watch(mut self, heard: &Receiver<String>, over: &AtomicBool) {
+    fn watch(mut self, heard: &Receiver<String>, is_over: &dyn Fn() -> bool) {
         let pressed = self.screen.is_some().then(pressed);
-        while !over.load(Ordering::Relaxed) {
+        while !is_over() {
             let begin = Instant::now();
             self.testnet = Testnet::in_dir(self.directory.root()).unwrap_or(self.testnet);
             let looks = look(&self.testnet.nodes);
+            if is_over() {
+                // What is seen of nodes that are ended is no news.
+                break;
+            }
             for news in self.story.go_on(&looks, Instant::now()) {
                 self.tell(news);
             }
@@ -129,7 +135,7 @@ impl Watcher {
                     }
                     None => lines.iter().for_each(stderr::line),
                 }
-                if begin.elapsed() > TICK || over.load(Ordering::Relaxed) {
+                if begin.elapsed() > TICK || is_over() {
                     break;
                 }
                 thread::sleep(TICK / 4);

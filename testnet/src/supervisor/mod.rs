@@ -37,12 +37,15 @@ pub(crate) struct Start {
     pub(crate) timeout: Duration,
 }
 
+/// Whether a testnet is being ended.
+pub(crate) type Ending = Box<dyn Fn() -> bool + Send>;
+
 /// Runs a testnet until it is told to end. `ready` is called once, when every node is; if it fails,
 /// nobody waits for this testnet any more and it ends. Events go to `tell`.
 pub(crate) fn run(
     directory: &Directory,
     start: &Start,
-    ready: impl FnOnce(&Testnet) -> std::io::Result<()>,
+    ready: impl FnOnce(&Testnet, Ending) -> std::io::Result<()>,
     tell: Tell,
 ) -> Result<(), Failure> {
     let listener = listen(directory)?;
@@ -58,7 +61,7 @@ fn until_told(
     group: &Arc<Group>,
     listener: UnixListener,
     start: &Start,
-    ready: impl FnOnce(&Testnet) -> std::io::Result<()>,
+    ready: impl FnOnce(&Testnet, Ending) -> std::io::Result<()>,
 ) -> Result<(), Failure> {
     end_on_signals(group)?;
     let ear = Arc::clone(group);
@@ -69,7 +72,8 @@ fn until_told(
         return Ok(());
     }
     let testnet = group.publish()?;
-    if ready(&testnet).is_err() {
+    let ending = Arc::clone(group);
+    if ready(&testnet, Box::new(move || ending.is_ending())).is_err() {
         return Err(Failure::new(Exit::Bug, "whoever started this testnet is gone"));
     }
     group.wait_until_ending();
