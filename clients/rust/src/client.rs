@@ -426,11 +426,16 @@ fn parse<T: DeserializeOwned>(url: &str, status: u16, body: &str) -> Result<T, E
 
 /// Whether a transaction may be under way although a node has said no to it. An earlier try may have
 /// brought it to others: then "its nonce is used" may mean that it has used it itself, and it has
-/// not expired for good. What is wrong with the bytes was wrong with them before.
+/// not expired for good. That its sender may not write this, or is not so far with its nonces, is said by what
+/// the asked node has applied, and it may be behind. What is wrong with the bytes was wrong with them before.
 fn leaves_doubt(error: &Error, in_doubt: bool) -> bool {
     match error.problem() {
         None => true,
-        Some(problem) => in_doubt && [Code::NonceUsed, Code::Expired].contains(&problem.code),
+        Some(problem) => {
+            let by_its_state =
+                [Code::NonceUsed, Code::NonceTooFar, Code::NotPermitted, Code::Expired];
+            in_doubt && by_its_state.contains(&problem.code)
+        }
     }
 }
 

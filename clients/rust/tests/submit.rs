@@ -122,6 +122,21 @@ fn a_nonce_is_not_replaced_while_the_bytes_may_be_under_way() {
 }
 
 #[test]
+fn what_a_node_says_that_may_be_behind_does_not_settle_what_another_was_sent() {
+    for code in ["nonce_used", "nonce_too_far", "not_permitted", "expired"] {
+        let no = Step::Say(422, problem(422, code, NOTHING, "after_fix"));
+        let (first, second) = (Node::start(0, [Step::HangUp]), Node::start(0, [no]));
+        let error = account(&[&first.url(), &second.url()]).put("k", "v").unwrap_err();
+        assert!(matches!(error, Error::Unknown { .. }), "{code}: {error:?}");
+    }
+    // What is wrong with the bytes is.
+    let no = Step::Say(422, problem(422, "bad_signature", NOTHING, "never"));
+    let (first, second) = (Node::start(0, [Step::HangUp]), Node::start(0, [no]));
+    let error = account(&[&first.url(), &second.url()]).put("k", "v").unwrap_err();
+    assert!(matches!(error, Error::Refused { .. }), "{error:?}");
+}
+
+#[test]
 fn transactions_of_one_account_have_their_own_nonces() {
     let node = Node::start(5, [applied(), applied(), applied()]);
     let account = account(&[&node.url()]);
