@@ -113,6 +113,9 @@ fn orders_have_their_effect_when_they_return() {
     }
     let same: Value = serde_json::from_str(&place.ok(&["assert", "same-hash"])).unwrap();
     assert_eq!(same["nodes"], serde_json::json!([0, 1, 2]));
+    let unread = place.fails(2, &["up", "--output", "json", "--bogus"]);
+    let unread: Value = serde_json::from_str(&unread).unwrap();
+    assert!(unread["detail"].as_str().unwrap().contains("--bogus"), "{unread}");
     fs::write(place.dir.join("node1/OTHER"), "").unwrap();
     let said = place.fails(8, &["assert", "same-hash"]);
     assert!(said.contains("at height 7 node0 has block 0000"), "{said}");

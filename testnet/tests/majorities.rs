@@ -59,10 +59,12 @@ fn what_a_cut_off_leader_has_sealed_gives_way_to_what_the_others_committed() {
     place.up(5, &["--election-timeout", "3s"]);
     let old = place.leader();
     let rest = others(5, old);
+    // It knows its own nonce from now on, and asks nobody.
+    let lonely = writer(&place, old, 7);
+    lonely.put("not alone", "v").unwrap();
     let before = height(&place, old);
     place.ok(&["isolate", &old.to_string()]);
     // It seals this, and nobody else ever hears of it.
-    let lonely = writer(&place, old, 7);
     let short = Wait { level: Level::Applied, timeout: Duration::from_millis(300) };
     lonely.waiting(short).put("lonely", "v").unwrap_err();
     let sealed = tip(&place, old);

@@ -290,9 +290,14 @@ fn a_node_whose_disk_says_no_ends_and_comes_back() {
         });
         // Torn, it is killed in the write; else it says what its disk has said, and ends with that.
         let how = if failure == ["--torn"] { "signal: 9" } else { "exit status: 9" };
-        let told = std::fs::read_to_string(place.dir.join("supervisor.log")).unwrap();
-        let dies = |line: &&str| line.contains(&format!("node{node} is dead: "));
-        let last = told.lines().rfind(dies).unwrap();
+        let deaths = || -> Vec<String> {
+            let told = std::fs::read_to_string(place.dir.join("supervisor.log")).unwrap();
+            let dies = |line: &&str| line.contains(&format!("node{node} is dead: "));
+            told.lines().filter(dies).map(str::to_owned).collect()
+        };
+        // It is told after it can be seen.
+        common::eventually("its death is told", || deaths().len() > at / 3);
+        let last = deaths().pop().unwrap();
         assert!(last.contains(how), "{failure:?}: {last}");
         place.ok(&["revive", &name]);
         place.ok(&["wait", "--leader", "--equal", "--nodes", "0,1,2"]);

@@ -65,7 +65,10 @@ enum Command {
 /// Runs the command that the process was called with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Cli { output, command } = Cli::parse();
+    let Cli { output, command } = match quorate_node::cli::parsed(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(exit) => return exit.into(),
+    };
     let done = match command {
         Command::Up(up) => up.run(output),
         Command::Down(down) => down.run(),

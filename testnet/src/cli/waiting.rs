@@ -18,6 +18,8 @@ use crate::supervisor::{all, leader, statuses};
 
 /// How often the nodes are asked.
 const PAUSE: Duration = Duration::from_millis(40);
+/// How long a node that runs may take to answer before it is said not to.
+const ANSWERS: Duration = Duration::from_secs(10);
 
 /// Wait until all of this holds: 0, or 6 if it does not in time.
 #[derive(Debug, clap::Args)]
@@ -159,7 +161,7 @@ impl Wait {
 fn hashes(nodes: &[TestnetNode], height: Height) -> Vec<Option<BlockHash>> {
     all(nodes, |client| {
         if height == Height::ZERO {
-            return Some(client.status().ok()?.last_block_hash);
+            return Some(client.status().ok()?.chain_id.genesis_ref().hash);
         }
         let body = client.body(&path::block(height.into(), Txs::Ids)).ok()?;
         serde_json::from_str::<Named>(&body).ok().map(|block| block.hash)
@@ -174,32 +176,41 @@ impl Assert {
     }
 }
 
+/// The hash of each node's block at the highest height that all have applied, or who does not answer.
+fn same_height(nodes: &[TestnetNode]) -> Result<(Height, Vec<BlockHash>), &TestnetNode> {
+    let mut height = None;
+    for (node, status) in nodes.iter().zip(statuses(nodes)) {
+        let own = status.ok_or(node)?.applied;
+        height = Some(height.map_or(own, |lowest: Height| lowest.min(own)));
+    }
+    let height = height.unwrap_or_default();
+    let hashes = nodes.iter().zip(hashes(nodes, height));
+    Ok((height, hashes.map(|(node, hash)| hash.ok_or(node)).collect::<Result<_, _>>()?))
+}
+
 impl SameHash {
     fn run(self) -> Result<(), Failure> {
         let directory = Directory::new(self.at.dir()?)?;
         let nodes = counted(&directory, &self.nodes)?;
-        let silent = |node: &TestnetNode| {
-            Failure::new(Exit::NoNode, format!("{} ({}) does not answer", node.name, node.api))
+        let end = Instant::now() + ANSWERS;
+        let (height, found) = loop {
+            match same_height(&nodes) {
+                Ok(found) => break found,
+                // It may have much to do.
+                Err(_) if Instant::now() < end => thread::sleep(PAUSE),
+                Err(silent) => {
+                    let sentence = format!("{} ({}) does not answer", silent.name, silent.api);
+                    return Err(Failure::new(Exit::NoNode, sentence));
+                }
+            }
         };
-        let mut height = None;
-        for (node, status) in nodes.iter().zip(statuses(&nodes)) {
-            let own = status.ok_or_else(|| silent(node))?.height;
-            height = Some(height.map_or(own, |lowest: Height| lowest.min(own)));
-        }
-        let height = height.ok_or_else(|| none_runs(&directory))?;
-        let mut found = Vec::new();
-        for (node, hash) in nodes.iter().zip(hashes(&nodes, height)) {
-            found.push((node, hash.ok_or_else(|| silent(node))?));
-        }
-        let Some((_, hash)) = found.first().copied() else {
+        let Some(hash) = found.first().copied() else {
             return Err(none_runs(&directory));
         };
-        if let Some((other, theirs)) = found.iter().find(|(_, theirs)| *theirs != hash) {
-            let first = &nodes[0].name;
-            let sentence = format!(
-                "at height {height} {first} has block {hash} and {} has {theirs}",
-                other.name
-            );
+        if let Some(other) = found.iter().position(|theirs| *theirs != hash) {
+            let (first, name, theirs) = (&nodes[0].name, &nodes[other].name, found[other]);
+            let sentence =
+                format!("at height {height} {first} has block {hash} and {name} has {theirs}");
             return Err(Failure::new(Exit::Verification, sentence));
         }
         let nodes = nodes.iter().map(|node| node.node_id).collect();
