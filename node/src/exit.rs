@@ -116,9 +116,14 @@ impl Failure {
         Self { exit, sentence: why.to_string() }
     }
 
-    /// It as a problem in one line of JSON, with the fields of those that nodes state.
+    /// It as a problem in one line of JSON, with the fields of those that nodes state: nothing has happened.
     #[must_use]
     pub fn to_json(&self) -> String {
+        self.to_json_with("nothing_happened")
+    }
+
+    /// The same, with what has happened.
+    pub(crate) fn to_json_with(&self, outcome: &'static str) -> String {
         let again = self.exit == Exit::NoNode || self.exit == Exit::NoQuorum;
         let problem = OwnProblem {
             uri: "about:blank",
@@ -126,7 +131,7 @@ impl Failure {
             status: None,
             code: None,
             detail: &self.sentence,
-            outcome: "nothing_happened",
+            outcome,
             retry: if again { "same_bytes" } else { "after_fix" },
             tx: None,
             reachable: None,

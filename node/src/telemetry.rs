@@ -72,8 +72,8 @@ impl Seldom {
         Self(Mutex::new(Said { since: None, lines: 0, left_out: 0 }))
     }
 
-    /// Whether it may be said now; then, how often it was not since it was said last.
-    pub(crate) fn now(&self, now: Instant) -> Option<u64> {
+    /// Whether it may be said now; then, how often it was not since it was said last, if it was not.
+    pub(crate) fn now(&self, now: Instant) -> Option<Option<u64>> {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if said.since.is_none_or(|since| now.saturating_duration_since(since) >= Self::WHILE) {
             (said.since, said.lines) = (Some(now), 0);
@@ -83,7 +83,8 @@ impl Seldom {
             return None;
         }
         said.lines += 1;
-        Some(std::mem::take(&mut said.left_out))
+        let left_out = std::mem::take(&mut said.left_out);
+        Some((left_out > 0).then_some(left_out))
     }
 }
 
@@ -119,8 +120,18 @@ pub(crate) fn found(found: &Found) {
 /// Something happened to the driver.
 pub(crate) fn input(input: &Input) {
     match input {
-        Input::LinkOpened { node } => info!(peer = node.get(), "a link is open"),
-        Input::LinkLost { node } => info!(node = node.get(), "a connection is closed"),
+        Input::LinkOpened { node } => {
+            static OPENED: Seldom = Seldom::new();
+            if let Some(left_out) = OPENED.now(Instant::now()) {
+                info!(peer = node.get(), left_out, "a link is open");
+            }
+        }
+        Input::LinkLost { node } => {
+            static LOST: Seldom = Seldom::new();
+            if let Some(left_out) = LOST.now(Instant::now()) {
+                info!(peer = node.get(), left_out, "a link is closed");
+            }
+        }
         Input::Transfer { to: Some(to) } => {
             info!(to = to.get(), "leadership is to be handed over");
         }
@@ -204,8 +215,8 @@ mod tests {
     fn what_is_said_too_often_is_counted_and_said_later() {
         let (seldom, begin) = (Seldom::new(), Instant::now());
         let said = (0..100).filter_map(|_| seldom.now(begin)).collect::<Vec<_>>();
-        assert_eq!(said, vec![0; Seldom::LINES as usize]);
-        assert_eq!(seldom.now(begin + Seldom::WHILE), Some(90));
-        assert_eq!(seldom.now(begin + Seldom::WHILE), Some(0));
+        assert_eq!(said, vec![None; Seldom::LINES as usize]);
+        assert_eq!(seldom.now(begin + Seldom::WHILE), Some(Some(90)));
+        assert_eq!(seldom.now(begin + Seldom::WHILE), Some(None));
     }
 }

@@ -1,7 +1,7 @@
 //! What became of a transaction, as far as it can be known here.
 //!
-//! That nothing happened is said only of a transaction that this node has neither applied nor taken, and
-//! only after both were looked up: whoever sends the same bytes again hears the same outcome, also while
+//! That nothing happened is said only of a transaction that this node has neither applied nor taken, nor is about to
+//! take, and only after all of that was looked up: whoever sends the same bytes again hears the same outcome, also while
 //! there is no quorum, or no room. What cannot be looked up is unknown.
 
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use quorate_chain::block::SignedHeader;
 use quorate_chain::ids::{Height, TxId};
 use quorate_chain::roster::QuorumKind;
+use quorate_chain::state::NonceError;
 use quorate_chain::transaction::{Operation, SignedTransaction};
 use quorate_client::answer::{self, Outcome, TxStatus};
 use quorate_client::problem::{Code, Effect, EffectWord, Problem};
@@ -76,14 +77,21 @@ impl Ledger {
 
     /// What is said of a transaction that is not taken: the outcome if it was applied here, that nobody
     /// knows if it waits here, else why it is not taken.
-    pub(super) async fn unless_known(&self, id: TxId, refusal: Box<Problem>) -> Answered<Outcome> {
+    pub(super) async fn unless_known(
+        &self,
+        transaction: &SignedTransaction,
+        refusal: Box<Problem>,
+    ) -> Answered<Outcome> {
+        let id = transaction.id();
         if refusal.outcome != Effect::Word(EffectWord::NothingHappened) {
             return Err(refusal);
         }
         let unknown = || self.unknown(id, &format!("it is known here already; {}", refusal.detail));
         // What does not wait any more may have been applied since.
         let waits = self.is_waiting(id).await;
-        match self.placed(id).await {
+        let deadline = Instant::now() + ASKING;
+        let found = until(deadline, self.placed_if_used(transaction)).await;
+        match found.unwrap_or_else(|| Err(self.unknown(id, "too much is looked up"))) {
             Ok(Some(outcome)) if outcome.error.is_some() => Err(failed(outcome)),
             Ok(Some(outcome)) => Ok(Outcome { duplicate: true, ..outcome }),
             Ok(None) if waits == Some(false) => Err(refusal),
@@ -129,6 +137,10 @@ impl Ledger {
     /// Whether a transaction waits here to be ordered or applied; `None` if nobody can say.
     async fn is_waiting(&self, id: TxId) -> Option<bool> {
         let deadline = Instant::now() + ASKING;
+        // What is checked still reaches the driver later; what is not any more has reached it before it is asked.
+        if self.pool.holds(id) {
+            return Some(true);
+        }
         loop {
             let (reply, waiting) = oneshot::channel();
             if self.inbox.request(Request::IsWaiting { tx: id, reply }).is_ok() {
@@ -148,6 +160,18 @@ impl Ledger {
             self.expired.remember(tx);
         }
         problem
+    }
+
+    /// The outcome of a transaction that was applied here. One whose nonce is free was not: that is seen at once, and so
+    /// whoever floods a node with what it refuses does not make it go through the index of all transactions each time.
+    async fn placed_if_used(&self, transaction: &SignedTransaction) -> Answered<Option<Outcome>> {
+        let (sender, nonce) = (transaction.content().sender, transaction.content().nonce);
+        let (nonces, _) = self.read(move |store| store.account(sender)).await?;
+        if nonces.check(nonce) == Err(NonceError::Used) {
+            self.placed(transaction.id()).await
+        } else {
+            Ok(None)
+        }
     }
 
     /// The outcome of a transaction that was applied here. If its block is not kept, it is told without

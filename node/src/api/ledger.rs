@@ -199,7 +199,7 @@ impl Ledger {
         let id = transaction.id();
         let patience = timeout.min(2 * self.facts.election_timeout);
         if let Err(refusal) = self.quorum_in_sight(id, patience).await {
-            return self.unless_known(id, refusal).await;
+            return self.unless_known(&transaction, refusal).await;
         }
         let wish = if level == Level::Accepted { Wish::Accepted } else { Wish::Settled };
         let word = self.pool.submit(transaction.clone(), wish);
@@ -211,10 +211,10 @@ impl Ledger {
             Some(Ok(Word::Busy)) => {
                 let mut refusal = problem(Code::MempoolFull, "too many requests are waiting");
                 refusal.tx = Some(id);
-                self.unless_known(id, refusal).await
+                self.unless_known(&transaction, refusal).await
             }
             Some(Ok(Word::Answer(Answer::Refused(refusal)))) => {
-                self.unless_known(id, self.heard(refused(id, refusal))).await
+                self.unless_known(&transaction, self.heard(refused(id, refusal))).await
             }
             Some(Ok(Word::Answer(Answer::Dropped(why)))) => Err(self.heard(dropped(id, why))),
             Some(Ok(Word::Answer(Answer::Unknown))) => {

@@ -133,17 +133,28 @@ pub fn main() -> ExitCode {
 /// Runs a command, given with the name of the program before it. The wish for help ends the process.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    let arguments: Vec<_> = arguments.into_iter().collect();
-    match Cli::try_parse_from(&arguments) {
+    match parsed(arguments) {
         Ok(Cli { output, command }) => match command.run(output) {
             Ok(()) => Exit::Success,
             Err(ended) => ended.tell(output),
         },
-        Err(wrong) if wrong.use_stderr() && wants_json(&arguments) => {
-            Ended::from(Failure::new(Exit::Usage, usage(&wrong))).tell(Output::Json)
-        }
-        Err(wrong) => wrong.exit(),
+        Err(exit) => exit,
     }
+}
+
+/// Reads a command line. The wish for help, and what cannot be read and asks for text, end the process.
+///
+/// # Errors
+/// How it is to end if what cannot be read asks for JSON: what is wrong has been said then.
+pub fn parsed<C: Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result<C, Exit> {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    C::try_parse_from(&arguments).map_err(|wrong| {
+        if wrong.use_stderr() && wants_json(&arguments) {
+            Ended::from(Failure::new(Exit::Usage, usage(&wrong))).tell(Output::Json)
+        } else {
+            wrong.exit()
+        }
+    })
 }
 
 /// Whether a command line that cannot be read asks for JSON.

@@ -134,7 +134,10 @@ pub(super) fn raw(bytes: &[u8]) -> Done {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(Exit::Storage, format!("standard output: {error}")).into())
+            // What was asked for is done all the same.
+            let failure = Failure::new(Exit::Storage, format!("standard output: {error}"));
+            let problem = failure.to_json_with("unknown");
+            Err(Ended { failure, problem: Some(problem) })
         }
         Ok(()) | Err(_) => Ok(()),
     }

@@ -143,7 +143,10 @@ impl Hub {
             }
             if peer.greet_by.is_some_and(|by| by <= now) {
                 peer.greet_by = None;
-                ungreeted.push(*id);
+                // With a link, it is of another connection that came for nothing.
+                if peer.link.is_none() {
+                    ungreeted.push(*id);
+                }
             }
             if matches!(peer.dial, Dial::Waiting(until) if until <= now) {
                 peer.dial = Dial::Busy(None);

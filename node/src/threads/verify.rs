@@ -6,12 +6,13 @@
 //! Transactions of clients are checked in batches, because a batch is cheaper than its parts: whoever is
 //! free takes all that wait.
 
-use std::collections::VecDeque;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use quorate_chain::checked::Checked;
 use quorate_chain::crypto::Verifier;
-use quorate_chain::ids::ChainId;
+use quorate_chain::ids::{ChainId, TxId};
 use quorate_chain::transaction::{SignedTransaction, verify_each};
 use quorate_replica::io::{Answer, Input, Refusal};
 use tokio::sync::oneshot;
@@ -34,6 +35,8 @@ struct Submitted {
 struct Work {
     lines: Lines,
     submitted: VecDeque<Submitted>,
+    /// Those that were submitted and are neither with the driver nor refused yet, and how often each.
+    held: BTreeMap<TxId, usize>,
     dropped: u64,
     closed: bool,
 }
@@ -57,7 +60,8 @@ pub(crate) struct Pool {
 impl Pool {
     pub(super) fn new(plan: &Plan, inbox: Arc<Inbox>) -> Self {
         let lines = Lines::new(plan.orders(), 2 * plan.window_bytes);
-        let work = Work { lines, submitted: VecDeque::new(), dropped: 0, closed: false };
+        let (submitted, held) = (VecDeque::new(), BTreeMap::new());
+        let work = Work { lines, submitted, held, dropped: 0, closed: false };
         Self {
             chain_id: plan.chain_id,
             verifier: Arc::clone(&plan.verifier),
@@ -116,11 +120,17 @@ impl Pool {
         } else if work.submitted.len() >= self.most_submitted {
             drop(reply.send(Word::Busy));
         } else {
+            *work.held.entry(transaction.id()).or_default() += 1;
             work.submitted.push_back(Submitted { transaction, wish, reply });
             drop(work);
             self.wake.notify_one();
         }
         word
+    }
+
+    /// Whether a transaction is being checked, or waits for that.
+    pub(crate) fn holds(&self, id: TxId) -> bool {
+        self.work().held.contains_key(&id)
     }
 
     /// How many messages were dropped because their line had no room.
@@ -191,13 +201,23 @@ impl Pool {
     }
 
     fn batch(&self, batch: Vec<Submitted>) {
+        let ids: Vec<_> = batch.iter().map(|one| one.transaction.id()).collect();
         let (transactions, rest): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|one| (one.transaction, (one.wish, one.reply))).unzip();
         let verdicts = verify_each(transactions, self.chain_id, &*self.verifier);
-        for (verdict, (wish, reply)) in verdicts.into_iter().zip(rest) {
+        // In one step: whoever does not find one here asks the driver, and that must have heard of it; and whoever hears
+        // what became of one must not find it here.
+        let mut work = self.work();
+        for ((verdict, (wish, reply)), id) in verdicts.into_iter().zip(rest).zip(ids) {
             match verdict {
                 Ok(transaction) => self.request(Box::new(transaction), wish, reply),
                 Err(bad) => drop(reply.send(Word::Bad(bad))),
+            }
+            if let Entry::Occupied(mut held) = work.held.entry(id) {
+                *held.get_mut() -= 1;
+                if *held.get() == 0 {
+                    held.remove();
+                }
             }
         }
     }
@@ -370,5 +390,25 @@ mod tests {
             assert!(matches!(&word, Ok(Word::Answer(answer)) if *answer == stopping), "{word:?}");
         }
         assert!(!pool.message(line(1), 1, Box::new(|_, _| None)), "nor is a message taken");
+    }
+    #[test]
+    fn what_is_checked_is_held_until_the_driver_has_it() {
+        let pool = pool(8, 1 << 20, 16);
+        let (transaction, key) = transaction(1);
+        let transaction = transaction.sign(&key).unwrap();
+        let id = transaction.id();
+        assert!(!pool.holds(id));
+        // The same bytes twice: they are held until the second one is through, too.
+        let words = [1, 2].map(|_| pool.submit(transaction.clone(), Wish::Accepted));
+        assert!(pool.holds(id));
+        let Some(Piece::Batch(mut batch)) = pool.next() else { panic!("it waits to be checked") };
+        let second = batch.split_off(1);
+        pool.batch(batch);
+        assert!(pool.holds(id));
+        pool.batch(second);
+        assert!(!pool.holds(id));
+        let mut turn = Turn::default();
+        assert!(pool.inbox.take(Instant::now(), &mut turn));
+        assert_eq!(turn.requests.len(), words.len());
     }
 }

@@ -11,27 +11,33 @@ use bytes::Bytes;
 use quorate_chain::ids::{NodeId, TxId};
 
 use super::{kind, tagged};
-use crate::net::{NetHandle, RequestId};
+use crate::net::RequestId;
 
 /// Most requests under way.
 const FLYING: usize = 4;
 
+/// The way out: it asks a peer, if there is room for that.
+type Ask = Box<dyn Fn(NodeId, Bytes) -> Option<RequestId> + Send + Sync>;
+
 /// What is under way, and what waits.
 pub(super) struct Forwards {
-    net: OnceLock<NetHandle>,
+    ask: OnceLock<Ask>,
     queue: Mutex<Queue>,
 }
 
 impl Forwards {
     /// Nothing waits. Transactions of so many bytes may, and a request takes as many as `request`.
     pub(super) fn new(most: usize, request: usize) -> Self {
-        Self { net: OnceLock::new(), queue: Mutex::new(Queue::new(most, request)) }
+        Self { ask: OnceLock::new(), queue: Mutex::new(Queue::new(most, request)) }
     }
 
     /// This is the way out.
-    pub(super) fn connect(&self, net: NetHandle) {
-        // Nobody connects it twice.
-        let _first = self.net.set(net);
+    pub(super) fn connect(
+        &self,
+        ask: impl Fn(NodeId, Bytes) -> Option<RequestId> + Send + Sync + 'static,
+    ) {
+        let first = self.ask.set(Box::new(ask)).is_ok();
+        assert!(first, "a node has one network");
     }
 
     /// Transactions begin to wait for this leader.
@@ -49,8 +55,9 @@ impl Forwards {
     fn change(&self, change: impl FnOnce(&mut Queue)) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut queue);
-        let Some(net) = self.net.get() else { return };
-        queue.send(|to, bytes| net.request(to, bytes));
+        if let Some(ask) = self.ask.get() {
+            queue.send(ask);
+        }
     }
 }
 

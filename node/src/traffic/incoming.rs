@@ -258,14 +258,17 @@ impl Incoming {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
     use quorate_chain::crypto::Ed25519;
-    use quorate_chain::ids::Term;
+    use quorate_chain::ids::{Term, TxId};
     use quorate_consensus::message::{Append, Beat, Lap};
     use tokio::sync::Semaphore;
 
     use super::super::admitted::tests::roster;
     use super::*;
     use crate::clock::Clock;
+    use crate::net::RequestId;
     use crate::threads::{Plan, Turn};
 
     const LEADER: NodeId = NodeId::new(1);
@@ -285,7 +288,7 @@ mod tests {
         Incoming {
             gates: Gates::new(&plan),
             pending: Arc::new(Pending::new(1 << 20)),
-            forwards: Arc::new(Forwards::new(1 << 20, 1 << 20)),
+            forwards: Arc::new(Forwards::new(16 << 20, 1 << 19)),
             neighbours: Arc::new(Neighbours::new(ChainId::ZERO, roster(&[0, 1, 2]))),
         }
     }
@@ -329,6 +332,26 @@ mod tests {
         for event in events {
             assert!(incoming.offer(event).is_ok());
         }
+    }
+
+    #[test]
+    fn a_request_that_is_over_makes_room_for_the_next_however_it_ended() {
+        let incoming = incoming();
+        let asked = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&asked);
+        let ask = move |_, _| Some(RequestId(count.fetch_add(1, SeqCst)));
+        incoming.forwards.connect(ask);
+        for number in 0..9 {
+            let transaction = (TxId::new([number; 32]), Bytes::from(vec![0; 1 << 19]));
+            incoming.forwards.put(LEADER, [transaction]);
+        }
+        let under_way = asked.load(SeqCst);
+        assert!(under_way < 9);
+        let arrived = Bytes::from_static(&[kind::FORWARD]);
+        offer(&incoming, [NetEvent::Answer { id: RequestId(0), from: LEADER, bytes: arrived }]);
+        assert_eq!(asked.load(SeqCst), under_way + 1);
+        offer(&incoming, [NetEvent::Unanswered { id: RequestId(1), to: LEADER }]);
+        assert_eq!(asked.load(SeqCst), under_way + 2);
     }
 
     #[test]

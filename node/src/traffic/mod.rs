@@ -137,7 +137,8 @@ impl Traffic {
         let net = Net::start(&identity.key, settings, admitted.all(), incoming).await;
         let net = net.map_err(|error| cannot(&error))?;
         neighbours.connect(net.handle());
-        forwards.connect(net.handle());
+        let handle = net.handle();
+        forwards.connect(move |to, bytes| handle.request(to, bytes));
         Ok(Self { net, neighbours, pending, forwards, admitted, gates: gates.clone() })
     }
 

@@ -1,7 +1,7 @@
 //! Sending transactions, one or many, and asking what became of them.
 //!
-//! What clients send waits in memory until it is answered, which may be a minute. All of it together has one bound
-//! ([`Room`]): whoever comes when it is reached is told to come back, and nothing of it is taken.
+//! What clients send waits in memory until it is answered, which may be a minute, or its client hangs up. All of it
+//! together is bounded ([`Room`]): whoever comes when the bound is reached is told to come back.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -17,6 +17,7 @@ use quorate_chain::ids::TxId;
 use quorate_chain::transaction::SignedTransaction;
 use quorate_client::problem::Code;
 use serde::Deserialize;
+use tokio::task::JoinSet;
 
 use super::super::ledger::{Answered, Level};
 use super::super::problem::{bad_request, problem};
@@ -195,21 +196,28 @@ pub(super) async fn batch(
         batched(body)?.into_iter().map(Ok).collect::<Vec<_>>()
     };
     room.grow(items.len() * TRANSACTION)?;
-    let submitted: Vec<_> = items
-        .into_iter()
-        .map(|item: Answered<Bytes>| {
-            let ledger = Arc::clone(&ledger);
-            tokio::spawn(async move { ledger.submit(decode(&item?)?, level, timeout).await })
-        })
-        .collect();
-    let mut outcomes = Vec::with_capacity(submitted.len());
-    for one in submitted {
-        let answered = one.await.unwrap_or_else(|_| Err(problem(Code::OutcomeUnknown, "")));
+    let mut outcomes = vec![serde_json::Value::Null; items.len()];
+    // Whoever hangs up waits for nothing any more, and gives the room back: the tasks go with the set.
+    let mut submitted = JoinSet::new();
+    for (at, item) in items.into_iter().enumerate() {
+        let ledger = Arc::clone(&ledger);
+        submitted.spawn(async move {
+            let submit = async { ledger.submit(decode(&item?)?, level, timeout).await };
+            (at, submit.await)
+        });
+    }
+    while let Some(one) = submitted.join_next().await {
+        let Ok((at, answered)) = one else { continue };
         let value = match &answered {
             Ok(outcome) => serde_json::to_value(outcome),
             Err(problem) => serde_json::to_value(problem),
         };
-        outcomes.push(value.expect("what a node answers has a JSON form"));
+        outcomes[at] = value.expect("what a node answers has a JSON form");
+    }
+    for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_null()) {
+        // Its task has panicked.
+        let unknown = serde_json::to_value(&*problem(Code::OutcomeUnknown, "this is a bug"));
+        *outcome = unknown.expect("what a node answers has a JSON form");
     }
     Ok(json(StatusCode::OK, &serde_json::json!({ "outcomes": outcomes })))
 }
@@ -234,14 +242,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_waits_for_its_answer_takes_room() {
-        let requests = Requests::of(100);
-        let first = arrive(&requests, request(60), 80).await.unwrap();
-        assert_eq!(first.body.len(), 60);
-        assert_eq!(refused(&requests, 81, 80).await, Some((Code::TooLarge, 413)));
-        assert_eq!(refused(&requests, 41, 80).await, Some((Code::RateLimited, 429)));
-        assert_eq!(refused(&requests, 40, 80).await, None);
+        let (requests, limit) = (Requests::of(1_000), 100_000);
+        let first = arrive(&requests, request(33_000), limit).await.unwrap();
+        assert_eq!(first.body.len(), 33_000);
+        assert_eq!(refused(&requests, limit + 1, limit).await, Some((Code::TooLarge, 413)));
+        assert_eq!(refused(&requests, 34_000, limit).await, Some((Code::RateLimited, 429)));
+        assert_eq!(refused(&requests, 33_000, limit).await, None);
         drop(first);
-        assert_eq!(refused(&requests, 80, 80).await, None);
+        assert_eq!(refused(&requests, 33_700, limit).await, None);
     }
 
     #[test]
