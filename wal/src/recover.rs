@@ -78,7 +78,7 @@ impl<D: Disk> Wal<D> {
     /// caller's store has applied); a log that never reached its height or its rank is damaged, not
     /// torn. With term zero it is a height alone. The rank says nothing where a record of a higher
     /// one came before that of the floor, so tags should rise as blocks do: give other records
-    /// [`Tag::ZERO`], or the tag of the block they are about.
+    /// [`Tag::ZERO`], or term zero with the height of the block they are about.
     pub fn open(
         mut disk: D,
         identity: &[u8],

@@ -124,7 +124,7 @@ impl<D: Disk> Journal<D> {
                 self.ends_with(Done::Record(ticket));
             }
             JournalJob::Record { ticket, record: Record::Certificate(certificate) } => {
-                let head = Some((CERTIFICATE, record::tag(certificate.block())));
+                let head = Some((CERTIFICATE, record::about(certificate.block())));
                 let ends = Some(Done::Record(ticket));
                 self.waiting.push_back(Piece { head, payload: certificate.to_bytes(), ends });
             }

@@ -113,9 +113,15 @@ impl Decode for Part {
     }
 }
 
-/// The tag of a record about this block.
+/// The tag of a record that ends with this block.
 pub(crate) fn tag(block: BlockRef) -> Tag {
     Tag { term: block.term.get(), height: block.height.get() }
+}
+
+/// The tag of a record about this block, which need not be in the log yet: it is kept as long as the block, and does
+/// not say that the log has got so far. A log that has lost its last blocks would seem to be whole.
+pub(crate) fn about(block: BlockRef) -> Tag {
+    Tag { term: 0, height: block.height.get() }
 }
 
 /// A branch as records, each of at most `limit` bytes unless a single block needs more.

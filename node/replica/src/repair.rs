@@ -107,7 +107,7 @@ where
     let (start, tag) = (applied.to_bytes(), record::tag(applied));
     rebuild.push(Entry::Record { kind: START, tag, payload: &start })?;
     for certificate in &above.certificates {
-        let (tag, payload) = (record::tag(certificate.block()), certificate.to_bytes());
+        let (tag, payload) = (record::about(certificate.block()), certificate.to_bytes());
         rebuild.push(Entry::Record { kind: CERTIFICATE, tag, payload: &payload })?;
     }
     if !above.blocks.is_empty() {

@@ -146,3 +146,31 @@ fn a_node_goes_on_after_a_second_power_cut_while_it_starts() {
         }
     }
 }
+
+#[test]
+fn what_an_earlier_process_has_applied_is_made_safe_before_the_log_lets_go_of_it() {
+    // Of the store nothing is ever safe by itself.
+    let mut group = Group::with(3, Limits { checkpoint_every: 1_000_000, ..limits() });
+    let leader = group.elect();
+    let follower = (leader + 1) % 3;
+    for nonce in 0..30 {
+        group.submit(leader, write(group.chain_id, 0, nonce, None, &[nonce as u8; 3_000]));
+        group.settle();
+    }
+    group.run(Span::millis(500));
+    // The process dies, and the machine does not.
+    group.kill(follower);
+    group.start(follower).unwrap();
+    for nonce in 30..60 {
+        group.submit(leader, write(group.chain_id, 0, nonce, None, &[nonce as u8; 3_000]));
+        group.settle();
+    }
+    group.run(Span::millis(500));
+    group.kill(follower);
+    // Now the power goes: all that the store was not told to make safe is gone.
+    group.node_mut(follower).store.power_cut(0);
+    group.start(follower).unwrap();
+    assert!(group.replica(follower).found.repaired.is_none());
+    group.run(Span::millis(5_000));
+    group.assert_equal();
+}

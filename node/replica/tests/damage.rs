@@ -9,8 +9,9 @@ use bytes::Bytes;
 use common::{Group, limits, write};
 use quorate_chain::checked::Checked;
 use quorate_chain::codec::Decode;
+use quorate_consensus::effect::Record as EffectRecord;
 use quorate_consensus::time::Span;
-use quorate_replica::io::{Answer, Input};
+use quorate_replica::io::{Answer, Input, JournalJob};
 use quorate_replica::record::{BRANCH, Part, parts};
 use quorate_replica::setup::Limits;
 use quorate_replica::store::{Store, StoreReader};
@@ -271,4 +272,59 @@ fn a_single_validator_that_lost_blocks_goes_on_when_the_operator_says_so() {
     let submission = group.submit(0, write(group.chain_id, 1, 0, None, b"after"));
     group.run(Span::millis(1_000));
     assert!(matches!(group.answers.get(&submission), Some(Answer::Placed(_))));
+}
+
+#[test]
+fn a_certificate_that_is_there_does_not_hide_that_its_block_is_gone() {
+    let mut group = Group::with(3, Limits { checkpoint_every: 1_000_000, ..limits() });
+    let leader = group.elect();
+    let write_more = |group: &mut Group, nonces: std::ops::Range<u64>| {
+        for nonce in nonces {
+            let value = [nonce as u8; 3_000];
+            group.submit(leader, write(group.chain_id, 0, nonce, None, &value));
+            group.settle();
+        }
+        group.run(Span::millis(500));
+    };
+    write_more(&mut group, 0..3);
+    let away = (leader + 1) % 3;
+    group.kill(away);
+    write_more(&mut group, 3..6);
+    group.start(away).unwrap();
+    // It is brought what it lacks, with the certificate for it, which is written first.
+    group.node_mut(away).hold_disk = true;
+    let is_branch = |job: &JournalJob| {
+        matches!(job, JournalJob::Record { record: EffectRecord::Branch { .. }, .. })
+    };
+    group.run_until("blocks have come", |group| group.node(away).jobs.iter().any(is_branch));
+    let node = group.node_mut(away);
+    let at = node.jobs.iter().position(is_branch).unwrap();
+    let mut rest = node.jobs.split_off(at);
+    node.hold_disk = false;
+    assert!(!node.jobs.is_empty());
+    group.work(away);
+    let node = group.node_mut(away);
+    rest.append(&mut node.jobs);
+    node.jobs = rest;
+    group.run(Span::millis(500));
+    group.assert_equal();
+    group.kill(away);
+
+    // The disk had said that the blocks were safe, and they are not. Nothing stands behind them.
+    let (file, at) = place_of(&group, away, 3).unwrap();
+    {
+        let mut disk = group.node(away).disk.lock().unwrap();
+        let (from, length) = (at as usize / 512 * 512, disk.bytes(&file).unwrap().len());
+        disk.overwrite(&file, from as u64, &vec![0; length - from]);
+    }
+    group.start(away).unwrap();
+    let found = group.replica(away).found.clone();
+    assert!(found.repaired.is_some_and(|repaired| repaired.report.is_some()), "it is told");
+    // So the store was made safe, and nothing is missed when the power goes.
+    group.run(Span::millis(5_000));
+    group.kill(away);
+    group.node_mut(away).store.power_cut(0);
+    group.start(away).unwrap();
+    group.run(Span::millis(5_000));
+    group.assert_equal();
 }
