@@ -33,6 +33,7 @@ pub mod forks;
 mod garble;
 pub mod genesis;
 pub mod healing;
+pub mod heard;
 mod hoard;
 pub mod ledger;
 pub mod lies;

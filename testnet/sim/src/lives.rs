@@ -14,6 +14,7 @@ use quorate_wal::{Error as LogError, Space};
 use crate::checks::{keeps_prefix, may_displace, names_covered};
 use crate::dials::Fault;
 use crate::disk::Shared;
+use crate::heard::Heard;
 use crate::seat::{Retired, StoreJob};
 use crate::shelf::ProcessStore;
 use crate::violation::{Check, Violation, hold, unreadable};
@@ -234,6 +235,7 @@ impl World {
         }
         seat.unaware = unaware;
         seat.told_by.clear();
+        seat.heard = Heard::default();
         for block in seat.promises.chain() {
             self.ledger.durable(seat.node, block)?;
         }

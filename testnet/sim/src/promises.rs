@@ -311,6 +311,21 @@ impl Promises {
         !voted && !acked
     }
 
+    /// Whether the node has said this.
+    #[must_use]
+    pub fn have(&self, statement: &Statement) -> bool {
+        match *statement {
+            Statement::Vote { term, candidate, tip } => {
+                self.votes.get(&term) == Some(&(candidate, tip))
+            }
+            Statement::Ack { block } => {
+                let here = self.acks.get(at(block.height)).copied().flatten();
+                here == Some(block) || self.highest.get(&block.term) == Some(&block)
+            }
+            Statement::PreVote { .. } | Statement::Handover { .. } => false,
+        }
+    }
+
     /// Whether it would be evidence against the key if another process with it had said this: another vote in a
     /// term, another ack for a slot, or an ack and a later vote for a tip below it.
     #[must_use]

@@ -13,6 +13,7 @@ use quorate_wal::Memory;
 use crate::clock::Clock;
 use crate::disk::{SeatDisk, Shared};
 use crate::excuse::Excuse;
+use crate::heard::Heard;
 use crate::promises::Promises;
 use crate::shelf::{Contents, ProcessStore, Shelf};
 use crate::world::Happening;
@@ -119,6 +120,8 @@ pub struct Seat {
     pub told_by: BTreeSet<NodeId>,
     /// The processes among them that were there before it, by seat and life.
     pub answered_by: BTreeSet<(usize, u32)>,
+    /// What the process has heard of others.
+    pub heard: Heard,
     /// Since when the process runs.
     pub begun: u64,
     /// What its clock said then.
@@ -173,6 +176,7 @@ impl Seat {
             unaware: false,
             told_by: BTreeSet::new(),
             answered_by: BTreeSet::new(),
+            heard: Heard::default(),
             begun: 0,
             begun_clock: 0,
             has_recovered: false,

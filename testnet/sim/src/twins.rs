@@ -12,8 +12,10 @@
 //!
 //! 1. Of two starts of one log with one count, one never signs, if any other validator has answered both without a
 //!    death in between; nor does a start with a lower count that began after the other had got its answers.
-//! 2. A process that begins when the other has ended keeps the other's word, if so many have answered it that
-//!    of every quorum somebody has ([`Seat::heard_enough`]).
+//!    That is promised to a process that finds itself in a roster: no other knows whose word a start is, and what it
+//!    signs counts for nothing.
+//! 2. A process that begins when the other has ended keeps the other's word, as far as somebody has heard it who has
+//!    answered the process, without a death in between ([`Heard`]). What nobody has heard is in no certificate.
 //! 3. While both run and neither of these holds, nothing is promised of the two together: the original has its
 //!    answers already, and only chance tells it of the copy. All others are promised everything until the two
 //!    have said what excludes each other. That ends the world, and is counted.
@@ -35,6 +37,7 @@ use quorate_consensus::message::Message;
 use crate::checks::waits;
 use crate::dials::Fault;
 use crate::dice::Dice;
+use crate::heard::Heard;
 use crate::ledger::bit;
 use crate::lives::Death;
 use crate::seat::{Retired, Seat};
@@ -61,6 +64,8 @@ pub struct Twins {
     /// How likely a seat connects to the newest process, and changes to the other one, in a million.
     to_newest: u64,
     to_other: u64,
+    /// What those had heard who have answered the newest process of a seat.
+    told: BTreeMap<usize, Vec<Heard>>,
     clashed: bool,
 }
 
@@ -102,6 +107,8 @@ pub struct Signing {
     pub since: u64,
     /// The processes that have answered it, by seat and life, of those who were there before it.
     pub answered_by: BTreeSet<(usize, u32)>,
+    /// Whether it finds itself in a roster.
+    pub is_member: bool,
 }
 
 impl Signing {
@@ -112,7 +119,7 @@ impl Signing {
         let same_log = self.node == other.node && own.incarnation == its.incarnation && own != its;
         let later = self.begun > other.since;
         let older = own.boot == its.boot || own.boot < its.boot && later;
-        same_log && older && !self.answered_by.is_disjoint(&other.answered_by)
+        self.is_member && same_log && older && !self.answered_by.is_disjoint(&other.answered_by)
     }
 }
 
@@ -153,6 +160,7 @@ impl World {
             to_copy: vec![false; self.network.seats()],
             to_newest: TO_NEWEST[self.dice.index(TO_NEWEST.len())],
             to_other: TO_OTHER[self.dice.index(TO_OTHER.len())],
+            told: BTreeMap::new(),
             clashed: false,
         });
         self.ledger.suspects |= bit(node);
@@ -230,6 +238,9 @@ impl World {
         });
         let witness = witness.map(|at| (at, self.seats[at].life));
         self.seats[to].hears(from, witness, message);
+        if self.dials.has(Fault::Clone) {
+            self.seats[to].heard.hear(message);
+        }
     }
 
     /// A process has started.
@@ -265,9 +276,14 @@ impl World {
         seat.is_signing = true;
         let waited = seat.clock.now(self.now).moment.as_micros() - seat.begun_clock;
         waits(seat.node, waited, seat.heard_all() || seat.has_recovered)?;
-        let (node, life) = (seat.node, core.life());
+        let (node, life, begun) = (seat.node, core.life(), seat.begun);
+        let is_member = core.log().tip().roster.member(node).is_some();
         let answered_by = std::mem::take(&mut seat.answered_by);
-        let signing = Signing { node, life, begun: seat.begun, since: self.now, answered_by };
+        if let Some(twins) = self.twins.as_mut().filter(|twins| twins.node == node) {
+            let still = answered_by.iter().filter(|(at, life)| self.seats[*at].life == *life);
+            twins.told.insert(at, still.map(|(at, _)| self.seats[*at].heard.clone()).collect());
+        }
+        let signing = Signing { node, life, begun, since: self.now, answered_by, is_member };
         let logs = self.starts.logs.get(&node).map_or(0, BTreeSet::len);
         if node.get() < self.dials.nodes && logs <= LOGS {
             for other in &self.starts.signing {
@@ -290,7 +306,10 @@ impl World {
         };
         let (own, other) = (&self.seats[at], &self.seats[twins.other(at)]);
         let excluded = other.promises.excludes(statement);
-        twins.clashed |= excluded && (other.is_running() || other.ended >= own.begun);
+        let told = twins.told.get(&at).into_iter().flatten();
+        let known = told.map(|heard| heard.excludes(node, statement, &other.promises)).any(|it| it);
+        let beside = other.is_running() || other.ended >= own.begun;
+        twins.clashed |= excluded && (beside || !known);
         hold(!excluded, "a key keeps its word", || format!("node {node}: {statement:?}"))
     }
 }

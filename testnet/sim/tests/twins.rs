@@ -25,6 +25,7 @@ fn signing(boot: u64, begun: u64, since: u64, answered_by: &[(usize, u32)]) -> S
         begun,
         since,
         answered_by: answered_by.iter().copied().collect::<BTreeSet<_>>(),
+        is_member: true,
     }
 }
 
@@ -46,6 +47,9 @@ fn two_starts_with_one_count_or_an_older_one_that_somebody_knew_are_seen() {
     // Nobody has answered both, or has died in between.
     assert!(!signing(3, 30, 40, &[(3, 1)]).should_have_stopped(&first));
     assert!(!signing(3, 30, 40, &[(2, 2)]).should_have_stopped(&first));
+    let mut outside = signing(2, 30, 40, &[(2, 1)]);
+    outside.is_member = false;
+    assert!(!outside.should_have_stopped(&first), "it is in no roster that it knows");
     let mut elsewhere = signing(3, 30, 40, &[(2, 1)]);
     elsewhere.life.incarnation = Incarnation(2);
     assert!(!elsewhere.should_have_stopped(&first), "it has another log");
