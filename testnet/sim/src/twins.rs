@@ -306,8 +306,8 @@ impl World {
         };
         let (own, other) = (&self.seats[at], &self.seats[twins.other(at)]);
         let excluded = other.promises.excludes(statement);
-        let told = twins.told.get(&at).into_iter().flatten();
-        let known = told.map(|heard| heard.excludes(node, statement, &other.promises)).any(|it| it);
+        let mut told = twins.told.get(&at).into_iter().flatten();
+        let known = told.any(|heard| heard.excludes(node, statement, &other.promises));
         let beside = other.is_running() || other.ended >= own.begun;
         twins.clashed |= excluded && (beside || !known);
         hold(!excluded, "a key keeps its word", || format!("node {node}: {statement:?}"))
