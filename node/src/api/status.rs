@@ -225,12 +225,15 @@ impl Ledger {
     /// Waits until everything that was acknowledged so far, anywhere, is applied here.
     pub(crate) async fn fresh(&self, timeout: Duration) -> Answered<()> {
         let deadline = Instant::now() + timeout;
+        // Somebody who is cut off is not waited for longer than an election takes: whoever asks can ask another node.
+        let hopeless = Instant::now() + timeout.min(2 * self.facts.election_timeout);
         loop {
             let (reply, found) = oneshot::channel();
             if self.inbox.request(Request::Read { reply }).is_err() {
                 return Err(problem(Code::RateLimited, "too many requests are waiting"));
             }
-            let why = match until(deadline, found).await {
+            let first = if Instant::now() < hopeless { hopeless } else { deadline };
+            let why = match until(first, found).await {
                 Some(Ok(Ok(_))) => return Ok(()),
                 Some(Ok(Err(why))) => why,
                 Some(Err(_)) => return Err(stopping()),
@@ -241,6 +244,9 @@ impl Ledger {
                 // There is no time left in which another try could be answered.
                 _ if self.is_leaving() => return Err(stopping()),
                 _ if Instant::now() + RETRY >= deadline => return Err(self.unread(why)),
+                _ if Instant::now() >= hopeless && self.is_cut_off() => {
+                    return Err(self.unread(why));
+                }
                 Unread::NoLeader | Unread::LeaderChanges | Unread::TooLate => {
                     let mut view = self.view.clone();
                     view.mark_unchanged();
@@ -249,6 +255,13 @@ impl Ledger {
                 }
             }
         }
+    }
+
+    /// Whether it knows of no leader, and of too few voters to elect one.
+    fn is_cut_off(&self) -> bool {
+        let view = self.view.borrow();
+        let needed = view.roster.current().quorum(QuorumKind::Commit);
+        view.status.leader.is_none() && self.reachable(&view) < needed
     }
 
     fn unread(&self, why: Unread) -> Box<Problem> {

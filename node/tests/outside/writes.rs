@@ -201,6 +201,10 @@ fn without_a_quorum_the_answer_is_honest_and_old_outcomes_stay() {
     get(&url, "/v1/state/writes%2Fbefore").problem(503, "no_quorum");
     let local = json(&url, "/v1/state/writes%2Fbefore?consistency=local");
     assert_eq!(local["height"].as_u64(), outcome.height.map(Height::get));
+    // Whoever asks all of them is told that, and not that nobody answers.
+    let all = (0..3).map(|node| group.url(node)).collect::<Vec<_>>().join(",");
+    let said = said_in_json(6, &["get", "writes/before", "--node", &all]);
+    assert_eq!((&said["code"], &said["reachable"]), (&"no_quorum".into(), &1.into()));
     for command in [&["status", "--check"][..], &["leader", "show"]] {
         let said = said_in_json(6, &[command, &["--node", &url]].concat());
         assert_eq!(

@@ -43,11 +43,15 @@ enum Command {
     Up(up::Up),
     Down(orders::Down),
     Status(orders::Status),
+    /// Kill nodes, with SIGKILL.
     Kill(orders::Nodes),
     Revive(orders::Revive),
+    /// Let nodes stand still, with SIGSTOP.
     Pause(orders::Nodes),
+    /// Let nodes that stand still go on, with SIGCONT.
     Resume(orders::Nodes),
     Partition(trouble::Partition),
+    /// Cut nodes off from all others.
     Isolate(orders::Nodes),
     Heal(trouble::Heal),
     Slow(trouble::Slow),
@@ -71,7 +75,7 @@ pub fn main() -> ExitCode {
     };
     let done = match command {
         Command::Up(up) => up.run(output),
-        Command::Down(down) => down.run(),
+        Command::Down(down) => down.run(output),
         Command::Status(status) => status.run(output),
         Command::Kill(nodes) => nodes.run(output, |nodes| control::Order::Kill { nodes }),
         Command::Revive(revive) => revive.run(output),

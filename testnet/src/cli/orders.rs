@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use quorate_client::{Testnet, TestnetNode};
 use quorate_node::exit::{Exit, Failure};
+use quorate_node::stderr;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -36,7 +37,7 @@ pub(super) struct Status {
     at: At,
 }
 
-/// Kill (SIGKILL), pause (SIGSTOP), resume (SIGCONT) nodes, or cut them off from all others.
+/// Which nodes something is done to.
 #[derive(Debug, clap::Args)]
 pub(super) struct Nodes {
     #[command(flatten)]
@@ -83,7 +84,7 @@ impl Revive {
 }
 
 impl Down {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self, output: Output) -> Result<(), Failure> {
         let directory = Directory::new(self.at.dir()?)?;
         let told = control::is_running(&directory)
             && control::order(&directory, &Order::Down).is_ok()
@@ -95,8 +96,15 @@ impl Down {
             Err(failure) if !(self.purge && failure.exit == Exit::NoNode) => return Err(failure),
             Ok(()) | Err(_) => {}
         }
-        if self.purge && directory.root().exists() {
-            return Lock::take(&directory)?.delete();
+        let dir = directory.root().display();
+        let left = if self.purge && directory.root().exists() {
+            Lock::take(&directory)?.delete()?;
+            format!("{dir} is deleted")
+        } else {
+            format!("{dir} stays, and `up` goes on with it")
+        };
+        if output == Output::Text {
+            stderr::line(format_args!("ended; {left}"));
         }
         Ok(())
     }

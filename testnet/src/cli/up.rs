@@ -250,9 +250,12 @@ fn show(testnet: &Testnet, output: Output, took: Duration, end: &str) -> io::Res
         writeln!(out, "{line}")?;
         return out.flush();
     }
-    let leader = leader(&statuses(&testnet.nodes));
+    let statuses = statuses(&testnet.nodes);
+    let leader = leader(&statuses);
     let leads = testnet.nodes.iter().position(|node| Some(node.node_id) == leader);
-    out.write_all(live::banner(testnet, leads, &command(), took, end).as_bytes())?;
+    let height = statuses.iter().flatten().map(|status| status.height.get()).max();
+    let now = (leads, height.unwrap_or_default());
+    out.write_all(live::banner(testnet, now, &command(), took, end).as_bytes())?;
     out.flush()
 }
 

@@ -1,4 +1,4 @@
-//! Keys that give orders: a letter, then the nodes it is about, then Enter.
+//! Keys that give orders: a letter, or the whole word, then the nodes it is about, then Enter. `q` needs no Enter.
 
 /// What is wanted of the testnet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,8 @@ pub(crate) enum Wish {
 }
 
 /// What is said of the keys.
-pub(crate) const HELP: &str = "k 1 kill   r revive   p 1 pause or resume   x 0,1 part from the rest   h heal   l load   q quit";
+pub(crate) const HELP: &str =
+    "k 1 kill  r revive  p 1 pause or resume  x 0,1 part  h heal  l load  q quit";
 
 /// What was typed so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,33 +48,30 @@ impl Keys {
             _ if !key.is_control() && self.typed.len() < 80 => self.typed.push(key),
             _ => {}
         }
-        // These are about no node, so nothing more is to come.
-        if ["h", "l", "q"].contains(&self.typed.as_str()) {
-            return Some(wish(&std::mem::take(&mut self.typed)));
-        }
-        None
+        (self.typed == "q").then(|| wish(&std::mem::take(&mut self.typed)))
     }
 }
 
 /// What a line that was typed asks for.
 fn wish(line: &str) -> Result<Wish, String> {
-    let mut letters = line.trim().chars();
-    let verb = letters.next().unwrap_or_default();
-    let nodes = letters.as_str().split([',', ' ']).filter(|node| !node.is_empty());
+    let line = line.trim();
+    let end = line.find(|letter: char| !letter.is_alphabetic()).unwrap_or(line.len());
+    let (verb, nodes) = line.split_at(end);
+    let nodes = nodes.split([',', ' ']).filter(|node| !node.is_empty());
     let nodes: Result<Vec<u16>, _> =
         nodes.map(|node| node.parse().map_err(|_| format!("`{node}` is no node"))).collect();
     let some = |nodes: Vec<u16>| {
         if nodes.is_empty() { Err(format!("which nodes? Such as {verb} 1")) } else { Ok(nodes) }
     };
     match verb {
-        'k' => some(nodes?).map(Wish::Kill),
-        'r' => Ok(Wish::Revive(nodes?)),
-        'p' => some(nodes?).map(Wish::Pause),
-        'x' => some(nodes?).map(Wish::Part),
-        'h' => Ok(Wish::Heal),
-        'l' => Ok(Wish::Load),
-        'q' => Ok(Wish::Quit),
-        other => Err(format!("`{other}` is no key: {HELP}")),
+        "k" | "kill" => some(nodes?).map(Wish::Kill),
+        "r" | "revive" => Ok(Wish::Revive(nodes?)),
+        "p" | "pause" | "resume" => some(nodes?).map(Wish::Pause),
+        "x" | "part" => some(nodes?).map(Wish::Part),
+        "h" | "heal" => Ok(Wish::Heal),
+        "l" | "load" => Ok(Wish::Load),
+        "q" | "quit" => Ok(Wish::Quit),
+        _ => Err(format!("`{line}` is no order: {HELP}")),
     }
 }
 
@@ -91,7 +89,8 @@ mod tests {
         assert_eq!(typed("k 1,2\r"), [Ok(Wish::Kill(vec![1, 2]))]);
         assert_eq!(typed("x0 12\n"), [Ok(Wish::Part(vec![0, 12]))]);
         assert_eq!(typed("r\rp 3\r"), [Ok(Wish::Revive(vec![])), Ok(Wish::Pause(vec![3]))]);
-        assert_eq!(typed("hlq"), [Ok(Wish::Heal), Ok(Wish::Load), Ok(Wish::Quit)]);
+        assert_eq!(typed("h\rl\rq"), [Ok(Wish::Heal), Ok(Wish::Load), Ok(Wish::Quit)]);
+        assert_eq!(typed("kill 4\rheal\r"), [Ok(Wish::Kill(vec![4])), Ok(Wish::Heal)]);
     }
 
     #[test]
@@ -105,6 +104,11 @@ mod tests {
     fn what_is_no_wish_is_told_why() {
         assert!(typed("k\r")[0].clone().unwrap_err().contains("which nodes"));
         assert!(typed("k one\r")[0].clone().unwrap_err().contains("`one` is no node"));
-        assert!(typed("z 1\r")[0].clone().unwrap_err().contains("`z` is no key"));
+        for word in ["z 1", "help", "list"] {
+            let said = typed(&format!("{word}\r"));
+            assert!(said[0].clone().unwrap_err().starts_with(&format!("`{word}` is no order: ")));
+        }
+        // Eighty columns show all of it.
+        assert!(HELP.len() < 80);
     }
 }

@@ -6,7 +6,7 @@ use quorate_client::TestnetNodeState;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 use super::keys::HELP;
-use super::story::Look;
+use super::story::{Look, together};
 use super::words::standing;
 
 /// How wide a terminal is that does not say.
@@ -103,10 +103,11 @@ pub(crate) fn table(looks: &[Look], quorum: usize, load: Option<u64>, typed: &st
         ),
     ];
     lines.extend(looks.iter().map(|look| row(look, highest)));
-    let running = looks.iter().filter(|look| look.state == TestnetNodeState::Running).count();
-    let colour = if running < quorum { RED } else { PLAIN };
+    let (running, together) = together(looks);
+    let colour = if together < quorum { RED } else { PLAIN };
     let load = load.map_or(String::new(), |count| format!("; load: {count} acknowledged"));
-    lines.push(format!("{colour}{}{load}{PLAIN}", standing(looks.len(), quorum, running)));
+    lines
+        .push(format!("{colour}{}{load}{PLAIN}", standing(looks.len(), quorum, running, together)));
     lines.push(format!("{DIM}{HELP}{PLAIN}"));
     lines.push(format!("> {typed}"));
     lines

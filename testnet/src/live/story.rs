@@ -52,6 +52,18 @@ pub(crate) enum News {
     Said(String),
 }
 
+/// How many nodes run, and how many of them see each other: as many as one of them sees, and itself.
+pub(crate) fn together(looks: &[Look]) -> (usize, usize) {
+    let runs = |look: &&Look| look.state == TestnetNodeState::Running;
+    let running = looks.iter().filter(runs).count();
+    let says = looks.iter().filter(runs).filter_map(|look| look.says.as_ref());
+    let seen = |id: &&u32| {
+        usize::try_from(**id).ok().and_then(|id| looks.get(id)).is_some_and(|it| runs(&it))
+    };
+    let groups = says.map(|says| 1 + says.sees.iter().filter(seen).count());
+    (running, groups.max().unwrap_or(running))
+}
+
 /// What was seen so far.
 #[derive(Debug)]
 pub(crate) struct Story {
@@ -59,7 +71,7 @@ pub(crate) struct Story {
     leader: Option<(usize, u64)>,
     led_until: Option<Instant>,
     highest: u64,
-    running: usize,
+    together: usize,
     behind: BTreeSet<usize>,
 }
 
@@ -67,7 +79,7 @@ impl Story {
     /// It begins with a group of which all run.
     pub(crate) const fn new(quorum: usize, count: usize) -> Self {
         let behind = BTreeSet::new();
-        Self { quorum, leader: None, led_until: None, highest: 0, running: count, behind }
+        Self { quorum, leader: None, led_until: None, highest: 0, together: count, behind }
     }
 
     /// What has happened since the last look.
@@ -85,10 +97,10 @@ impl Story {
 
     /// Whether there is a quorum now and was none, or the other way round.
     fn quorum(&mut self, looks: &[Look]) -> Option<String> {
-        let running = looks.iter().filter(|look| look.state == TestnetNodeState::Running).count();
-        let before = std::mem::replace(&mut self.running, running);
-        let changed = (before < self.quorum) != (running < self.quorum);
-        changed.then(|| standing(looks.len(), self.quorum, running))
+        let (running, together) = together(looks);
+        let before = std::mem::replace(&mut self.together, together);
+        let changed = (before < self.quorum) != (together < self.quorum);
+        changed.then(|| standing(looks.len(), self.quorum, running, together))
     }
 
     /// Of those that say that they lead, the one of the highest term does.
@@ -154,11 +166,12 @@ mod tests {
     use TestnetNodeState::{Dead, Running};
 
     fn look(at: usize, state: TestnetNodeState, says: Option<(&str, u64, u64)>) -> Look {
+        let others = (0..3).filter(|other| *other != at as u32);
         let says = says.map(|(role, term, height)| Says {
             role: role.to_owned(),
             term,
             height,
-            sees: Vec::new(),
+            sees: others.collect(),
         });
         Look { name: format!("node{at}"), state, says }
     }
@@ -210,6 +223,21 @@ mod tests {
         assert!(said(story.go_on(&gone, Instant::now())).contains(nothing));
         assert_eq!(story.go_on(&gone, Instant::now()), []);
         assert!(said(story.go_on(&back, Instant::now())).contains("none may fail now"));
+    }
+
+    #[test]
+    fn nodes_that_run_and_do_not_see_each_other_are_no_quorum() {
+        let mut story = Story::new(2, 3);
+        let parted = [0, 1, 2].map(|at| {
+            let mut look = follower(at, 1, 1);
+            look.says.as_mut().unwrap().sees.clear();
+            look
+        });
+        assert_eq!(together(&parted), (3, 1));
+        let said = format!("{:?}", story.go_on(&parted, Instant::now()));
+        assert!(said.contains("3 of 3 run, no more than 1 of them see each other"), "{said}");
+        // Who says nothing yet may see all.
+        assert_eq!(together(&[look(0, Running, None), look(1, Running, None)]), (2, 2));
     }
 
     #[test]

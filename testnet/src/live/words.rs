@@ -30,10 +30,16 @@ pub(crate) fn arithmetic(voters: usize, quorum: usize) -> String {
     }
 }
 
-/// How a group of which so many run stands.
-pub(crate) fn standing(voters: usize, quorum: usize, running: usize) -> String {
-    let group = format!("{running} of {voters} run, {quorum} are needed");
-    match running.checked_sub(quorum) {
+/// How a group of which so many run stands, and so many of them see each other.
+pub(crate) fn standing(voters: usize, quorum: usize, running: usize, together: usize) -> String {
+    let parted = if together < running {
+        format!(", no more than {together} of them see each other")
+    } else {
+        String::new()
+    };
+    let group = format!("{running} of {voters} run{parted}, {quorum} are needed");
+    match together.checked_sub(quorum) {
+        None if running >= quorum => format!("{group}: nothing is acknowledged until they do"),
         None => format!("{group}: nothing is acknowledged until {} more run", quorum - running),
         Some(0) => format!("{group}: none may fail now"),
         Some(1) => format!("{group}: one may fail"),
@@ -58,10 +64,13 @@ pub(crate) fn short(time: Duration) -> String {
     format!("{} s", time.as_secs())
 }
 
+/// A chain that is no higher has just begun: with the first block of its first leader.
+const NEW: u64 = 2;
+
 /// All that can be pasted, once the testnet is ready.
 pub(crate) fn banner(
     testnet: &Testnet,
-    leader: Option<usize>,
+    (leader, height): (Option<usize>, u64),
     quorate: &str,
     took: Duration,
     end: &str,
@@ -76,6 +85,9 @@ pub(crate) fn banner(
     let quorum = usize::try_from(testnet.quorum).unwrap_or(usize::MAX);
     line(format!("{count} {validators} in {dir}, ready after {:.1} s", took.as_secs_f64()));
     line(format!("  chain {}", testnet.chain_id));
+    if height > NEW {
+        line(format!("  it goes on at height {height}; --fresh would begin a new one"));
+    }
     line(format!("  {}", arithmetic(count, quorum)));
     line(String::new());
     for (at, node) in testnet.nodes.iter().enumerate() {
@@ -113,12 +125,17 @@ mod tests {
 
     #[test]
     fn what_may_still_fail_is_counted_down() {
-        assert_eq!(standing(5, 3, 5), "5 of 5 run, 3 are needed: 2 may fail");
-        assert_eq!(standing(5, 3, 3), "3 of 5 run, 3 are needed: none may fail now");
+        assert_eq!(standing(5, 3, 5, 5), "5 of 5 run, 3 are needed: 2 may fail");
+        assert_eq!(standing(5, 3, 3, 3), "3 of 5 run, 3 are needed: none may fail now");
         assert_eq!(
-            standing(5, 3, 1),
+            standing(5, 3, 1, 1),
             "1 of 5 run, 3 are needed: nothing is acknowledged until 2 more run"
         );
+        assert_eq!(
+            standing(5, 3, 5, 2),
+            "5 of 5 run, no more than 2 of them see each other, 3 are needed: nothing is acknowledged until they do"
+        );
+        assert!(standing(5, 3, 5, 3).ends_with("3 are needed: none may fail now"));
     }
 
     #[test]
