@@ -322,6 +322,8 @@ impl Client {
         let begin = Instant::now();
         let (mut in_doubt, mut pause) = (false, PAUSE.0);
         let nodes = &self.inner.nodes;
+        // What was said last: it is worth more than that the time is over.
+        let mut said = None;
         loop {
             let (mut failures, mut refused) = (Vec::new(), None);
             for at in nodes.in_turn(&self.inner.agent) {
@@ -358,8 +360,9 @@ impl Client {
             }
             let nobody = refused.is_none() && !in_doubt;
             let late = begin.elapsed() + pause >= question.patience;
+            said = refused.or(said);
             if nobody || late {
-                let error = refused.unwrap_or(Error::NoNode { failures });
+                let error = said.unwrap_or(Error::NoNode { failures });
                 let error = match question.sends {
                     Some((tx, _)) if in_doubt => unknown(tx, begin.elapsed(), error),
                     Some(_) | None => error,

@@ -176,6 +176,16 @@ fn no_quorum_until_the_end_means_that_nothing_has_happened() {
 }
 
 #[test]
+fn what_a_node_has_said_is_told_when_the_time_is_over_in_the_middle_of_the_next_try() {
+    let no = Step::Say(503, problem(503, "no_quorum", NOTHING, "same_bytes"));
+    let node = Node::start(0, [no, Step::BeSilent]);
+    let client = Client::new(&node.url()).unwrap().with_timeout(Duration::from_millis(500));
+    let error = client.get("k").unwrap_err();
+    assert_eq!(error.problem().map(|problem| problem.code), Some(Code::NoQuorum), "{error:?}");
+    assert_eq!(node.asked().len(), 2);
+}
+
+#[test]
 fn an_answer_that_is_none_is_said_so() {
     let node = Node::start(0, [Step::Say(502, "<html>".to_owned())]);
     let error = account(&[&node.url()]).put("k", "v").unwrap_err();
