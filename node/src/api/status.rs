@@ -163,8 +163,12 @@ impl Ledger {
         let (mut view, own) = (self.view.clone(), self.facts.id);
         let deadline = Instant::now() + patience;
         let leads = |view: &View| view.status.standing == Standing::Leader;
-        if !leads(&view.borrow()) || view.borrow().roster.current().voters().count() == 1 {
-            return;
+        {
+            // Borrowed once: a second time would wait for who waits to write, and that for the first one.
+            let view = view.borrow_and_update();
+            if !leads(&view) || view.roster.current().voters().count() == 1 {
+                return;
+            }
         }
         while Instant::now() < deadline {
             if leads(&view.borrow()) {
