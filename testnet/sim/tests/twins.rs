@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use quorate_chain::ids::NodeId;
-use quorate_chain::statement::Statement;
+use quorate_chain::ids::{Height, NodeId, RosterHash, Signature, Term};
+use quorate_chain::roster::Lead;
+use quorate_chain::statement::{SignedStatement, Statement};
 use quorate_consensus::ballot::Choice as Vote;
 use quorate_consensus::config::{Boot, Incarnation};
 use quorate_consensus::life::Life;
-use quorate_consensus::message::Nonce;
+use quorate_consensus::message::{Beat, Message, Nonce, Stored};
 use quorate_sim::dials::{Choice, Dials, Fault};
+use quorate_sim::heard::Heard;
 use quorate_sim::life::live;
 use quorate_sim::promises::Promises;
 use quorate_sim::report::Tally;
@@ -80,6 +82,43 @@ fn what_two_processes_say_against_each_other_is_seen() {
     assert!(!said.excludes(&ack(&one)), "the vote knew of it");
     let next = sealed(one.block_ref(), 2, 2);
     assert!(said.excludes(&ack(&next)), "an ack above the tip of a later vote");
+}
+
+#[test]
+fn what_has_been_heard_of_a_process_and_nothing_else_can_be_told_of_it() {
+    let (genesis, node) = (genesis_ref(), NodeId::new(0));
+    let one = sealed(genesis, 2, 0);
+    let mut said = Promises::new(node, genesis);
+    persist(&mut said, 1, ballot(2, vote_for(1)));
+    said.says(&vote(2, 1)).unwrap();
+    persist(&mut said, 2, branch(genesis, vec![one.clone()]));
+    said.says(&ack(&one)).unwrap();
+    let signed = |statement: Statement| SignedStatement {
+        statement,
+        roster_hash: RosterHash::ZERO,
+        signer: node,
+        signature: Signature::new([0; 64]),
+    };
+
+    let mut heard = Heard::default();
+    let below = vote(3, 1);
+    assert!(!heard.excludes(node, &below, &said), "nobody has told it anything");
+    heard.hear(&Message::Vote(signed(vote(2, 1))));
+    assert!(!heard.excludes(node, &below, &said), "the ack has not come");
+    assert!(heard.excludes(node, &vote(2, 2), &said), "another vote in a term");
+    heard.hear(&Message::Stored(Box::new(Stored {
+        term: Term::new(2),
+        matched: one.block_ref(),
+        applied: Height::ZERO,
+        incarnation: Incarnation(1),
+        lead: Lead::Yes,
+        beat: Beat(1),
+        acks: vec![signed(ack(&one))],
+    })));
+    assert!(heard.excludes(node, &below, &said));
+    // What a liar says in its name is not its word.
+    let nothing = Promises::new(node, genesis);
+    assert!(!heard.excludes(node, &below, &nothing));
 }
 
 #[test]
