@@ -227,7 +227,9 @@ impl World {
     /// A process hears something: perhaps what another knows of it.
     pub(super) fn hears(&mut self, to: usize, from: NodeId, message: &Message) {
         let begun = self.seats[to].begun;
-        let witness = self.seat_of(from).filter(|at| {
+        // A process may be answered by the other one with its name; that is no other validator.
+        let other = self.seat_of(from).filter(|_| from != self.seats[to].node);
+        let witness = other.filter(|at| {
             let seat = &self.seats[*at];
             let log = seat.replica.as_ref().map(|replica| replica.driver.core().log());
             let knows = log.is_some_and(|log| {
