@@ -157,6 +157,13 @@ fn json_that_is_deep_or_strange_is_malformed() {
         let reply = ask(url, "POST", "/v1/txs", &["content-type: application/json"], body);
         reply.problem(422, "malformed");
     }
+    // As many as a binary batch may have, however short they are.
+    for (count, status) in [(10_000, 200), (10_001, 422)] {
+        let body = format!("{{\"txs\":[{}]}}", vec!["\"\""; count].join(","));
+        let json = ["content-type: application/json"];
+        let reply = ask(url, "POST", "/v1/txs/batch", &json, body.as_bytes());
+        assert_eq!(reply.status, status, "{count}");
+    }
     for body in [
         &b"\xff\xff\xff\xff"[..],
         b"\x01\0\0\0\xff\xff\xff\xff",

@@ -251,13 +251,4 @@ mod tests {
         drop(first);
         assert_eq!(refused(&requests, 33_700, limit).await, None);
     }
-
-    #[test]
-    fn a_batch_has_a_number_of_transactions_in_every_form() {
-        let many = u32::try_from(BATCH_TRANSACTIONS + 1).unwrap();
-        let refusal = batched(many.to_le_bytes().to_vec().into()).unwrap_err();
-        assert_eq!(refusal.code, Code::TooLarge);
-        assert_eq!(few_enough(BATCH_TRANSACTIONS + 1).unwrap_err().code, Code::TooLarge);
-        few_enough(BATCH_TRANSACTIONS).unwrap();
-    }
 }
