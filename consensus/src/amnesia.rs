@@ -21,10 +21,10 @@
 //! - Those who know stay away for longer than that. Waiting for them without end would close this, and keep a group of
 //!   three with one dead validator from ever starting another.
 //! - Those who knew have started again too. What a start knows is what its log and its ballot hold: the newest
-//!   certificate that it has come to, and the elections in the blocks above the applied one. A vote by which somebody
-//!   led whose opening block was not durable, and one whose opening block has been applied or cut off since, is then
-//!   told by nobody. A validator can vote a second time in such a term; nothing that was committed is lost by it.
-//! - A certificate for a block that who answers does not have yet says nothing until it has come to it.
+//!   certificate that it has come to, those for blocks that it does not have yet, and the elections in the blocks above
+//!   the applied one. A vote by which somebody led whose opening block was not durable, and one whose opening block had
+//!   been applied or cut off before the start, is then told by nobody. A validator can vote a second time in such a
+//!   term; nothing that was committed is lost by it.
 //!
 //! - A vote of a term that the own ballot does not have, or another vote in its term, or an ack above
 //!   the own tip: the log lacks something, and the validator is *recovering* from then on. An ack that is not
@@ -265,20 +265,20 @@ impl Core {
         if self.ballot.recovering {
             return;
         }
-        self.see_own_certificates();
         let (vote, ack) = self.witness.newest(from);
         let known = Known { life: start, other, vote, ack };
         self.send(from, Message::Known(Box::new(known)));
     }
 
-    /// The newest certificate that was come to, and that of the ballot, say what their signers have said, and so do the
-    /// elections in the blocks above the applied one: after a start nothing else knows of these votes.
-    fn see_own_certificates(&mut self) {
+    /// At the start the certificates that were kept say what their signers have said: that of the ballot, those of
+    /// commits, and the elections in the blocks above the applied one. Nothing else knows of that any more, and it is
+    /// asked for when these blocks may be applied.
+    pub(crate) fn see_own_certificates(&mut self) {
         let proof = self.ballot.proof.as_ref().map(|proof| proof.certificate.get());
-        let reached = self.commits.reached().map(|certificate| certificate.get());
         let openings = self.log.from(Height::ZERO).filter_map(|entry| entry.opening.as_ref());
         let elections = openings.map(|proven| proven.certificate.get());
-        let known: Vec<_> = proof.into_iter().chain(reached).chain(elections).cloned().collect();
+        let kept = proof.into_iter().chain(self.commits.all()).chain(elections);
+        let known: Vec<_> = kept.cloned().collect();
         for certificate in known {
             self.see_certificate(&certificate);
         }

@@ -48,6 +48,11 @@ impl Commits {
         self.ahead.into_values()
     }
 
+    /// All that are kept.
+    pub fn all(&self) -> impl Iterator<Item = &Certificate> {
+        self.reached.iter().chain(self.ahead.values()).map(|certificate| certificate.get())
+    }
+
     /// The newest certificate for a block at or below the committed tip.
     #[must_use]
     pub const fn reached(&self) -> Option<&Checked<Certificate>> {

@@ -131,7 +131,7 @@ impl Core {
         let timeout = jitter.election_timeout(config.election_timeout, lead);
         let deadline = now.moment.after(timeout);
         let follower = Follower::new(None, now.moment, deadline, tip);
-        Ok(Self {
+        let mut core = Self {
             config,
             verifier,
             jitter,
@@ -162,7 +162,9 @@ impl Core {
             reading: BTreeSet::new(),
             effects: Vec::new(),
             halted: false,
-        })
+        };
+        core.see_own_certificates();
+        Ok(core)
     }
 }
 
