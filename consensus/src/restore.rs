@@ -15,7 +15,7 @@ use quorate_chain::block::Block;
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
 use quorate_chain::crypto::Verifier;
-use quorate_chain::ids::{BlockRef, Height, StateRoot, Term};
+use quorate_chain::ids::{BlockRef, ChainId, Height, StateRoot, Term};
 use quorate_chain::roster::{Lead, Roster};
 
 use crate::acks::Acks;
@@ -105,13 +105,7 @@ impl Core {
         let window = config.window_blocks;
         let applied = restored.applied.block.height;
         let mut log = Log::new(restored.applied, restored.left);
-        for block in restored.blocks {
-            let (below, here) = (log.tip().clone(), block.block_ref());
-            let judged = log.judge(&below, &[], block, config.chain_id, &*verifier);
-            let entry =
-                judged.map_err(|why| RestoreError::Unfit { block: here, why: Box::new(why) })?;
-            log.branch(below.block, vec![entry]);
-        }
+        refill(&mut log, restored.blocks, config.chain_id, &*verifier)?;
         let ballot = raised(&log, restored.ballot, &restored.certificates);
         let tip = log.tip().block;
         let highest = restored.highest.max(tip.rank());
@@ -166,6 +160,23 @@ impl Core {
         core.see_own_certificates();
         Ok(core)
     }
+}
+
+/// Puts the blocks back that the disk has above the applied one.
+fn refill(
+    log: &mut Log,
+    blocks: Vec<Checked<Block>>,
+    chain_id: ChainId,
+    verifier: &dyn Verifier,
+) -> Result<(), RestoreError> {
+    for block in blocks {
+        let (below, here) = (log.tip().clone(), block.block_ref());
+        let judged = log.judge(&below, &[], block, chain_id, verifier);
+        let entry =
+            judged.map_err(|why| RestoreError::Unfit { block: here, why: Box::new(why) })?;
+        log.branch(below.block, vec![entry]);
+    }
+    Ok(())
 }
 
 /// The highest block of this term that was in the log and has been replaced. What it has had above its tip is not there
