@@ -162,16 +162,27 @@ fn named(event: &Event) -> Result<String, Ended> {
     serde_json::to_string(&object).map_err(|error| Failure::new(Exit::Bug, error).into())
 }
 
-/// Some fields of each object of a list, as columns.
+/// Some fields of each object of a list, as columns under their names.
 fn columns(body: &Value, list: &str, fields: &[&str]) -> Done {
-    for item in body.get(list).and_then(Value::as_array).into_iter().flatten() {
-        let field = |name: &&str| match item.get(*name) {
-            None | Some(Value::Null) => "-".to_owned(),
-            Some(value) => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
-        };
-        output::line(&fields.iter().map(field).collect::<Vec<_>>().join("\t"))?;
+    let items = body.get(list).and_then(Value::as_array).into_iter().flatten();
+    let row = |item: &Value| fields.iter().map(|name| cell(item.get(*name))).collect();
+    let heading: Vec<String> = fields.iter().map(|name| name.replace('_', " ")).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(heading).chain(items.map(row)).collect();
+    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..fields.len()).map(width).collect();
+    for row in &rows {
+        let cells = row.iter().zip(&widths);
+        let line: String = cells.map(|(cell, width)| format!("{cell:<width$}  ")).collect();
+        output::line(line.trim_end())?;
     }
     Ok(())
+}
+
+fn cell(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(value) => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+    }
 }
 
 impl Group {

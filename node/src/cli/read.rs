@@ -158,8 +158,13 @@ fn block_text(block: &Block) -> String {
         format!("time          {}", time_text(block.time_us)),
         format!("state         {} (after height {})", block.state_root, block.executed),
         match certified {
-            Some(by) => format!("certified by  {} of term {}", by.height, by.term),
-            None => "certified by  nothing yet".to_owned(),
+            Some(by) => {
+                format!(
+                    "certified     by the certificate of height {}, term {}",
+                    by.height, by.term
+                )
+            }
+            None => "certified     not yet".to_owned(),
         },
         format!("transactions  {}", block.tx_count),
     ];

@@ -112,8 +112,11 @@ fn lists_and_histories_are_those_of_the_endpoints() {
 
 #[test]
 fn who_is_there_is_shown_in_rows() {
-    assert_eq!(text(82, &["validators"]).lines().count(), 3);
-    assert_eq!(text(82, &["peers"]).lines().count(), 2);
+    let (validators, peers) = (text(82, &["validators"]), text(82, &["peers"]));
+    assert_eq!(validators.lines().count(), 1 + 3);
+    assert!(validators.starts_with("node id  name "), "{validators}");
+    assert_eq!(peers.lines().count(), 1 + 2);
+    assert!(peers.starts_with("node id  name "), "{peers}");
     assert_eq!(line(82, &["validators"])["validators"].as_array().unwrap().len(), 3);
     assert_eq!(line(82, &["peers"])["peers"].as_array().unwrap().len(), 2);
 }

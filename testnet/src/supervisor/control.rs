@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use quorate_client::{TestnetNode, TestnetNodeState};
 use quorate_node::exit::{Exit, Failure};
 use serde::{Deserialize, Serialize};
 
@@ -120,8 +121,9 @@ fn answer(group: &Arc<Group>, mut stream: UnixStream) {
         std::mem::forget(stream);
         return;
     }
+    let before = group.testnet().nodes;
     let failure = obey(group, &order).err();
-    let said = said(&order, group.testnet().nodes.len());
+    let said = said(&order, &before);
     // Nodes are seen to die, to live and to stop.
     if !order.is_to_nodes() && failure.is_none() {
         group.tell(&said);
@@ -160,18 +162,39 @@ fn obey(group: &Arc<Group>, order: &Order) -> Result<(), Failure> {
     }
 }
 
-/// What an order has done.
-fn said(order: &Order, count: usize) -> String {
-    let listed = |nodes: &[u16]| nodes.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
+fn listed(nodes: &[u16]) -> String {
+    nodes.iter().map(u16::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// What was done to the processes of nodes, and which of them were so already.
+fn changed(done: &str, nodes: &[u16], already: &str, is_so: impl Fn(u16) -> bool) -> String {
+    let (idle, changed): (Vec<u16>, Vec<u16>) = nodes.iter().partition(|node| is_so(**node));
+    let parts = [(done, changed), (already, idle)];
+    let parts = parts.iter().filter(|(_, nodes)| !nodes.is_empty());
+    parts.map(|(what, nodes)| format!("{what}: {}", listed(nodes))).collect::<Vec<_>>().join("; ")
+}
+
+/// What an order has done to nodes that were so before.
+fn said(order: &Order, before: &[TestnetNode]) -> String {
+    let state = |node: u16| before.get(usize::from(node)).map(|node| node.state);
+    let (dead, paused) = (Some(TestnetNodeState::Dead), Some(TestnetNodeState::Paused));
     match order {
-        Order::Kill { nodes } => format!("killed: {}", listed(nodes)),
+        Order::Kill { nodes } => {
+            changed("killed", nodes, "dead already", |node| state(node) == dead)
+        }
         Order::Revive { nodes } if nodes.is_empty() => "revived: all that were dead".to_owned(),
-        Order::Revive { nodes } => format!("revived: {}", listed(nodes)),
-        Order::Pause { nodes } => format!("stopped: {}", listed(nodes)),
-        Order::Resume { nodes } => format!("going on: {}", listed(nodes)),
+        Order::Revive { nodes } => {
+            changed("revived", nodes, "alive already", |node| state(node) != dead)
+        }
+        Order::Pause { nodes } => {
+            changed("stopped", nodes, "stopped already", |node| state(node) == paused)
+        }
+        Order::Resume { nodes } => {
+            changed("going on", nodes, "going on already", |node| state(node) != paused)
+        }
         Order::Down => String::new(),
         Order::Partition { groups } => {
-            let all = groups.iter().map(Vec::len).sum::<usize>() == count;
+            let all = groups.iter().map(Vec::len).sum::<usize>() == before.len();
             let rest = if all { None } else { Some("the rest".to_owned()) };
             let groups: Vec<_> = groups.iter().map(|nodes| listed(nodes)).chain(rest).collect();
             format!("nodes are parted: {}", groups.join(" | "))
@@ -290,4 +313,40 @@ pub(crate) fn exit(code: u8) -> Exit {
         Exit::Unsafe,
     ];
     all.into_iter().find(|exit| exit.code() == code).unwrap_or(Exit::Bug)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use quorate_chain::ids::NodeId;
+
+    use super::*;
+
+    fn node(node_id: u32, state: TestnetNodeState) -> TestnetNode {
+        TestnetNode {
+            node_id: NodeId::new(node_id),
+            name: format!("node{node_id}"),
+            mode: "validator".to_owned(),
+            state,
+            pid: None,
+            api: String::new(),
+            p2p: String::new(),
+            home: PathBuf::new(),
+            log: PathBuf::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_so_already_is_not_said_to_be_done() {
+        use TestnetNodeState::{Dead, Paused, Running};
+        let before = [node(0, Running), node(1, Dead), node(2, Paused)];
+        let told = |order| said(&order, &before);
+        let nodes = || vec![0, 1, 2];
+        assert_eq!(told(Order::Kill { nodes: nodes() }), "killed: 0,2; dead already: 1");
+        assert_eq!(told(Order::Kill { nodes: vec![1] }), "dead already: 1");
+        assert_eq!(told(Order::Revive { nodes: nodes() }), "revived: 1; alive already: 0,2");
+        assert_eq!(told(Order::Pause { nodes: vec![0, 2] }), "stopped: 0; stopped already: 2");
+        assert_eq!(told(Order::Resume { nodes: vec![0, 2] }), "going on: 2; going on already: 0");
+    }
 }
