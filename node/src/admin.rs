@@ -58,6 +58,18 @@ pub enum Order {
     },
 }
 
+impl Order {
+    /// How long it may take.
+    fn patience(&self) -> Duration {
+        match self {
+            Self::TransferLeader { patience_ms, .. } => {
+                Duration::from_millis(*patience_ms).min(LONG)
+            }
+            Self::Lead { .. } | Self::LogLevel { .. } => Duration::ZERO,
+        }
+    }
+}
+
 /// What came of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
@@ -179,7 +191,7 @@ pub fn order(layout: &Layout, order: &Order) -> Result<Done, Failure> {
         Failure::new(Exit::NoNode, format!("no node can be told at {}: {error}", path.display()))
     };
     let mut stream = UnixStream::connect(&path).map_err(nobody)?;
-    stream.set_read_timeout(Some(LONG + PATIENCE)).map_err(nobody)?;
+    stream.set_read_timeout(Some(order.patience() + PATIENCE)).map_err(nobody)?;
     let line = serde_json::to_string(order).map_err(|error| Failure::new(Exit::Bug, error))?;
     writeln!(stream, "{line}").map_err(nobody)?;
     let mut line = String::new();

@@ -5,11 +5,13 @@
 //! It takes Linux and a C compiler. Where one of them is missing a testnet runs all the same, and says so
 //! when a disk shall misbehave.
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -75,7 +77,7 @@ impl Misdeed {
     fn numbers(self) -> Vec<(u64, u32)> {
         match self {
             Self::Slow(delay) => {
-                vec![(DELAY, u32::try_from(delay.as_micros()).unwrap_or(u32::MAX))]
+                vec![(DELAY, micros(delay))]
             }
             Self::Fail { error, calls, times } => {
                 let error = match error {
@@ -101,20 +103,26 @@ pub(crate) struct BadDisks {
     folder: PathBuf,
     /// The library, or why there is none.
     shim: Result<PathBuf, String>,
+    /// How slow the disk under each home is.
+    slow: Mutex<BTreeMap<PathBuf, Duration>>,
 }
 
 impl BadDisks {
     /// Makes the library, in a folder that is made for it.
     pub(crate) fn new(folder: PathBuf) -> Self {
         let shim = build(&folder);
-        Self { folder, shim }
+        Self { folder, shim, slow: Mutex::default() }
     }
 
-    /// Has a process whose home this is run on a disk that can misbehave, and does not yet.
+    /// Has a process whose home this is run on a disk that can misbehave. As slow as it was it stays; nothing else
+    /// is wrong with it yet.
     pub(crate) fn preload(&self, command: &mut Command, home: &Path) -> Result<(), Failure> {
         let Ok(shim) = &self.shim else { return Ok(()) };
         let control = self.control(home);
-        fs::write(&control, [0; LENGTH]).map_err(|error| storage(&control, &error))?;
+        let slow = self.slow().get(home).copied().unwrap_or_default();
+        let mut numbers = [0; LENGTH];
+        numbers[..4].copy_from_slice(&micros(slow).to_ne_bytes());
+        fs::write(&control, numbers).map_err(|error| storage(&control, &error))?;
         command.env("LD_PRELOAD", shim);
         command.env("TESTNET_DISK", control).env("TESTNET_HOME", home);
         Ok(())
@@ -132,6 +140,9 @@ impl BadDisks {
             }
             Ok(_) => {}
         }
+        if let Misdeed::Slow(delay) = misdeed {
+            self.slow().insert(home.to_owned(), delay);
+        }
         let control = self.control(home);
         let write = |file: fs::File| {
             let numbers = misdeed.numbers();
@@ -143,9 +154,17 @@ impl BadDisks {
         file.and_then(write).map_err(|error| storage(&control, &error))
     }
 
+    fn slow(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Duration>> {
+        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn control(&self, home: &Path) -> PathBuf {
         self.folder.join(home.file_name().unwrap_or_default())
     }
+}
+
+fn micros(delay: Duration) -> u32 {
+    u32::try_from(delay.as_micros()).unwrap_or(u32::MAX)
 }
 
 /// How many calls of a node have failed or were torn since it was started.
@@ -285,6 +304,10 @@ mod tests {
         assert_eq!(faults(), [2_000, 28, 3, 2, 1, 0]);
         set(Misdeed::Behave);
         assert_eq!(faults(), [2_000, 28, 0, 2, 0, 0]);
+        // Who starts again finds the disk as slow as it was, and good.
+        set(Misdeed::Tear);
+        home.disks.preload(&mut Command::new("true"), &home.path).unwrap();
+        assert_eq!(faults(), [2_000, 0, 0, 0, 0, 0]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use quorate_node::config::Config;
@@ -18,6 +19,14 @@ use crate::proxy::{Fault, Proxy};
 #[derive(Debug)]
 pub(crate) struct Lines {
     ways: BTreeMap<(u16, u16), Proxy>,
+    slow: Mutex<BTreeMap<u16, Slowness>>,
+}
+
+/// How slow a node is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slowness {
+    delay: Duration,
+    lost: u16,
 }
 
 impl Lines {
@@ -31,7 +40,7 @@ impl Lines {
                 ways.insert((from, to), line.map_err(no_line)?);
             }
         }
-        Ok(Self { ways })
+        Ok(Self { ways, slow: Mutex::default() })
     }
 
     /// Where a node has to look for the others, in order, given where they are.
@@ -78,20 +87,31 @@ impl Lines {
 
     /// Makes whatever comes to a node or from it take so long.
     pub(crate) fn slow(&self, node: u16, delay: Duration) {
-        for (_, line) in self.of(node) {
-            line.change(|fault| fault.delay = delay);
-        }
+        self.change(node, |slow| slow.delay = delay);
     }
 
     /// Has so many of a thousand pieces be lost that come to a node or from it.
     pub(crate) fn lose(&self, node: u16, lost: u16) {
-        for (_, line) in self.of(node) {
-            line.change(|fault| fault.lost = lost);
+        self.change(node, |slow| slow.lost = lost);
+    }
+
+    /// A line is as slow as the slower one of its ends.
+    fn change(&self, node: u16, change: impl FnOnce(&mut Slowness)) {
+        let mut slow = self.slow.lock().unwrap_or_else(PoisonError::into_inner);
+        change(slow.entry(node).or_default());
+        let of = |end: &u16| slow.get(end).copied().unwrap_or_default();
+        for ((from, to), line) in self.of(node) {
+            let (one, other) = (of(from), of(to));
+            line.change(|fault| {
+                fault.delay = one.delay.max(other.delay);
+                fault.lost = one.lost.max(other.lost);
+            });
         }
     }
 
     /// Makes all lines good again.
     pub(crate) fn heal(&self) {
+        self.slow.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.ways.values().for_each(|line| line.change(|fault| *fault = Fault::default()));
     }
 
@@ -155,6 +175,23 @@ mod tests {
         assert_eq!(lines.ways[&(0, 1)].fault(), Fault { delay, ..Fault::default() });
         assert_eq!(lines.ways[&(1, 2)].fault(), Fault { delay, ..Fault::default() });
         assert_eq!(lines.ways[&(0, 2)].fault(), Fault::default());
+    }
+
+    #[tokio::test]
+    async fn a_line_is_slow_as_long_as_one_of_its_ends_is() {
+        let lines = lines(3).await;
+        let (short, long) = (Duration::from_millis(20), Duration::from_millis(50));
+        let delay = |way| lines.ways[&way].fault().delay;
+        lines.slow(1, long);
+        lines.slow(2, short);
+        lines.lose(1, 7);
+        assert_eq!([delay((1, 2)), delay((0, 2)), delay((1, 0))], [long, short, long]);
+        lines.slow(2, Duration::ZERO);
+        lines.lose(2, 0);
+        assert_eq!([delay((2, 1)), delay((2, 0)), delay((0, 1))], [long, Duration::ZERO, long]);
+        assert_eq!(lines.ways[&(1, 2)].fault().lost, 7);
+        lines.slow(1, Duration::ZERO);
+        assert_eq!(delay((1, 2)), Duration::ZERO);
     }
 
     #[tokio::test]

@@ -90,6 +90,7 @@ fn orders_have_their_effect_when_they_return() {
     assert_eq!(place.testnet().nodes[1].pid, None);
     assert!(!lives(testnet.nodes[1].pid.unwrap()));
     place.ok(&["kill", "1"]);
+    assert!(place.fails(7, &["disk", "1", "--torn"]).contains("node1 is dead; revive it first"));
 
     place.ok(&["revive", "1"]);
     assert_eq!(states(&place), [Running, Running, Dead]);
@@ -120,6 +121,8 @@ fn orders_have_their_effect_when_they_return() {
     let said = place.fails(8, &["assert", "same-hash"]);
     assert!(said.contains("at height 7 node0 has block 0000"), "{said}");
 
+    place.ok(&["pause", "0", "1", "2"]);
+    assert!(place.fails(4, &["assert", "same-hash"]).contains("no node runs"));
     let pids: Vec<_> = place.testnet().nodes.iter().filter_map(|node| node.pid).collect();
     place.ok(&["down"]);
     assert!(!place.dir.join("testnet.json").exists());

@@ -5,7 +5,7 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +17,7 @@ use quorate_chain::crypto::SecretKey;
 use quorate_chain::ids::{Height, TxId};
 use quorate_client::answer::{Outcome, TxStatus};
 use quorate_client::{Client, Error, KeyFile, Level, TestnetNodeState, Wait};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// Not a test but a node, if a home is given to it.
@@ -351,6 +352,47 @@ fn whatever_goes_wrong_at_once_no_promise_is_broken() {
     assert!(!page.contains("<script") && !page.contains("http"), "it needs nothing but itself");
     // The testnet that was there still is, and all is well.
     place.ok(&["wait", "--leader", "--equal", "--nodes", "0,1,2,3,4"]);
+}
+
+/// Kills some node that runs, as nobody does who keeps to the rules.
+fn murder(place: &Place, turn: usize) {
+    let nodes = place.testnet().nodes;
+    let pids: Vec<_> = nodes.iter().filter_map(|node| node.pid).collect();
+    let pid = pids.get(turn % pids.len().max(1)).and_then(|pid| i32::try_from(*pid).ok());
+    if let Some(pid) = pid.and_then(Pid::from_raw) {
+        // It may have ended meanwhile.
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+#[test]
+fn chaos_that_finds_something_wrong_says_so_and_keeps_everything() {
+    let place = Place::of_nodes();
+    place.up(3, &[]);
+    let page = place.dir.join("chaos.html");
+    let arguments = ["chaos", "--minutes", "0.1", "--seed", "2", "--report"];
+    let mut chaos = place.command(&[&arguments[..], &[page.to_str().unwrap()]].concat());
+    let mut chaos = chaos.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut errors = BufReader::new(chaos.stderr.take().unwrap());
+    let mut begun = String::new();
+    errors.read_line(&mut begun).unwrap();
+    assert!(begun.starts_with("chaos with seed 2"), "{begun}");
+    // Some of them may be those that were to be killed anyway.
+    for turn in 0..4 {
+        thread::sleep(Duration::from_millis(700));
+        murder(&place, turn);
+    }
+    let mut rest = String::new();
+    errors.read_to_string(&mut rest).unwrap();
+    let (output, errors) = (chaos.wait_with_output().unwrap(), rest);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(8), "{said}{errors}");
+    assert!(said.contains("VIOLATIONS") && said.contains("has ended by itself"), "{said}");
+    assert!(errors.contains("broken promises: ") && errors.contains("is kept in "), "{errors}");
+    let history = std::fs::read_to_string(place.dir.join("chaos-history.jsonl")).unwrap();
+    let operation: Value = serde_json::from_str(history.lines().next().unwrap()).unwrap();
+    assert!(operation["begin"].is_u64(), "{operation}");
+    assert!(page.exists() && place.dir.join("node0").is_dir());
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub(super) fn gather(
     from: Height,
     prefix: &str,
     run: &Run,
-) -> Result<(Option<History>, Vec<Violation>), Failure> {
+) -> (Option<History>, Vec<Violation>) {
     let mut wrong = Vec::new();
     if run.agreed.is_none() {
         let what = format!("{} s after all was mended the nodes had not agreed", MENDED.as_secs());
@@ -88,9 +88,15 @@ pub(super) fn gather(
     let all_reach = run.agreed.is_some() && agreed(&sure, |heights| heights.iter().all(reach));
     let able = if all_reach { sure } else { at_the_top(&states) };
     if able.is_empty() {
-        return Ok((None, wrong));
+        return (None, wrong);
     }
-    let chain = watch::chain(&able, heights, prefix)?;
+    let chain = match watch::chain(&able, heights, prefix) {
+        Ok(chain) => chain,
+        Err(failure) => {
+            silent(&able[0], failure);
+            return (None, wrong);
+        }
+    };
     let mut holdings = Vec::new();
     for (node, entries, as_of) in states {
         match watch::hashes(&node, heights) {
@@ -99,7 +105,7 @@ pub(super) fn gather(
         }
     }
     let (operations, sightings) = (run.operations.clone(), run.sightings.clone());
-    Ok((Some(History { operations, sightings, chain, holdings }), wrong))
+    (Some(History { operations, sightings, chain, holdings }), wrong)
 }
 
 /// One of the nodes that came highest.

@@ -162,62 +162,90 @@ impl World {
     }
 }
 
+/// What shall be done next. All that is left to chance is in it, so that how long it waits changes nothing of what
+/// comes after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Card {
+    /// What.
+    pub(crate) kind: Kind,
+    /// How long nothing is done before.
+    pub(crate) gap: Duration,
+    hold: Duration,
+    delay: Duration,
+    lost: u16,
+    /// Whether it may leave the nodes without a quorum.
+    last_straw: bool,
+    /// Whether it is for the leader, if nothing is being done to that.
+    leader: bool,
+    /// Which node it is for otherwise, of those that are free.
+    which: u64,
+    /// On which side of a partition each node is.
+    sides: u64,
+}
+
 /// A shuffled pack of all kinds, so that each comes as often as any other.
 #[derive(Clone, Debug)]
 pub(crate) struct Deck {
     dice: Dice,
-    cards: Vec<Kind>,
+    kinds: Vec<Kind>,
 }
 
 impl Deck {
     /// One of several that belong to a seed.
     pub(crate) fn new(seed: u64, part: u64) -> Self {
-        Self { dice: Dice::new(seed, part), cards: Vec::new() }
+        Self { dice: Dice::new(seed, part), kinds: Vec::new() }
     }
 
-    /// The next kind.
-    pub(crate) fn draw(&mut self) -> Kind {
-        if self.cards.is_empty() {
-            self.cards = Kind::ALL.to_vec();
-            for at in (1..self.cards.len()).rev() {
-                self.cards.swap(at, self.dice.index(at + 1));
+    /// The next card.
+    pub(crate) fn draw(&mut self) -> Card {
+        if self.kinds.is_empty() {
+            self.kinds = Kind::ALL.to_vec();
+            for at in (1..self.kinds.len()).rev() {
+                self.kinds.swap(at, self.dice.index(at + 1));
             }
         }
-        self.cards.pop().unwrap_or(Kind::Kill)
-    }
-
-    /// How long nothing is done.
-    pub(crate) fn gap(&mut self) -> Duration {
-        Duration::from_millis(self.dice.spread(400, 6_000))
-    }
-
-    /// A fault of this kind, unless there is nobody now to whom it could be done. Only now and then
-    /// there is no quorum left.
-    pub(crate) fn choose(&mut self, kind: Kind, world: &World) -> Option<Fault> {
+        let kind = self.kinds.pop().unwrap_or(Kind::Kill);
         let dice = &mut self.dice;
         // With all nodes dead nothing can go wrong, so that is soon over.
         let longest = if kind == Kind::Blackout { 1_000 } else { 8_000 };
-        let hold = Duration::from_millis(dice.spread(100, longest));
-        let delay = Duration::from_millis(dice.spread(1, 200));
-        let lost = u16::try_from(dice.spread(1, 300)).unwrap_or_default();
+        Card {
+            kind,
+            gap: Duration::from_millis(dice.spread(400, 6_000)),
+            hold: Duration::from_millis(dice.spread(100, longest)),
+            delay: Duration::from_millis(dice.spread(1, 200)),
+            lost: u16::try_from(dice.spread(1, 300)).unwrap_or_default(),
+            last_straw: dice.chance(30_000),
+            leader: dice.chance(350_000),
+            which: dice.draw(),
+            sides: dice.draw(),
+        }
+    }
+}
+
+impl Card {
+    /// What is done, unless there is nobody now to whom it could be done. Only now and then there is no
+    /// quorum left.
+    pub(crate) fn choose(&self, world: &World) -> Option<Fault> {
+        let kind = self.kind;
         let free = world.free();
         if free.is_empty() || kind.parts() && world.parted {
             return None;
         }
         let minority = usize::from(world.count.saturating_sub(1) / 2);
-        let last_straw = kind.takes_out() && world.out.len() >= minority;
-        if last_straw && kind != Kind::Blackout && !dice.chance(30_000) {
+        let too_many = kind.takes_out() && world.out.len() >= minority;
+        if too_many && kind != Kind::Blackout && !self.last_straw {
             return None;
         }
+        let leader = world.leader.filter(|leader| free.contains(leader));
         let nodes = match kind {
             Kind::Blackout if free.len() <= minority => return None,
             Kind::Blackout => free.into_iter().collect(),
-            Kind::Partition => group(world.count, dice)?,
+            Kind::Partition => self.group(world.count)?,
             Kind::Transfer => {
                 // One that something else is being done to might never answer.
-                let leader = world.leader.filter(|leader| free.contains(leader))?;
+                let leader = leader?;
                 let others: Vec<_> = free.into_iter().filter(|node| *node != leader).collect();
-                BTreeSet::from([*others.get(dice.index(others.len()))?])
+                BTreeSet::from([self.one_of(&others)?])
             }
             Kind::Kill
             | Kind::Pause
@@ -229,23 +257,28 @@ impl Deck {
             | Kind::SyncError
             | Kind::DiskFull
             | Kind::TornWrite => {
-                let leader = world.leader.filter(|leader| free.contains(leader));
-                let any = free[dice.index(free.len())];
-                let node = if dice.chance(350_000) { leader.unwrap_or(any) } else { any };
+                let node = leader.filter(|_| self.leader).or_else(|| self.one_of(&free))?;
                 BTreeSet::from([node])
             }
         };
+        let Self { delay, lost, hold, .. } = *self;
         Some(Fault { kind, nodes, delay, lost, hold })
     }
-}
 
-/// Some nodes, but not all.
-fn group(count: u16, dice: &mut Dice) -> Option<BTreeSet<u16>> {
-    let some: BTreeSet<u16> = (0..count).filter(|_| dice.flip()).collect();
-    let one = u16::try_from(dice.below(count.into())).ok()?;
-    let all_or_none = some.is_empty() || some.len() == usize::from(count);
-    let group = if all_or_none { BTreeSet::from([one]) } else { some };
-    (count > 1).then_some(group)
+    fn one_of(&self, nodes: &[u16]) -> Option<u16> {
+        let count = u64::try_from(nodes.len()).ok().filter(|count| *count > 0)?;
+        nodes.get(usize::try_from(self.which % count).ok()?).copied()
+    }
+
+    /// Some nodes, but not all.
+    fn group(&self, count: u16) -> Option<BTreeSet<u16>> {
+        let all: Vec<u16> = (0..count).collect();
+        let some: BTreeSet<u16> =
+            all.iter().copied().filter(|node| self.sides >> (node % 64) & 1 == 1).collect();
+        let all_or_none = some.is_empty() || some.len() == all.len();
+        let group = if all_or_none { self.one_of(&all).into_iter().collect() } else { some };
+        (count > 1).then_some(group)
+    }
 }
 
 #[cfg(test)]
@@ -262,28 +295,42 @@ mod tests {
         let mut deck = Deck::new(1, 0);
         let drawn: Vec<_> = (0..10 * Kind::ALL.len()).map(|_| deck.draw()).collect();
         for kind in Kind::ALL {
-            assert_eq!(drawn.iter().filter(|drawn| **drawn == kind).count(), 10, "{kind:?}");
+            assert_eq!(drawn.iter().filter(|card| card.kind == kind).count(), 10, "{kind:?}");
         }
-        let again: Vec<_> = (0..10).scan(Deck::new(1, 0), |deck, _| Some(deck.draw())).collect();
-        assert_eq!(again, drawn[..10]);
+    }
+
+    #[test]
+    fn what_a_deck_holds_follows_from_the_seed_however_long_a_card_waits() {
+        let (mut deck, mut other) = (Deck::new(1, 0), Deck::new(1, 0));
+        for turn in 0..100 {
+            let (card, same) = (deck.draw(), other.draw());
+            assert_eq!(card, same);
+            for _ in 0..turn {
+                let taken = [0, 1, 2, 3];
+                // Nothing, or always the same.
+                assert_eq!(
+                    card.choose(&world(&taken, &taken, true)),
+                    same.choose(&world(&taken, &taken, true))
+                );
+            }
+        }
     }
 
     #[test]
     fn nothing_is_done_twice_to_one_node_and_a_quorum_is_mostly_left() {
         let (mut deck, mut last_straws) = (Deck::new(7, 0), 0);
-        for _ in 0..2_000 {
-            for kind in Kind::ALL {
-                let Some(fault) = deck.choose(kind, &world(&[0, 1], &[0, 1], false)) else {
-                    continue;
-                };
-                assert!(!fault.nodes.is_empty());
-                if kind == Kind::Partition {
-                    assert!(fault.nodes.len() < 5);
-                } else {
-                    assert!(fault.nodes.iter().all(|node| *node > 1), "{fault:?}");
-                }
-                last_straws += usize::from(kind == Kind::Kill);
+        for _ in 0..2_000 * Kind::ALL.len() {
+            let card = deck.draw();
+            // However often it is looked, a card that is no last straw stays none.
+            let mut looks = (0..100).map(|_| card.choose(&world(&[0, 1], &[0, 1], false)));
+            let Some(fault) = looks.find_map(|fault| fault) else { continue };
+            assert!(!fault.nodes.is_empty());
+            if card.kind == Kind::Partition {
+                assert!(fault.nodes.len() < 5);
+            } else {
+                assert!(fault.nodes.iter().all(|node| *node > 1), "{fault:?}");
             }
+            last_straws += usize::from(card.kind == Kind::Kill);
         }
         assert!((1..200).contains(&last_straws), "{last_straws} of 2000");
     }
@@ -291,21 +338,23 @@ mod tests {
     #[test]
     fn nodes_are_parted_one_way_at_a_time_and_leadership_goes_to_another() {
         let mut deck = Deck::new(7, 0);
-        for _ in 0..100 {
-            assert_eq!(deck.choose(Kind::Partition, &world(&[], &[], true)), None);
-            assert_eq!(deck.choose(Kind::Isolate, &world(&[], &[], true)), None);
-            let transfer = deck.choose(Kind::Transfer, &world(&[], &[], true)).unwrap();
-            assert!(!transfer.nodes.contains(&2));
+        for _ in 0..100 * Kind::ALL.len() {
+            let card = deck.draw();
+            let chosen = card.choose(&world(&[], &[], true));
+            assert_eq!(chosen.is_none(), card.kind.parts(), "{card:?}");
+            if card.kind == Kind::Transfer {
+                assert!(!chosen.unwrap().nodes.contains(&2));
+            }
         }
     }
 
     #[test]
     fn what_is_taken_is_released() {
         let mut deck = Deck::new(3, 0);
-        for kind in Kind::ALL {
+        for _ in Kind::ALL {
             let mut world = world(&[], &[], false);
             let before = world.clone();
-            let fault = deck.choose(kind, &world).unwrap();
+            let fault = deck.draw().choose(&world).unwrap();
             world.take(&fault);
             assert_ne!(world, before);
             world.release(&fault);

@@ -9,14 +9,16 @@ use quorate_chain::ids::NodeId;
 use quorate_client::{Testnet, TestnetNode, TestnetNodeState};
 use quorate_node::exit::{Exit, Failure};
 
-use super::fault::{Deck, Fault, Kind, World};
+use super::fault::{Card, Deck, Fault, Kind, World};
 use super::history::Micros;
 use super::violation::Violation;
 use crate::bad_disk::{Misdeed, failures};
 use crate::directory::Directory;
 use crate::supervisor::control::{self, Order};
-use crate::supervisor::hand_over;
+use crate::supervisor::{HandedOver, hand_over};
 
+/// What is said of a node that is dead and should not be.
+pub(super) const ENDED: &str = "has ended by itself";
 /// How long a leader may take to hand over.
 const TRANSFER: Duration = Duration::from_secs(3);
 /// How long a node may take to end once its disk has failed: far longer than it needs on any machine.
@@ -108,9 +110,9 @@ impl Table {
     pub(crate) fn play(&self, hand: u64) -> Vec<Span> {
         let (mut deck, mut done) = (Deck::new(self.seed, hand), Vec::new());
         loop {
-            self.rest(deck.gap());
-            let kind = deck.draw();
-            let Some(fault) = self.take(&mut deck, kind) else { return done };
+            let card = deck.draw();
+            self.rest(card.gap);
+            let Some(fault) = self.take(&card) else { return done };
             let begin = self.now();
             let refused = self.begin(&fault).err();
             if refused.is_none() && fault.kind != Kind::Transfer {
@@ -125,11 +127,11 @@ impl Table {
         }
     }
 
-    /// Chooses something of this kind that can be done, as soon as there is something.
-    fn take(&self, deck: &mut Deck, kind: Kind) -> Option<Fault> {
+    /// Chooses to whom it is done, as soon as there is somebody.
+    fn take(&self, card: &Card) -> Option<Fault> {
         while !self.is_over() {
             let mut world = self.world();
-            if let Some(fault) = deck.choose(kind, &world) {
+            if let Some(fault) = card.choose(&world) {
                 world.take(&fault);
                 return Some(fault);
             }
@@ -153,6 +155,9 @@ impl Table {
 
     fn begin(&self, fault: &Fault) -> Result<(), Failure> {
         let nodes: Vec<u16> = fault.nodes.iter().copied().collect();
+        if fault.kind != Kind::Partition {
+            self.mourn(&nodes);
+        }
         match fault.kind {
             Kind::Kill | Kind::Blackout => self.order(&Order::Kill { nodes }),
             Kind::Pause => self.order(&Order::Pause { nodes }),
@@ -164,8 +169,20 @@ impl Table {
             }
             Kind::Transfer => {
                 let to = nodes.first().copied().unwrap_or_default();
-                hand_over(&self.directory, to, TRANSFER)
+                match hand_over(&self.directory, to, TRANSFER)? {
+                    HandedOver::Now => Ok(()),
+                    HandedOver::Before => Err(Failure::new(Exit::NotFound, "it led already")),
+                }
             }
+        }
+    }
+
+    /// Notes those of these nodes that are dead though nothing was done to them that ends a node.
+    fn mourn(&self, nodes: &[u16]) {
+        let Some(testnet) = Testnet::in_dir(self.directory.root()) else { return };
+        let known = nodes.iter().filter_map(|node| testnet.nodes.get(usize::from(*node)));
+        for node in known.filter(|node| node.state == TestnetNodeState::Dead) {
+            self.wrong(&node.name, ENDED);
         }
     }
 
@@ -209,9 +226,10 @@ impl Table {
             Kind::Pause => self.order(&Order::Resume { nodes }),
             Kind::Partition | Kind::Isolate => self.order(&Order::Heal),
             Kind::SlowNet | Kind::Loss => self.order(&slow(fault, false)),
-            // A node may end if its disk is far too slow.
+            // No disk is so slow that its node may end.
             Kind::SlowDisk => {
                 self.order(&slow(fault, false))?;
+                self.mourn(&nodes);
                 self.order(&Order::Revive { nodes })
             }
             Kind::WriteError | Kind::SyncError | Kind::DiskFull | Kind::TornWrite => {
@@ -226,9 +244,19 @@ impl Table {
         let all: Vec<u16> = (0..self.world().count).collect();
         let fast = Some(Duration::ZERO);
         let slow = Order::Slow { nodes: all.clone(), disk: fast, net: fast, loss: Some(0) };
-        let revive = |node: &u16| (usize::from(*node), Order::Revive { nodes: vec![*node] });
-        let orders = [(0, Order::Heal), (0, slow)].into_iter().chain(all.iter().map(revive));
-        for (node, order) in orders {
+        let behave = Order::Disk { nodes: all.clone(), misdeed: Misdeed::Behave };
+        let of_all = [Order::Heal, slow, behave].map(|order| (0, order));
+        let revived = all.iter().map(|node| {
+            let nodes = vec![*node];
+            let order = match nodes_state(&self.directory, *node) {
+                Some(TestnetNodeState::Paused) => Order::Resume { nodes },
+                Some(TestnetNodeState::Running | TestnetNodeState::Dead) | None => {
+                    Order::Revive { nodes }
+                }
+            };
+            (usize::from(*node), order)
+        });
+        for (node, order) in of_all.into_iter().chain(revived) {
             if let Err(failure) = self.order(&order) {
                 self.wrong(&nodes[node].name, failure);
             }
@@ -244,6 +272,11 @@ impl Table {
         };
         nodes.iter().filter(runs).cloned().collect()
     }
+}
+
+fn nodes_state(directory: &Directory, node: u16) -> Option<TestnetNodeState> {
+    let testnet = Testnet::in_dir(directory.root())?;
+    testnet.nodes.get(usize::from(node)).map(|node| node.state)
 }
 
 /// That nodes are slow as a fault has them, or no longer.

@@ -144,9 +144,9 @@ impl Worker<'_> {
         self.note(begin, What::Write { tx, again: false }, answer);
         if acknowledged && self.dice.chance(50_000) {
             let (begin, answer) = (self.now(), self.send(&signed));
-            if matches!(answer, Answer::Ordered { .. } | Answer::Nonsense(_)) {
-                self.note(begin, What::Write { tx, again: true }, answer);
-            }
+            // A node that has not come so far yet does not know it, and this try has come to nothing there.
+            let answer = if answer == Answer::Nothing { Answer::Unknown } else { answer };
+            self.note(begin, What::Write { tx, again: true }, answer);
         }
         Ok(())
     }

@@ -98,7 +98,7 @@ pub(crate) fn run(
     let run = happen(testnet, plan, enough, &load, &table, tell)?;
     tell("looking at what the nodes hold");
     let alive = table.alive(&testnet.nodes);
-    let (history, mut violations) = aftermath::gather(&alive, from, &load.prefix, &run)?;
+    let (history, mut violations) = aftermath::gather(&alive, from, &load.prefix, &run);
     tell(&format!("checking {} operations", run.operations.len()));
     violations.extend(history.iter().flat_map(check::check));
     let history = history.unwrap_or_else(|| History {
@@ -144,7 +144,7 @@ fn happen(
             thread::sleep(PAUSE);
             for node in table.casualties() {
                 if !dead.contains(&node) {
-                    table.wrong(&testnet.nodes[node].name, "has ended by itself");
+                    table.wrong(&testnet.nodes[node].name, hands::ENDED);
                     dead.push(node);
                 }
             }
@@ -164,9 +164,11 @@ fn happen(
         let led = aftermath::agreed(&alive, |heights| heights.iter().all(Option::is_some));
         load.over.store(true, Ordering::Relaxed);
         let mut operations = Vec::new();
-        for client in working {
-            let told = joined(client)?;
-            operations.extend(told.map_err(|error| Failure::new(Exit::NoQuorum, error))?);
+        for (number, client) in working.into_iter().enumerate() {
+            match joined(client)? {
+                Ok(told) => operations.extend(told),
+                Err(error) => table.wrong(&format!("client {number}"), error),
+            }
         }
         let equal = led && aftermath::one_more(testnet) && aftermath::are_equal(&alive);
         let agreed = equal.then(|| table.now());

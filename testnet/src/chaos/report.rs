@@ -1,5 +1,6 @@
 //! What came of a run, for people and for programs.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use quorate_chain::ids::{Height, Term};
@@ -97,6 +98,18 @@ impl Report {
         self.spans.iter().filter(done).count()
     }
 
+    /// To which nodes something of this kind was done, and how often.
+    fn whom(&self, kind: Kind) -> String {
+        let mut counts: BTreeMap<u16, usize> = BTreeMap::new();
+        let done = self.spans.iter().filter(|it| it.fault.kind == kind && it.refused.is_none());
+        for node in done.flat_map(|span| &span.fault.nodes) {
+            *counts.entry(*node).or_default() += 1;
+        }
+        let counts: Vec<_> =
+            counts.iter().map(|(node, count)| format!("node{node} {count}")).collect();
+        if counts.is_empty() { String::new() } else { format!(" ({})", counts.join(", ")) }
+    }
+
     /// How many things were done and came to something.
     pub(crate) fn effective(&self) -> usize {
         Kind::ALL.iter().map(|kind| self.count(*kind)).sum()
@@ -139,7 +152,7 @@ impl Report {
                 0 => String::new(),
                 count => format!(", {count} more came to nothing"),
             };
-            line(format!("  {:<11} {done}{nothing}", kind.name()));
+            line(format!("  {:<11} {done}{}{nothing}", kind.name(), self.whom(kind)));
         }
         line(format!("operations  {}", self.history.operations.len()));
         line(format!(
@@ -202,8 +215,15 @@ impl Report {
         let (tally, stall) = (self.tally(), self.stall());
         let ((low, high), (first, last, terms)) = (self.heights(), self.terms());
         let kinds = Kind::ALL.iter().map(|kind| (kind.name().replace(' ', "_"), self.count(*kind)));
-        let kinds: std::collections::BTreeMap<_, _> = kinds.collect();
+        let kinds: BTreeMap<_, _> = kinds.collect();
         let violations: Vec<_> = self.violations.iter().map(ToString::to_string).collect();
+        let span = |span: &Span| {
+            json!({
+                "kind": span.fault.kind, "nodes": span.fault.nodes, "begin_ms": span.begin / 1_000,
+                "end_ms": span.end / 1_000, "refused": span.refused,
+            })
+        };
+        let done: Vec<_> = self.spans.iter().map(span).collect();
         json!({
             "seed": self.plan.seed, "nodes": self.nodes, "clients": self.plan.clients,
             "duration_ms": self.mended / 1_000, "faults": self.effective(), "faults_by_kind": kinds,
@@ -213,7 +233,7 @@ impl Report {
             "heights": [low, high], "terms": [first, last], "leaders": terms,
             "longest_stall_ms": (stall.end - stall.begin) / 1_000, "longest_stall_at_ms": stall.begin / 1_000,
             "agreed_after_ms": self.agreed.map(|at| at.saturating_sub(self.mended) / 1_000),
-            "violations": violations,
+            "done": done, "violations": violations,
         })
     }
 }

@@ -78,15 +78,15 @@ impl Chaos {
         let kept = stage.leave(report.as_ref().is_ok_and(|report| report.violations.is_empty()));
         let report = report?;
         let page = self.report.unwrap_or_else(|| format!("chaos-{seed}.html").into());
-        write(&page, &chaos::page(&report))?;
         if !report.violations.is_empty() {
             write(&stage.directory.root().join("chaos-history.jsonl"), &report.operations()?)?;
         }
-        tell(&format!("the report is in {}", page.display()));
         match output {
             Output::Text => print(&report.text())?,
             Output::Json => print(&(json(&report.json())? + "\n"))?,
         }
+        write(&page, &chaos::page(&report))?;
+        tell(&format!("the report is in {}", page.display()));
         kept?;
         if report.violations.is_empty() {
             return Ok(());

@@ -97,7 +97,9 @@ impl Down {
             Ok(()) | Err(_) => {}
         }
         let dir = directory.root().display();
-        let left = if self.purge && directory.root().exists() {
+        let left = if !directory.root().exists() {
+            format!("there is no {dir}")
+        } else if self.purge {
             Lock::take(&directory)?.delete()?;
             format!("{dir} is deleted")
         } else {

@@ -1,11 +1,11 @@
 //! What is made to happen to nodes that run: `partition`, `isolate`, `heal`, `slow`, `disk`, `leader`.
 
-use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use quorate_chain::ids::NodeId;
 use quorate_client::answer::Status;
-use quorate_node::exit::Failure;
+use quorate_node::exit::{Exit, Failure};
 
 use super::{Output, ordered, running};
 use crate::bad_disk::{Calls, DiskError, Misdeed};
@@ -15,7 +15,7 @@ use crate::supervisor::control::Order;
 use crate::supervisor::{hand_over, statuses};
 
 /// How long nodes that are joined again may take to find each other, at most.
-const FINDING: Duration = Duration::from_secs(5);
+const FINDING: Duration = Duration::from_secs(20);
 
 /// Part groups of nodes from each other; a second partition replaces the first.
 #[derive(Debug, clap::Args)]
@@ -27,7 +27,7 @@ pub(super) struct Partition {
     groups: Groups,
 }
 
-/// Join all nodes again. Slow ones stay slow.
+/// Join all nodes again: 0 when they see each other, 6 if that takes too long. Slow ones stay slow.
 #[derive(Debug, clap::Args)]
 pub(super) struct Heal {
     #[command(flatten)]
@@ -143,7 +143,7 @@ impl Disk {
 impl Leader {
     pub(super) fn run(self) -> Result<(), Failure> {
         let directory = Directory::new(self.at.dir()?)?;
-        hand_over(&directory, self.node, self.timeout)
+        hand_over(&directory, self.node, self.timeout).map(drop)
     }
 }
 
@@ -151,16 +151,24 @@ impl Leader {
 /// healing changes.
 fn joined(directory: &Directory) -> Result<(), Failure> {
     let end = Instant::now() + FINDING;
-    let sees = |one: &Status, other| one.node_id == other || one.live_peers.contains(&other);
     loop {
         let told: Vec<_> = statuses(&running(directory)?.nodes).into_iter().flatten().collect();
-        let answer: BTreeSet<_> = told.iter().map(|one| one.node_id).collect();
-        let all = told.iter().all(|one| answer.iter().all(|other| sees(one, *other)));
-        if all || Instant::now() > end {
-            return Ok(());
+        let Some((one, other)) = strangers(&told) else { return Ok(()) };
+        if Instant::now() > end {
+            let seconds = FINDING.as_secs();
+            let sentence = format!("node{one} does not see node{other} after {seconds} s");
+            return Err(Failure::new(Exit::NoQuorum, sentence));
         }
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// A node that does not see another one, though both answer.
+fn strangers(told: &[Status]) -> Option<(NodeId, NodeId)> {
+    told.iter().find_map(|one| {
+        let mut others = told.iter().map(|other| other.node_id).filter(|id| *id != one.node_id);
+        others.find(|other| !one.live_peers.contains(other)).map(|other| (one.node_id, other))
+    })
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{json, print, running};
 use crate::directory::Directory;
 use crate::options::{At, time};
-use crate::supervisor::control::{no_such_node, none_runs};
+use crate::supervisor::control::no_such_node;
 use crate::supervisor::{all, leader, statuses};
 
 /// How often the nodes are asked.
@@ -205,7 +205,7 @@ impl SameHash {
             }
         };
         let Some(hash) = found.first().copied() else {
-            return Err(none_runs(&directory));
+            return Err(Failure::new(Exit::NoNode, "no node runs"));
         };
         if let Some(other) = found.iter().position(|theirs| *theirs != hash) {
             let (first, name, theirs) = (&nodes[0].name, &nodes[other].name, found[other]);

@@ -35,6 +35,9 @@ pub(crate) use words::banner;
 
 /// How often the nodes are asked.
 const TICK: Duration = Duration::from_millis(150);
+const SOON: Duration = Duration::from_millis(20);
+/// How long the load waits after a write that has failed.
+const REST: Duration = Duration::from_millis(100);
 /// How long a node may take to say who voted for it.
 const VOTES: Duration = Duration::from_secs(3);
 /// Keys that the load writes.
@@ -88,11 +91,14 @@ struct Watcher {
     screen: Option<Screen>,
     keys: Keys,
     load: Load,
+    /// When each node has last said something.
+    heard: Vec<Option<Instant>>,
 }
 
 /// Writes that are made so that something happens.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Load {
+    /// Whoever writes has this too, and ends when it is false.
     on: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
 }
@@ -102,7 +108,8 @@ impl Watcher {
         let story = Story::new(quorum(&testnet), testnet.nodes.len());
         let screen = terminal.then(Screen::default);
         let (keys, load) = (Keys::default(), Load::default());
-        Self { directory, testnet, story, say, screen, keys, load }
+        let heard = vec![None; testnet.nodes.len()];
+        Self { directory, testnet, story, say, screen, keys, load, heard }
     }
 
     fn watch(mut self, heard: &Receiver<String>, is_over: &dyn Fn() -> bool) {
@@ -110,7 +117,9 @@ impl Watcher {
         while !is_over() {
             let begin = Instant::now();
             self.testnet = Testnet::in_dir(self.directory.root()).unwrap_or(self.testnet);
-            let looks = look(&self.testnet.nodes);
+            let looks = look(&self.testnet.nodes, &mut self.heard);
+            // While nobody leads, how long that lasts is of interest.
+            let tick = if Story::is_led(&looks) { TICK } else { SOON };
             if is_over() {
                 // What is seen of nodes that are ended is no news.
                 break;
@@ -135,10 +144,10 @@ impl Watcher {
                     }
                     None => lines.iter().for_each(stderr::line),
                 }
-                if begin.elapsed() > TICK || is_over() {
+                if begin.elapsed() > tick || is_over() {
                     break;
                 }
-                thread::sleep(TICK / 4);
+                thread::sleep(tick / 4);
             }
         }
         self.load.on.store(false, Ordering::Relaxed);
@@ -180,8 +189,11 @@ impl Watcher {
             }
             Some(Ok(Wish::Heal)) => self.order(vec![Order::Heal]),
             Some(Ok(Wish::Pause(nodes))) => {
+                // What was seen last may be out of date.
+                let now = Testnet::in_dir(self.directory.root());
+                let now = now.unwrap_or_else(|| self.testnet.clone());
                 let is_paused = |node: &u16| {
-                    let node = self.testnet.nodes.get(usize::from(*node));
+                    let node = now.nodes.get(usize::from(*node));
                     node.is_some_and(|node| node.state == TestnetNodeState::Paused)
                 };
                 let (paused, others): (Vec<_>, Vec<_>) = nodes.into_iter().partition(is_paused);
@@ -209,22 +221,24 @@ impl Watcher {
         });
     }
 
-    fn toggle_load(&self) {
-        let load = self.load.clone();
-        if load.on.fetch_xor(true, Ordering::Relaxed) {
+    fn toggle_load(&mut self) {
+        if self.load.on.swap(false, Ordering::Relaxed) {
             return;
         }
         let key = self.testnet.keys.get("bob").and_then(|path| KeyFile::read(path).ok());
         let client = Client::new(&self.testnet.nodes()).ok();
         let Some((key, client)) = key.zip(client) else { return };
         let account = client.account(key.into_secret());
+        self.load.on = Arc::new(AtomicBool::new(true));
+        let (on, acknowledged) = (self.load.on.clone(), self.load.acknowledged.clone());
         thread::spawn(move || {
             for number in 0_u64.. {
-                if !load.on.load(Ordering::Relaxed) {
+                if !on.load(Ordering::Relaxed) {
                     return;
                 }
-                if account.update(format!("load/{}", number % KEYS), number.to_string()).is_ok() {
-                    load.acknowledged.fetch_add(1, Ordering::Relaxed);
+                match account.update(format!("load/{}", number % KEYS), number.to_string()) {
+                    Ok(_) => drop(acknowledged.fetch_add(1, Ordering::Relaxed)),
+                    Err(_) => thread::sleep(REST),
                 }
             }
         });
@@ -248,8 +262,8 @@ fn pressed() -> Receiver<char> {
     receive
 }
 
-/// Asks all nodes that run how they fare.
-fn look(nodes: &[TestnetNode]) -> Vec<Look> {
+/// Asks all nodes that run how they fare, and notes who has answered.
+fn look(nodes: &[TestnetNode], heard: &mut [Option<Instant>]) -> Vec<Look> {
     let running: Vec<_> =
         nodes.iter().filter(|node| node.state == TestnetNodeState::Running).cloned().collect();
     let mut said: Vec<_> = running.iter().zip(statuses(&running)).collect();
@@ -263,10 +277,14 @@ fn look(nodes: &[TestnetNode]) -> Vec<Look> {
             sees: status.live_peers.iter().map(|peer| peer.get()).collect(),
         })
     };
-    nodes
-        .iter()
-        .map(|node| Look { name: node.name.clone(), state: node.state, says: says(node) })
-        .collect()
+    let now = Instant::now();
+    let look = |(node, heard): (&TestnetNode, &mut Option<Instant>)| {
+        let says = says(node);
+        *heard = says.as_ref().map(|_| now).or(*heard);
+        let heard = heard.map(|at| now.saturating_duration_since(at));
+        Look { name: node.name.clone(), state: node.state, says, heard }
+    };
+    nodes.iter().zip(heard).map(look).collect()
 }
 
 /// Where a leader's first block stands, and the names of those who voted for it, as it says itself.

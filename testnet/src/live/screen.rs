@@ -1,16 +1,19 @@
 //! A terminal: the newest lines, and below them a table that is drawn again and again in its place.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
 
 use quorate_client::TestnetNodeState;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 use super::keys::HELP;
 use super::story::{Look, together};
-use super::words::standing;
+use super::words::{short, standing};
 
 /// How wide a terminal is that does not say.
 const WIDTH: usize = 80;
+/// A node that was heard so lately is heard now.
+const NOW: Duration = Duration::from_secs(1);
 const BOLD: &str = "\x1b[1m";
 const DIM: &str = "\x1b[2m";
 const RED: &str = "\x1b[31m";
@@ -55,7 +58,9 @@ pub(crate) struct Screen {
 impl Screen {
     /// Puts lines above the table, and draws it anew.
     pub(crate) fn show(&mut self, lines: &[String], table: &[String]) {
-        let width = tcgetwinsize(io::stdout()).map_or(WIDTH, |size| usize::from(size.ws_col));
+        let width = tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+        // One that does not know its width says 0.
+        let width = if width == 0 { WIDTH } else { width };
         let mut out = String::new();
         if self.drawn > 0 {
             out.push_str(&format!("\x1b[{}A\r\x1b[J", self.drawn));
@@ -98,8 +103,8 @@ pub(crate) fn table(looks: &[Look], quorum: usize, load: Option<u64>, typed: &st
     let mut lines = vec![
         String::new(),
         format!(
-            "{DIM}{:<8} {:<8} {:<10} {:>5} {:>9} {:>7}  sees{PLAIN}",
-            "node", "state", "role", "term", "height", "behind"
+            "{DIM}{:<8} {:<8} {:<10} {:>5} {:>9} {:>7}  {:<10} sees{PLAIN}",
+            "node", "state", "role", "term", "height", "behind", "heard"
         ),
     ];
     lines.extend(looks.iter().map(|look| row(look, highest)));
@@ -114,7 +119,12 @@ pub(crate) fn table(looks: &[Look], quorum: usize, load: Option<u64>, typed: &st
 }
 
 fn row(look: &Look, highest: u64) -> String {
-    let Look { name, state, says } = look;
+    let Look { name, state, says, heard } = look;
+    let heard = match heard {
+        None => "never".to_owned(),
+        Some(ago) if *ago < NOW => "now".to_owned(),
+        Some(ago) => format!("{} ago", short(*ago)),
+    };
     let colour = match (state, says) {
         (TestnetNodeState::Dead, _) => RED,
         (TestnetNodeState::Paused, _) => YELLOW,
@@ -124,13 +134,16 @@ fn row(look: &Look, highest: u64) -> String {
     };
     let state = state.to_string();
     let Some(says) = says else {
-        return format!("{colour}{name:<8} {state:<8} -{PLAIN}");
+        return format!(
+            "{colour}{name:<8} {state:<8} {:<10} {:>5} {:>9} {:>7}  {heard}{PLAIN}",
+            "-", "-", "-", "-"
+        );
     };
     let sees: Vec<_> = says.sees.iter().map(ToString::to_string).collect();
     let bold = if says.role == "leader" { BOLD } else { "" };
     let behind = highest - says.height.min(highest);
     format!(
-        "{bold}{colour}{name:<8} {state:<8} {:<10} {:>5} {:>9} {behind:>7}  {}{PLAIN}",
+        "{bold}{colour}{name:<8} {state:<8} {:<10} {:>5} {:>9} {behind:>7}  {heard:<10} {}{PLAIN}",
         says.role,
         says.term,
         says.height,
@@ -155,12 +168,19 @@ mod tests {
             name: name.to_owned(),
             state: TestnetNodeState::Running,
             says: Some(Says { role: role.to_owned(), term: 3, height, sees: vec![1, 2] }),
+            heard: Some(Duration::from_millis(20)),
         };
-        let dead = Look { name: "node2".to_owned(), state: TestnetNodeState::Dead, says: None };
+        let heard = Some(Duration::from_secs(12));
+        let (name, state) = ("node2".to_owned(), TestnetNodeState::Dead);
+        let dead = Look { name, state, says: None, heard };
         let looks = [look("node0", "leader", 40), look("node1", "follower", 38), dead];
         let table = table(&looks, 2, Some(7), "k 1");
-        assert!(table[2].contains("node0    running  leader         3        40       0  1,2"));
-        assert!(table[3].contains("       2  1,2") && table[4].contains("dead"));
+        assert!(
+            table[2]
+                .contains("node0    running  leader         3        40       0  now        1,2")
+        );
+        assert!(table[3].contains("       2  now        1,2"));
+        assert!(table[4].contains("dead") && table[4].contains("12 s ago"));
         assert!(
             table[5].contains("2 of 3 run, 2 are needed: none may fail now; load: 7 acknowledged")
         );

@@ -19,6 +19,8 @@ pub(crate) struct Look {
     pub(crate) state: TestnetNodeState,
     /// What it says, if it says something.
     pub(crate) says: Option<Says>,
+    /// How long ago it has last said something, if it ever has.
+    pub(crate) heard: Option<Duration>,
 }
 
 /// What a node says of itself.
@@ -80,6 +82,12 @@ impl Story {
     pub(crate) const fn new(quorum: usize, count: usize) -> Self {
         let behind = BTreeSet::new();
         Self { quorum, leader: None, led_until: None, highest: 0, together: count, behind }
+    }
+
+    /// Whether some node says that it leads.
+    pub(crate) fn is_led(looks: &[Look]) -> bool {
+        let leads = |says: &Says| says.role == "leader";
+        looks.iter().any(|look| look.says.as_ref().is_some_and(leads))
     }
 
     /// What has happened since the last look.
@@ -173,7 +181,7 @@ mod tests {
             height,
             sees: others.collect(),
         });
-        Look { name: format!("node{at}"), state, says }
+        Look { name: format!("node{at}"), state, says, heard: None }
     }
 
     fn follower(at: usize, term: u64, height: u64) -> Look {
@@ -245,7 +253,7 @@ mod tests {
         let after = Some(Duration::from_millis(412));
         assert_eq!(
             leads("node2", 2, Some("node2, node3 and node4"), Some(0), after),
-            "node2 leads term 2 with votes of node2, node3 and node4; 0 blocks lost; 0.4 s after the last one"
+            "node2 leads term 2 with votes of node2, node3 and node4; 0 blocks lost; 412 ms after the last one"
         );
         // Where nobody could look, nothing is claimed.
         assert_eq!(leads("node2", 2, None, None, None), "node2 leads term 2");

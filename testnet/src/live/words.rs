@@ -58,6 +58,9 @@ pub(crate) fn listed(names: &[String]) -> String {
 
 /// A short time.
 pub(crate) fn short(time: Duration) -> String {
+    if time < Duration::from_secs(1) {
+        return format!("{} ms", time.as_millis());
+    }
     if time < Duration::from_secs(10) {
         return format!("{:.1} s", time.as_secs_f64());
     }

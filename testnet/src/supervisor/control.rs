@@ -157,7 +157,13 @@ fn obey(group: &Arc<Group>, order: &Order) -> Result<(), Failure> {
             loss.iter().for_each(|lost| group.trouble().lose(&nodes, *lost));
             disk.map_or(Ok(()), |delay| disks(group, &nodes, Misdeed::Slow(delay)))
         }
-        Order::Disk { nodes, misdeed } => disks(group, &known(group, nodes)?, *misdeed),
+        Order::Disk { nodes, misdeed } => {
+            let nodes = known(group, nodes)?;
+            if matches!(misdeed, Misdeed::Fail { .. } | Misdeed::Tear) {
+                group.refuse_dead(&nodes)?;
+            }
+            disks(group, &nodes, *misdeed)
+        }
         Order::Down => Ok(()),
     }
 }

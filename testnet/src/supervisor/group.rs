@@ -265,7 +265,7 @@ impl Group {
 
     /// Stops nodes where they stand.
     pub(crate) fn pause(&self, nodes: &[usize]) -> Result<(), Failure> {
-        self.refuse(nodes, TestnetNodeState::Dead, "is dead; revive it first")?;
+        self.refuse_dead(nodes)?;
         self.signal_and_wait(nodes, Signal::STOP, |state| state != TestnetNodeState::Running)
     }
 
@@ -317,6 +317,11 @@ impl Group {
             None => Ok(()),
             Some(node) => Err(Failure::new(Exit::Rejected, format!("{} {why}", node.name))),
         }
+    }
+
+    /// Refuses if one of these is dead.
+    pub(crate) fn refuse_dead(&self, nodes: &[usize]) -> Result<(), Failure> {
+        self.refuse(nodes, TestnetNodeState::Dead, "is dead; revive it first")
     }
 
     /// The nodes that are dead.

@@ -25,7 +25,7 @@ use crate::directory::Directory;
 use group::Group;
 
 pub(crate) use group::{Tell, program};
-pub(crate) use handover::{ask, hand_over};
+pub(crate) use handover::{HandedOver, ask, hand_over};
 pub(crate) use ready::{all, leader, statuses};
 
 /// How nodes are started.

@@ -45,6 +45,8 @@ impl Place {
         let program = programs.join("quorate");
         fs::write(&program, script).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let launcher = env!("CARGO_BIN_EXE_quorate-testnet");
+        std::os::unix::fs::symlink(launcher, programs.join("quorate-testnet")).unwrap();
         Self { _root: root, dir, programs }
     }
 
@@ -52,6 +54,20 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_quorate-testnet"));
         command.args(arguments).env("QUORATE_BIN_DIR", &self.programs);
         command.env("QUORATE_TESTNET", &self.dir);
+        command
+    }
+
+    /// A program, or one of this folder, that finds the programs and the testnet where they are.
+    pub(crate) fn script(&self, path: &str) -> Command {
+        let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
+        command.env("QUORATE_BIN_DIR", &self.programs).env("QUORATE_TESTNET", &self.dir);
+        command
+    }
+
+    /// A node by itself, whoever started it.
+    pub(crate) fn node_in(&self, home: &Path) -> Command {
+        let mut command = Command::new(self.programs.join("quorate"));
+        command.args(["start", "--home"]).arg(home);
         command
     }
 
