@@ -4,6 +4,7 @@
 #   testnet/mutants/run.sh              every mutant
 #   testnet/mutants/run.sh 07 12        these
 #   testnet/mutants/run.sh --tests …    without the simulator: what no test catches lives
+#   testnet/mutants/run.sh --chaos …    by chaos on real processes alone, three times two minutes
 #   testnet/mutants/run.sh --list       name them
 #
 # A mutant is a patch in this folder. The lines above its diff say what is wrong with it, which tests
@@ -73,8 +74,33 @@ is_caught() {
     return 1
 }
 
+# Succeeds, with what it saw in $caught, as soon as chaos says that a promise was broken.
+is_caught_by_chaos() {
+    local seed status
+    late=no
+    for seed in 1 2 3; do
+        status=0
+        QUORATE_TESTNET=/dev/null/none QUORATE_BIN_DIR=$CARGO_TARGET_DIR/debug \
+            stage "$CARGO_TARGET_DIR/debug/quorate-testnet" chaos --minutes 2 --seed "$seed" \
+            --report "$root/target/mutants/$number.html" || status=$?
+        if [ "$status" -eq 8 ]; then
+            caught="chaos with seed $seed ($(sed -n '/VIOLATIONS$/{n;p;}' "$root/target/mutants/$number.log" | cut -c3-100))"
+            return 0
+        elif [ "$status" -ne 0 ]; then
+            late=yes
+            return 1
+        fi
+    done
+    return 1
+}
+
 # Whether the mutant and all that looks at it build: what does not build catches nothing.
 builds() {
+    if [ "$chaos" = yes ]; then
+        late=no
+        stage cargo build -q --locked -p quorate-node -p quorate-testnet --bins && [ "$late" = no ]
+        return
+    fi
     local packages=(-p quorate-sim) package
     for package in $(field "$patch" Tests); do
         packages+=(-p "quorate-$package")
@@ -83,11 +109,11 @@ builds() {
     stage cargo test -q --locked --no-run "${packages[@]}" && [ "$late" = no ]
 }
 
-simulate=yes limit=1800
-if [ "${1:-}" = --tests ]; then
-    simulate=no
-    shift
-fi
+simulate=yes chaos=no limit=1800
+case ${1:-} in
+    --tests) simulate=no && shift ;;
+    --chaos) chaos=yes && shift ;;
+esac
 chosen=()
 for patch in testnet/mutants/*.patch; do
     name=$(basename "$patch")
@@ -114,7 +140,7 @@ for patch in "${chosen[@]}"; do
     if ! builds; then
         echo "$number  does not build: $(title "$patch"); see target/mutants/$number.log"
         broken=$((broken + 1))
-    elif is_caught; then
+    elif [ "$chaos" = yes ] && is_caught_by_chaos || [ "$chaos" = no ] && is_caught; then
         echo "$number  caught by $caught in $((SECONDS - begin)) s: $(title "$patch")"
     elif [ "$late" = yes ]; then
         echo "$number  could not be tried to the end in $((SECONDS - begin)) s: $(title "$patch")"
