@@ -31,7 +31,9 @@ say "node$(leader) leads term $(term "$(leader)")"
 gained=$(($(height 2) + 10))
 testnet wait --height "$gained" --nodes 2,3,4 --timeout 60s
 say "the others have height $(height 2)"
-[ "$(height 0)" = - ] || fail "node0 answers"
+for dead in 0 1; do
+    [ "$(height "$dead")" = - ] || fail "node$dead answers"
+done
 
 testnet revive 0 1
 gained=$(($(height 2) + 10))
