@@ -375,8 +375,12 @@ mod tests {
 
     #[test]
     fn the_written_file_reads_back() {
+        let peer = |port| {
+            let id = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp";
+            format!("/ip4/127.0.0.1/tcp/{port}/p2p/{id}")
+        };
         let config = Config {
-            p2p_peers: vec!["/ip4/127.0.0.1/tcp/1".to_owned(), "/ip4/127.0.0.1/tcp/2".to_owned()],
+            p2p_peers: vec![peer(1), peer(2)],
             lead: Some(Lead::Prefer),
             storage: Storage::Memory,
             block_interval: Duration::from_millis(100),

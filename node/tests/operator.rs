@@ -299,6 +299,26 @@ fn a_home_without_its_papers_does_not_start() {
     assert!(fails(3, &["start", "--home", shown(&home)]).contains("chmod 600"));
 }
 
+/// Who is looked for at an address is said by its end: without that the address would be of no use, and nobody told.
+#[test]
+fn a_peer_without_its_id_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let home = root.path().join("node");
+    text(&["init", "--home", shown(&home)]);
+    let id = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp";
+    let good = format!("/ip4/127.0.0.1/tcp/7700/p2p/{id}");
+    for bad in ["/ip4/127.0.0.1/tcp/7700", "http://127.0.0.1:7600", "/teapot", "/p2p/12D3KooW"] {
+        for peers in [bad.to_owned(), format!("{good},{bad}")] {
+            let said = fails(3, &["start", "--home", shown(&home), "--peers", &peers]);
+            let should = "each with /p2p/ and the peer id at its end: /ip4/";
+            assert!(said.contains(&peers) && said.contains(should), "{said}");
+        }
+    }
+    fails(3, &["config", "check", "--p2p-peers", &format!("/p2p/{id}")]);
+    fails(3, &["config", "check", "--p2p-listen", "/teapot"]);
+    text(&["config", "check", "--p2p-peers", &format!("{good},/dns4/example.org/tcp/1/p2p/{id}")]);
+}
+
 #[test]
 fn storage_in_memory_is_for_testnets() {
     let root = tempfile::tempdir().unwrap();

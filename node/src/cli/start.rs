@@ -27,7 +27,7 @@ pub(super) struct Start {
     /// twice.
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
-    /// Where to find other nodes: multiaddresses, separated by commas.
+    /// Where to find other nodes: multiaddresses with /p2p/ and the peer id at their ends, separated by commas.
     #[arg(long, value_name = "ADDRESS,…")]
     peers: Option<String>,
     #[command(flatten)]

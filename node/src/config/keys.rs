@@ -8,6 +8,7 @@ use quorate_chain::roster::Lead;
 
 use super::values::{bytes, duration, show_bytes, show_duration};
 use super::{Config, LogFormat, Storage};
+use crate::net;
 
 /// A setting.
 #[derive(Clone, Copy)]
@@ -62,8 +63,12 @@ fn size(to: &mut usize, text: &str) -> Option<()> {
 }
 
 fn multiaddress(text: &str) -> Option<String> {
-    let good = text.starts_with('/') && text.chars().all(|c| c.is_ascii_graphic());
-    good.then(|| text.to_owned())
+    net::is_address(text).then(|| text.to_owned())
+}
+
+/// A multiaddress without the id of a peer says where somebody is, and not who.
+fn address_of_peer(text: &str) -> Option<String> {
+    net::is_address_of_peer(text).then(|| text.to_owned())
 }
 
 fn optional(value: Option<impl Display>) -> String {
@@ -163,12 +168,13 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "p2p.peers",
-        unit: "multiaddresses that end in /p2p/ and the peer id, separated by commas",
+        unit: "a list of multiaddresses, separated by commas, each with /p2p/ and the peer id at its end: \
+               /ip4/192.0.2.1/tcp/7700/p2p/12D3KooW…; `quorate validators --output json` tells the peer ids",
         meaning: "where to find other nodes, beside the addresses in the roster",
         example: "/dns4/node1.example.org/tcp/7700/p2p/12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp",
         read: |config, text| {
             let items = text.split(',').filter(|item| !item.is_empty());
-            config.p2p_peers = items.map(multiaddress).collect::<Option<_>>()?;
+            config.p2p_peers = items.map(address_of_peer).collect::<Option<_>>()?;
             Some(())
         },
         show: |config| config.p2p_peers.join(","),

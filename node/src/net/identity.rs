@@ -2,6 +2,7 @@
 //! others.
 
 use libp2p::identity::{Keypair, PublicKey, ed25519};
+use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use quorate_chain::crypto::{SecretKey, ValidatorKey};
 use quorate_chain::ids::NodeId;
@@ -37,7 +38,20 @@ pub(super) fn keypair(key: &SecretKey) -> Option<Keypair> {
 /// An address, without the peer id that may stand at its end: whom we dial is said by the roster.
 pub(super) fn address(text: &str) -> Option<Multiaddr> {
     let address: Multiaddr = text.parse().ok()?;
-    let without_id =
-        address.iter().filter(|part| !matches!(part, libp2p::multiaddr::Protocol::P2p(_)));
+    let without_id = address.iter().filter(|part| !matches!(part, Protocol::P2p(_)));
     Some(without_id.collect())
+}
+
+/// Whether this is a multiaddress.
+#[must_use]
+pub(crate) fn is_address(text: &str) -> bool {
+    text.parse::<Multiaddr>().is_ok_and(|address| !address.is_empty())
+}
+
+/// Whether this is a multiaddress that ends in `/p2p/` and the id of the peer that is to be found there, as
+/// [`peer_id_text`] writes it.
+#[must_use]
+pub(crate) fn is_address_of_peer(text: &str) -> bool {
+    let Some((before, id)) = text.rsplit_once("/p2p/") else { return false };
+    is_address(before) && id.parse::<PeerId>().is_ok_and(|peer| peer.to_base58() == id)
 }

@@ -68,6 +68,7 @@ pub use event::{Lane, NetEvent, RequestId, Sink, Topic};
 pub use frame::Frame;
 pub use handle::{NetHandle, Reply};
 pub use identity::{Peer, peer_id_text};
+pub(crate) use identity::{is_address, is_address_of_peer};
 pub use liveness::Liveness;
 pub use shared::{Counts, PeerStatus};
 
