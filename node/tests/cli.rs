@@ -273,6 +273,24 @@ fn a_genesis_is_made_and_checked() {
 }
 
 #[test]
+fn testnet_hears_what_is_to_be_printed_wherever_that_is_said() {
+    let place = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/bin/echo", place.path().join("quorate-testnet")).unwrap();
+    let json = ["--output", "json"];
+    for (arguments, heard) in [
+        ([&json[..], &["testnet", "status"]].concat(), "status --output json\n"),
+        ([&["testnet", "status"], &json[..]].concat(), "status --output json\n"),
+        ([&json[..], &["testnet", "status"], &json].concat(), "status --output json\n"),
+        (vec!["--output", "text", "testnet", "status"], "status\n"),
+        (vec!["testnet", "kill", "1", "2"], "kill 1 2\n"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+        command.args(&arguments).env_clear().env("QUORATE_BIN_DIR", place.path());
+        assert_eq!(Ended::from(command.output().unwrap()).text(), heard, "{arguments:?}");
+    }
+}
+
+#[test]
 fn a_command_ends_as_it_should_when_nobody_can_hear_why() {
     let place = Place::new();
     let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();

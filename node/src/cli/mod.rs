@@ -119,7 +119,7 @@ impl Command {
             Self::Wal(wal) => wal.run(output),
             Self::Key(key) => key.run(output),
             Self::Genesis(genesis) => genesis.run(output),
-            Self::Testnet(testnet) => testnet.run(),
+            Self::Testnet(testnet) => testnet.run(output),
         }
     }
 }
