@@ -92,8 +92,10 @@ impl Ledger {
         let deadline = Instant::now() + ASKING;
         let found = until(deadline, self.placed_if_used(transaction)).await;
         match found.unwrap_or_else(|| Err(self.unknown(id, "too much is looked up"))) {
-            Ok(Some(outcome)) if outcome.error.is_some() => Err(failed(outcome)),
-            Ok(Some(outcome)) => Ok(Outcome { duplicate: true, ..outcome }),
+            Ok(Some(outcome)) => {
+                let outcome = Outcome { duplicate: true, ..outcome };
+                if outcome.error.is_some() { Err(failed(outcome)) } else { Ok(outcome) }
+            }
             Ok(None) if waits == Some(false) => Err(refusal),
             Ok(None) if waits == Some(true) => Err(unknown()),
             Ok(None) | Err(_) => {

@@ -206,7 +206,9 @@ impl Ledger {
         match until(deadline, word).await {
             None => Err(self.unknown(id, "the wait is over")),
             Some(Err(_)) => Err(self.unknown(id, "the node is about to stop")),
-            Some(Ok(Word::Accepted)) => Ok(answers::unplaced(id, TxStatus::Pending)),
+            Some(Ok(Word::Accepted { was_here })) => {
+                Ok(Outcome { duplicate: was_here, ..answers::unplaced(id, TxStatus::Pending) })
+            }
             Some(Ok(Word::Bad(error))) => Err(unacceptable(id, &error)),
             Some(Ok(Word::Busy)) => {
                 let mut refusal = problem(Code::MempoolFull, "too many requests are waiting");

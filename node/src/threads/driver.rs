@@ -183,12 +183,13 @@ impl<S: Store> Seat<S> {
             Request::Submit { transaction, wish, reply } => {
                 let submission = Submission(self.next);
                 self.next += 1;
+                let was_here = self.driver.is_waiting(transaction.id());
                 self.waiters.insert(submission, Waiter { wish, reply });
                 self.handle(Input::Submit { submission, transaction: *transaction })?;
                 // Without an answer by now it was taken.
                 let accepted = |waiter: &Waiter| waiter.wish == Wish::Accepted;
                 if self.waiters.get(&submission).is_some_and(accepted) {
-                    self.tell(submission, Word::Accepted);
+                    self.tell(submission, Word::Accepted { was_here });
                 }
             }
             Request::Read { reply } => {

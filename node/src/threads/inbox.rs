@@ -26,7 +26,10 @@ const REQUESTS: usize = 256;
 #[derive(Debug)]
 pub(crate) enum Word {
     /// It waits for a block.
-    Accepted,
+    Accepted {
+        /// Whether it did before it was sent this time.
+        was_here: bool,
+    },
     /// It is not acceptable, whatever the state.
     Bad(TransactionError),
     /// Too many requests wait for the driver.

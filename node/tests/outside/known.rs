@@ -10,7 +10,7 @@ use quorate_chain::transaction::{Operation, SignedTransaction, Transaction};
 use quorate_node::config::Config;
 
 use crate::common;
-use crate::group::{Group, eventually};
+use crate::group::{Group, PATIENCE, eventually};
 use crate::http::{connect, get, json, post, read};
 
 fn signed(chain_id: ChainId, nonce: u64, operation: fn(Bytes) -> Operation) -> SignedTransaction {
@@ -43,7 +43,8 @@ fn what_this_node_knows_is_not_said_to_have_not_happened() {
     let (applied, failed) = (signed(chain, 0, update), signed(chain, 1, remove));
     let first = post(&url, "/v1/txs?timeout=60s", applied.bytes());
     assert_eq!(first.status, 201, "{:?}", first.json());
-    post(&url, "/v1/txs?timeout=60s", failed.bytes()).problem(409, "key_not_found");
+    let told = post(&url, "/v1/txs?timeout=60s", failed.bytes()).problem(409, "key_not_found");
+    assert_eq!(told["outcome"]["duplicate"], false, "{told}");
 
     // What is taken just before it is noticed that the others are gone waits without an end.
     let (gone, mut waiting) = (AtomicBool::new(false), Vec::new());
@@ -77,7 +78,8 @@ fn what_this_node_knows_is_not_said_to_have_not_happened() {
     assert_eq!((again.status, &told["status"]), (200, &"applied".into()), "{told}");
     assert_eq!((&told["duplicate"], &told["height"]), (&true.into(), &first.json()["height"]));
     let again = post(&url, "/v1/txs", failed.bytes()).problem(409, "key_not_found");
-    assert_eq!(again["outcome"]["status"], "failed", "{again}");
+    let again = &again["outcome"];
+    assert_eq!((&again["status"], &again["duplicate"]), (&"failed".into(), &true.into()));
     let is_pending = |transaction: &&SignedTransaction| {
         json(&url, &format!("/v1/txs/{}", transaction.id()))["status"] == "pending"
     };
@@ -87,6 +89,21 @@ fn what_this_node_knows_is_not_said_to_have_not_happened() {
     // Of what has never been here nothing has happened.
     let new = post(&url, "/v1/txs", signed(chain, 1_000, update).bytes()).problem(503, "no_quorum");
     assert_eq!(new["outcome"], "nothing_happened");
+}
+
+#[test]
+fn what_waits_already_is_known_when_it_comes_again() {
+    // After the first block of the term, which has no transactions, there is none for as long as the test takes.
+    let config = Config { block_interval: PATIENCE, ..common::config() };
+    let group = Group::start("waits", 1, &config);
+    let (url, chain) = (group.url(0), group.node(0).chain_id().unwrap());
+    let transaction = signed(chain, 0, update);
+    for (status, duplicate) in [(202, false), (200, true), (200, true)] {
+        let reply = post(url, "/v1/txs?wait=accepted", transaction.bytes());
+        let told = reply.json();
+        assert_eq!((reply.status, &told["status"]), (status, &"pending".into()), "{told}");
+        assert_eq!(told["duplicate"], duplicate, "{told}");
+    }
 }
 
 #[test]
