@@ -2,11 +2,12 @@
 # Coverage-guided fuzzing of every harness in the workspace, on the pinned stable toolchain.
 #
 #   testnet/fuzz.sh --list                  name every harness
-#   testnet/fuzz.sh [--minutes M] [NAME…]   run all, or these, M minutes each (2 unless said)
+#   testnet/fuzz.sh [--minutes M] [--jobs N] [NAME…]   run all, or these, M minutes each (2 unless
+#                                           said), N at once (1 unless said)
 #   testnet/fuzz.sh --replay FILE NAME      run one harness over one input
 #
-# NAME is a test, or a file without `.rs`, which means every harness in it. The first crash ends the
-# run with status 1.
+# NAME is a test, or a file without `.rs`, which means every harness in it; `outside` means those for what
+# clients, peers and strangers can send to a node. The first crash ends the run with status 1.
 #
 # A harness is a test that calls `bolero::check!()`, in `tests/` or, where it needs what is private,
 # in a module of its own under `src/`. Under `cargo test` it tries random inputs; here
@@ -44,6 +45,18 @@ harnesses() {
             /^}/ { name = "" }' "$file"
     done < <(git grep -lE --untracked "$call" -- '*/tests/*.rs' '*/src/*.rs')
 }
+
+# What is decoded of what comes from outside: requests of clients, and whatever peers say, with all that is in it.
+# The others are for what comes from the own disk or from the holder of a receipt.
+outside='
+fuzz_http_request fuzz_transaction_bytes
+traffic::decoders::beat traffic::decoders::forwarded_transactions traffic::decoders::pieces_of_snapshots
+fuzz_message_bytes fuzz_mutated_messages fuzz_life_bytes
+fuzz_snapshot_ask_bytes fuzz_snapshot_piece_bytes fuzz_state_entry_bytes fuzz_nonces_bytes
+fuzz_block_bytes fuzz_signed_header_bytes fuzz_certificate_bytes fuzz_signed_statement_bytes
+fuzz_roster_bytes fuzz_roster_change_bytes fuzz_recovery_bytes fuzz_roster_step_bytes
+fuzz_genesis_bytes fuzz_mutated_fixtures fuzz_mutated_genesis
+'
 
 # Sets the environment and builds one harness, with the checks that a debug build has.
 build() {
@@ -104,20 +117,66 @@ crashed() {
     exit 1
 }
 
-minutes=2 replay='' list=false
+# hunt PACKAGE FILE TEST SOURCE: one harness, until its time is up or it has crashed.
+hunt() {
+    local package=$1 file=$2 test=$3 source=$4 corpus crashes directories kept seeds
+    echo "fuzz: $test of $package, $seconds s" >&2
+    corpus=$PWD/target/fuzz/corpus/$file/${test//::/__}
+    crashes=target/fuzz/crashes/$file/${test//::/__}
+    rm -rf "$crashes"
+    mkdir -p "$corpus" "$crashes"
+    directories=$corpus
+    for kept in corpus crashes; do
+        seeds=$PWD/$(kept_inputs "$source" "$test")/$kept
+        if [ -d "$seeds" ]; then directories+=" $seeds"; fi
+    done
+    # shellcheck disable=SC2086 # several directories, one argument each
+    fuzz "$package" "$source" "$test" $directories "-artifact_prefix=$PWD/$crashes/" \
+        "-max_total_time=$seconds" "-max_len=65536" ||
+        crashed "$package" "$source" "$test" "$crashes"
+}
+
+# Those that hunt, each a group of processes of its own.
+hunting=()
+
+end() {
+    local pid
+    for pid in "${hunting[@]}"; do
+        kill -- "-$pid" 2>/dev/null || true
+    done
+}
+trap end EXIT
+
+# Waits until fewer than so many hunt. If one has crashed, this ends too, and the others with it.
+fewer() {
+    local pid left
+    while [ "${#hunting[@]}" -ge "$1" ]; do
+        left=()
+        for pid in "${hunting[@]}"; do
+            if kill -0 "$pid" 2>/dev/null; then left+=("$pid"); else wait "$pid" || exit 1; fi
+        done
+        hunting=("${left[@]}")
+        sleep 1
+    done
+}
+
+minutes=2 jobs=1 replay='' list=false
 names=()
 while [ $# -gt 0 ]; do
     case $1 in
         --minutes) minutes=${2:?--minutes needs a number} && shift ;;
+        --jobs) jobs=${2:?--jobs needs a number} && shift ;;
         --replay) replay=${2:?--replay needs a file} && shift ;;
         --list) list=true ;;
         -*) usage ;;
+        # shellcheck disable=SC2206 # one word each
+        outside) names+=($outside) ;;
         *) names+=("$1") ;;
     esac
     shift
 done
 seconds=$(awk -v minutes="$minutes" 'BEGIN { print int(minutes * 60) }')
-[ "$seconds" -gt 0 ] || usage
+[ "$seconds" -gt 0 ] && [ "$jobs" -gt 0 ] || usage
 
 all=$(harnesses)
 if $list; then
@@ -136,27 +195,23 @@ if [ ${#names[@]} -gt 0 ]; then
 fi
 [ -n "$selected" ] || { echo "fuzz: there are no harnesses" >&2 && exit 2; }
 
+# All is built before anything is timed.
+while read -r package file test source <&3; do
+    [ -z "$package" ] || build "$package" "$source"
+done 3<<<"$(sort -u -k 1,1 -k 4,4 <<<"$selected")"
+
 while read -r package file test source <&3; do
     [ -n "$package" ] || continue
-    build "$package" "$source"
     if [ -n "$replay" ]; then
         [ -r "$replay" ] || { echo "fuzz: $replay cannot be read" >&2 && exit 2; }
         # An absolute path, because cargo runs a test in the folder of its package.
         fuzz "$package" "$source" "$test" "$(cd "$(dirname "$replay")" && pwd)/$(basename "$replay")"
         continue
     fi
-    echo "fuzz: $test of $package, $seconds s" >&2
-    corpus=$PWD/target/fuzz/corpus/$file/${test//::/__}
-    crashes=target/fuzz/crashes/$file/${test//::/__}
-    rm -rf "$crashes"
-    mkdir -p "$corpus" "$crashes"
-    directories=$corpus
-    for kept in corpus crashes; do
-        seeds=$PWD/$(kept_inputs "$source" "$test")/$kept
-        if [ -d "$seeds" ]; then directories+=" $seeds"; fi
-    done
-    # shellcheck disable=SC2086 # several directories, one argument each
-    fuzz "$package" "$source" "$test" $directories "-artifact_prefix=$PWD/$crashes/" \
-        "-max_total_time=$seconds" "-max_len=65536" ||
-        crashed "$package" "$source" "$test" "$crashes"
+    fewer "$jobs"
+    set -m
+    hunt "$package" "$file" "$test" "$source" 3<&- &
+    hunting+=("$!")
+    set +m
 done 3<<<"$selected"
+fewer 1
