@@ -9,16 +9,15 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use common::process::Process;
 use quorate_client::{KeyFile, Testnet};
-use quorate_node::Node;
-use quorate_node::home::Home;
 use serde_json::Value;
 
-/// A node of a group of one, and a key.
+/// A node of a group of one in a process of its own, and a key.
 struct Place {
+    // It ends before its directory is gone.
+    _node: Process,
     _root: tempfile::TempDir,
-    node: Option<Node>,
-    runtime: tokio::runtime::Runtime,
     url: String,
     key: PathBuf,
     root: PathBuf,
@@ -71,14 +70,12 @@ impl Place {
         let root = tempfile::tempdir().unwrap();
         let home = root.path().join("home");
         common::home(&home, 0, &common::genesis(1), &common::config());
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let home = Home::open(&home).unwrap();
-        let node = runtime.block_on(Node::start(home, common::config())).unwrap();
-        let url = format!("http://{}", node.api_address());
+        let node = Process::of_home(&home);
+        let url = node.url();
         let key = root.path().join("keys/carol.key");
         KeyFile::generate(&key).unwrap();
         let path = root.path().to_owned();
-        Self { _root: root, node: Some(node), runtime, url, key, root: path }
+        Self { _node: node, _root: root, url, key, root: path }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -94,13 +91,6 @@ impl Place {
 
     fn json(&self, arguments: &[&str]) -> Ended {
         self.run(&[arguments, &["--output", "json"]].concat())
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let node = self.node.take().unwrap();
-        let _ = self.runtime.block_on(node.shutdown());
     }
 }
 

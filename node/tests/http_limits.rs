@@ -3,31 +3,26 @@
 mod common;
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
-use quorate_node::Node;
+use common::process::{PATIENCE, Process};
 use quorate_node::config::Config;
-use quorate_node::home::Home;
 
-/// Long enough for any machine.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A node with these limits, and where it serves.
-fn serve(
-    runtime: &tokio::runtime::Runtime,
-    config: Config,
-) -> (tempfile::TempDir, Node, SocketAddr) {
-    let directory = tempfile::tempdir().expect("there is room for files");
-    common::home(directory.path(), 0, &common::genesis(1), &common::config());
-    let home = Home::open(directory.path()).expect("the home is free");
-    let node = runtime.block_on(Node::start(home, config)).expect("the node starts");
-    let address = node.api_address();
-    (directory, node, address)
+/// A node with these limits in a process of its own.
+struct Served {
+    node: Process,
+    _directory: tempfile::TempDir,
 }
 
-fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("the port is open");
+fn serve(config: &Config) -> Served {
+    let directory = tempfile::tempdir().expect("there is room for files");
+    common::home(directory.path(), 0, &common::genesis(1), config);
+    Served { node: Process::of_home(directory.path()), _directory: directory }
+}
+
+fn connect(to: &Served) -> TcpStream {
+    let stream = TcpStream::connect(&to.node.address).expect("the port is open");
     stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
     stream
 }
@@ -56,11 +51,10 @@ fn livez(stream: &mut TcpStream) -> String {
 
 #[test]
 fn who_does_not_finish_the_head_of_a_request_is_cut_off() {
-    let runtime = tokio::runtime::Runtime::new().expect("there are threads");
     let limit = Config { api_header_timeout: Duration::from_millis(200), ..common::config() };
-    let (_directory, _node, address) = serve(&runtime, limit);
-    let mut silent = connect(address);
-    let mut slow = connect(address);
+    let served = serve(&limit);
+    let mut silent = connect(&served);
+    let mut slow = connect(&served);
     slow.write_all(b"GET /livez HTTP/1.1\r\nHost: no").expect("it is open");
     // It is over although a byte comes again and again.
     let mut trickle = slow.try_clone().expect("it is a socket");
@@ -72,16 +66,15 @@ fn who_does_not_finish_the_head_of_a_request_is_cut_off() {
     assert!(!rest(&mut slow).contains("200 OK"));
     trickling.join().expect("writing has failed in the end");
     assert_eq!(rest(&mut silent), "", "who says nothing at all is told nothing");
-    let mut idle = connect(address);
+    let mut idle = connect(&served);
     assert!(livez(&mut idle).starts_with("HTTP/1.1 200 "));
     assert_eq!(rest(&mut idle), "", "nor may who was served stay for ever");
 }
 
 #[test]
 fn a_request_that_is_too_large_is_refused_before_it_is_read() {
-    let runtime = tokio::runtime::Runtime::new().expect("there are threads");
-    let (_directory, _node, address) = serve(&runtime, common::config());
-    let mut announced = connect(address);
+    let served = serve(&common::config());
+    let mut announced = connect(&served);
     let head = format!(
         "POST /v1/txs HTTP/1.1\r\nHost: node\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
         (1 << 20) + 1
@@ -91,7 +84,7 @@ fn a_request_that_is_too_large_is_refused_before_it_is_read() {
     assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("too_large"), "{answer}");
 
     // Without a length it is cut off at the limit, whatever is still to come.
-    let mut endless = connect(address);
+    let mut endless = connect(&served);
     let head = b"POST /v1/txs HTTP/1.1\r\nHost: node\r\nTransfer-Encoding: chunked\r\n\r\n";
     endless.write_all(head).expect("it is open");
     let chunk = [b"10000\r\n".as_slice(), &[0; 0x10000], b"\r\n"].concat();
@@ -104,15 +97,14 @@ fn a_request_that_is_too_large_is_refused_before_it_is_read() {
 
 #[test]
 fn connections_beyond_the_limit_wait_until_one_is_closed() {
-    let runtime = tokio::runtime::Runtime::new().expect("there are threads");
     let two = Config { api_connections: 2, ..common::config() };
-    let (_directory, node, address) = serve(&runtime, two);
-    let [mut first, mut second] = [connect(address), connect(address)];
+    let served = serve(&two);
+    let [mut first, mut second] = [connect(&served), connect(&served)];
     for held in [&mut first, &mut second] {
         assert!(livez(held).starts_with("HTTP/1.1 200 "));
     }
     // The third one is taken by the operating system, and by nobody else.
-    let mut third = connect(address);
+    let mut third = connect(&served);
     third.write_all(b"GET /livez HTTP/1.1\r\nHost: node\r\n\r\n").expect("it is open");
     third.set_read_timeout(Some(Duration::from_millis(300))).expect("it is a socket");
     assert!(third.read(&mut [0]).is_err(), "nobody has read it");
@@ -122,44 +114,41 @@ fn connections_beyond_the_limit_wait_until_one_is_closed() {
     let mut byte = [0];
     third.read_exact(&mut byte).expect("there is room for it now");
     assert_eq!(&byte, b"H");
-    drop((first, third));
-    runtime.block_on(node.shutdown()).expect("it stops in order");
 }
 
 #[test]
 fn who_never_reads_does_not_keep_others_out() {
-    let runtime = tokio::runtime::Runtime::new().expect("there are threads");
     let limit = Config {
         api_connections: 4,
         api_subscribers: 1,
         api_write_timeout: Duration::from_millis(500),
         ..common::config()
     };
-    let (_directory, node, address) = serve(&runtime, limit);
+    let served = serve(&limit);
     // So that a list is more than what lies between the two ends.
-    let client = quorate_client::Client::new(&format!("http://{address}")).expect("an address");
+    let client = served.node.client();
     let account = client.account(quorate_chain::crypto::SecretKey::from_seed(&[8; 32]));
     for at in 0..40 {
         account.put(format!("large/{at}"), vec![7; 200 << 10]).expect("there is a validator");
     }
-    let deaf: Vec<TcpStream> = ["/v1/state?prefix=large", "/v1/events?topics=state&from=1"]
+    let _deaf: Vec<TcpStream> = ["/v1/state?prefix=large", "/v1/events?topics=state&from=1"]
         .iter()
         .cycle()
         .take(4)
         .map(|path| {
-            let mut stream = connect(address);
+            let mut stream = connect(&served);
             let head = format!("GET {path} HTTP/1.1\r\nHost: node\r\n\r\n");
             // Again and again, in case what waits is larger than an answer.
             stream.write_all(head.repeat(8).as_bytes()).expect("it is open");
             stream
         })
         .collect();
-    let mut one = connect(address);
+    let mut one = connect(&served);
     assert!(livez(&mut one).starts_with("HTTP/1.1 200 "), "there is room again");
     // Who hears events and does not read them is no subscriber for ever, either.
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     loop {
-        let mut subscriber = connect(address);
+        let mut subscriber = connect(&served);
         let head = b"GET /v1/events?topics=block&from=1 HTTP/1.1\r\nHost: node\r\n\r\n";
         subscriber.write_all(head).expect("it is open");
         let mut start = [0; 12];
@@ -170,6 +159,4 @@ fn who_never_reads_does_not_keep_others_out() {
         assert!(start.ends_with(b"429") && begun.elapsed() < PATIENCE, "{start:?}");
         std::thread::sleep(Duration::from_millis(50));
     }
-    drop(deaf);
-    runtime.block_on(node.shutdown()).expect("it stops in order");
 }

@@ -6,27 +6,16 @@ mod common;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
-use std::process::Command;
 
-use common::process::{PATIENCE, Process};
+use common::process::{PATIENCE, Process, raise_open_files};
 use quorate_chain::crypto::SecretKey;
 use quorate_node::config::Config;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const SUBSCRIBERS: usize = 10_000;
 /// Besides the subscribers: what the test itself and its clients have open.
 const OTHERS: usize = 200;
 /// What the node may have grown by, for each that asked, in bytes.
 const EACH: u64 = 16 << 10;
-
-/// Raises how many files this process, and those that it starts, may have open.
-fn raise() {
-    let wanted = (SUBSCRIBERS + 2 * OTHERS) as u64;
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let enough = maximum.is_none_or(|most| most >= wanted);
-    assert!(enough, "this test opens {wanted} files, and the hard limit is {maximum:?}");
-    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).unwrap();
-}
 
 /// One that asks to be told of every block.
 fn subscribe(node: &Process) -> BufReader<TcpStream> {
@@ -44,13 +33,12 @@ fn line(of: &mut BufReader<TcpStream>) -> String {
 
 #[test]
 fn ten_thousand_are_served_or_refused_and_those_who_are_served_miss_nothing() {
-    raise();
+    raise_open_files((SUBSCRIBERS + 2 * OTHERS) as u64);
     let directory = tempfile::tempdir().unwrap();
     let home = directory.path().join("home");
     let config = Config { api_connections: SUBSCRIBERS + OTHERS, ..common::config() };
     common::home(&home, 0, &common::genesis(1), &config);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
-    let mut node = Process::start(command.arg("start").arg("--home").arg(&home));
+    let mut node = Process::of_home(&home);
     let account = node.client().account(SecretKey::from_seed(&[8; 32]));
     account.put("before", "v").unwrap();
     let before = node.resident();

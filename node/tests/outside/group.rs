@@ -1,4 +1,4 @@
-//! Three validators that run as long as the tests.
+//! Three validators that run as long as the tests, in processes of their own.
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -6,19 +6,15 @@ use std::time::{Duration, Instant};
 
 use quorate_chain::crypto::SecretKey;
 use quorate_client::{Account, Client, Level, Wait};
-use quorate_node::Node;
 use quorate_node::config::Config;
-use quorate_node::home::Home;
 
 use crate::common;
+pub(crate) use crate::common::process::PATIENCE;
+use crate::common::process::Process;
 
-/// Long enough for any machine: what is waited for comes, or is a bug.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Validators in this process, on a runtime of their own.
+/// Validators, each in a process of its own.
 pub(crate) struct Group {
-    runtime: tokio::runtime::Runtime,
-    nodes: Vec<Option<Node>>,
+    nodes: Vec<Option<Process>>,
     urls: Vec<String>,
     pub(crate) genesis: Vec<u8>,
 }
@@ -38,19 +34,16 @@ impl Group {
         let _ = std::fs::remove_dir_all(&root);
         let ports = common::free_ports(usize::from(validators));
         let genesis = common::genesis_at(&ports.iter().copied().map(Some).collect::<Vec<_>>());
-        let runtime = tokio::runtime::Runtime::new().unwrap();
         let (mut nodes, mut urls) = (Vec::new(), Vec::new());
         for at in 0..validators {
             let home = root.join(format!("node{at}"));
-            common::home(&home, at, &genesis, config);
             let p2p_listen = common::address(ports[usize::from(at)]);
-            let config = Config { p2p_listen, ..config.clone() };
-            let node = Node::start(Home::open(&home).unwrap(), config);
-            let node = runtime.block_on(node).unwrap();
-            urls.push(format!("http://{}", node.api_address()));
+            common::home(&home, at, &genesis, &Config { p2p_listen, ..config.clone() });
+            let node = Process::of_home(&home);
+            urls.push(node.url());
             nodes.push(Some(node));
         }
-        let group = Self { runtime, nodes, urls, genesis: genesis.to_file() };
+        let group = Self { nodes, urls, genesis: genesis.to_file() };
         for at in 0..usize::from(validators) {
             eventually("a leader is known", || group.node(at).status().unwrap().leader.is_some());
         }
@@ -83,10 +76,14 @@ impl Group {
         (leader, (0..self.urls.len()).filter(|at| *at != leader).collect())
     }
 
-    /// Ends a node like kill -9.
+    /// Ends a node with SIGKILL.
     pub(crate) fn kill(&mut self, at: usize) {
-        let node = self.nodes[at].take().unwrap();
-        self.runtime.block_on(node.kill());
+        self.nodes[at].take().unwrap().kill();
+    }
+
+    /// The bytes in memory of the first node.
+    pub(crate) fn resident(&self) -> u64 {
+        self.nodes[0].as_ref().unwrap().resident()
     }
 }
 
