@@ -12,6 +12,7 @@ use quorate_node::config::Config;
 use serde_json::Value;
 
 use crate::common;
+use crate::common::process::raise_open_files;
 use crate::group::{Group, PATIENCE, eventually, group, patient};
 use crate::http::{ask, connect, get, json, post, read};
 
@@ -38,6 +39,21 @@ fn batch<'a>(items: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<u8> {
         body.extend_from_slice(item);
     }
     body
+}
+
+/// By how much a node may grow while it refuses what is sent again and again: far less than all of it.
+const GROWTH: u64 = 48 << 20;
+
+/// That the memory of a node does not grow with what it is sent. The first time it may: what it takes then it needs for
+/// the first of anything.
+fn takes_no_memory(group: &Group, times: usize, mut send: impl FnMut()) {
+    send();
+    let before = group.resident();
+    for _ in 0..times {
+        send();
+    }
+    let grown = group.resident().saturating_sub(before);
+    assert!(grown < GROWTH, "by {grown} bytes");
 }
 
 /// Sends bytes as they are and reads what comes, if anything does.
@@ -77,6 +93,27 @@ fn what_is_too_large_is_refused_before_it_is_read() {
     let many = format!("GET /livez HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(10_000));
     assert!(matches!(raw(url, many.as_bytes()), None | Some(431)));
     assert_eq!(get(url, "/livez").status, 200);
+}
+
+/// A hundred times what is too large or garbage: 240 MB.
+#[test]
+fn what_is_refused_takes_no_memory() {
+    let group = Group::start("refused", 1, &common::config());
+    let url = group.url(0);
+    let (large, deep) = (vec![b'x'; (1 << 20) + 1], "[".repeat(500_000));
+    let chunk = [b"10000\r\n".as_slice(), &large[..0x10000], b"\r\n"].concat();
+    takes_no_memory(&group, 100, || {
+        let mut stream = connect(url);
+        let head = "POST /v1/txs HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        let _ = (0..20).try_for_each(|_| stream.write_all(&chunk));
+        assert!(matches!(read(stream).map(|reply| reply.status), None | Some(413)));
+        assert!(matches!(raw(url, &large), None | Some(400 | 414 | 431)));
+        post(url, "/v1/txs", &large[..1 << 20]).problem(422, "malformed");
+        let json = ["content-type: application/json"];
+        ask(url, "POST", "/v1/txs", &json, deep.as_bytes()).problem(422, "malformed");
+    });
+    patient(&group.node(0), 132).put("hostile/refused", "v").unwrap();
 }
 
 #[test]
@@ -203,11 +240,16 @@ fn who_sends_slowly_does_not_keep_others_out() {
 
 #[test]
 fn a_thousand_idle_connections_are_no_harm() {
-    let group = group();
+    raise_open_files(2_000);
+    let group = Group::start("idle", 1, &common::config());
+    group.account(120).put("hostile/before", "v").unwrap();
+    let before = group.resident();
     let idle: Vec<TcpStream> = (0..1_000).map(|_| connect(group.url(0))).collect();
     assert_eq!(get(group.url(0), "/livez").status, 200);
     group.account(120).put("hostile/idle", "v").unwrap();
-    drop(idle);
+    let grown = group.resident().saturating_sub(before);
+    // As `docs/operators.md` says of each.
+    assert!(grown < (32 << 10) * idle.len() as u64 + GROWTH, "by {grown} bytes");
 }
 
 #[test]
@@ -224,8 +266,9 @@ fn a_flood_is_pushed_back_with_a_reason() {
     let txs: Vec<_> = (0..2_000)
         .map(|at| signed(chain, 121 + (at % 4) as u8, (at / 4) as u64, &format!("hostile/{at}")))
         .collect();
-    let mut refused = 0;
-    for part in txs.chunks(500) {
+    let (mut refused, mut parts) = (0, txs.chunks(500));
+    takes_no_memory(&group, 3, || {
+        let part = parts.next().unwrap();
         let body = batch(part.iter().map(|tx| tx.bytes().as_ref()));
         let reply = post(url, "/v1/txs/batch?wait=accepted", &body);
         for outcome in reply.json()["outcomes"].as_array().unwrap() {
@@ -247,7 +290,7 @@ fn a_flood_is_pushed_back_with_a_reason() {
         assert!(mempool["bytes"].as_u64() <= mempool["limit_bytes"].as_u64(), "{mempool}");
         let waits = mempool["transactions"].as_u64() > Some(0);
         assert_eq!(mempool["oldest_ms"].is_u64(), waits, "{mempool}");
-    }
+    });
     assert!(refused > 1_000, "{refused}");
     let account = patient(&group.node(0), 129);
     account.put("hostile/after", "v").unwrap();
@@ -256,7 +299,7 @@ fn a_flood_is_pushed_back_with_a_reason() {
 
 #[test]
 fn forged_signatures_are_all_refused() {
-    let group = group();
+    let group = Group::start("forged", 1, &common::config());
     let chain = group.node(0).chain_id().unwrap();
     let forged: Vec<_> = (0..3_000)
         .map(|nonce| {
@@ -267,10 +310,12 @@ fn forged_signatures_are_all_refused() {
         })
         .collect();
     let body = batch(forged.iter().map(Vec::as_slice));
-    let outcomes = post(group.url(1), "/v1/txs/batch", &body).json();
-    let outcomes = outcomes["outcomes"].as_array().unwrap();
-    assert_eq!(outcomes.len(), 3_000);
-    assert!(outcomes.iter().all(|outcome| outcome["code"] == "bad_signature"));
+    takes_no_memory(&group, 9, || {
+        let outcomes = post(group.url(0), "/v1/txs/batch", &body).json();
+        let outcomes = outcomes["outcomes"].as_array().unwrap();
+        assert_eq!(outcomes.len(), 3_000);
+        assert!(outcomes.iter().all(|outcome| outcome["code"] == "bad_signature"));
+    });
     assert!(group.node(0).get("hostile/forged").unwrap().is_none());
 }
 
