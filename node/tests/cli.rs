@@ -207,6 +207,12 @@ fn nodes_are_found_by_flag_variable_and_testnet() {
     let mut put = place.command(&["put", "l", "v", "--key", "alice"]);
     put.env_remove("QUORATE_KEY").env("QUORATE_TESTNET", &place.root);
     Ended::from(put.output().unwrap()).text();
+    // The variable says more than a testnet that runs, and the flag more than the variable.
+    for (arguments, code) in [(&["height"][..], 4), (&["height", "--node", &place.url], 0)] {
+        let mut height = place.command(arguments);
+        height.env("QUORATE_NODE", nobody).env("QUORATE_TESTNET", &place.root);
+        assert_eq!(height.output().unwrap().status.code(), Some(code), "{arguments:?}");
+    }
 }
 
 #[test]
@@ -217,6 +223,14 @@ fn keys_are_made_once_and_shown_without_their_secret() {
     let made = place.json(&["key", "new", path]).json();
     assert_eq!(place.run(&["key", "show", path]).text().trim(), made["public_key"]);
     assert!(place.run(&["key", "new", path]).sentence(3).contains("dave.key"));
+    let home = place.root.join("home");
+    place.run(&["key", "new", "frank", "--home", home.to_str().unwrap()]).text();
+    assert!(home.join("keys/frank.key").is_file());
+    for arguments in [&["key", "new", "grace"][..], &["put", "k", "v", "--key", "grace"]] {
+        let mut command = place.command(arguments);
+        Ended::from(command.env("QUORATE_HOME", &home).output().unwrap()).text();
+    }
+    assert!(home.join("keys/grace.key").is_file());
     let sealed = place.root.join("erin.key");
     let sealed = sealed.to_str().unwrap();
     assert!(

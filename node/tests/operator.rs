@@ -136,6 +136,7 @@ fn three_homes_made_apart_are_one_chain() {
         assert_eq!(node.client().get("greeting").unwrap().unwrap().value.as_ref(), b"hello");
     }
 
+    a_home_holds_what_it_should(&homes[0]);
     development_keys_sign_nothing_here(root.path(), &admin, &all);
 
     // A second process in a home is told who is there.
@@ -177,6 +178,32 @@ fn damage_is_told_precisely(home: &Path, node: &mut Process) {
     let said = String::from_utf8(damaged.stdout).unwrap();
     let name = segment["file"].as_str().unwrap();
     assert!(said.contains(&format!("damage: {name} at offset {}", offset.unwrap())), "{said}");
+}
+
+/// The files of a home whose node runs: those of the surface, `validator.json`, and what SQLite keeps beside its database.
+fn a_home_holds_what_it_should(home: &Path) {
+    let names = |place: &Path| {
+        let entries = fs::read_dir(place).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();
+        names.sort_unstable();
+        names
+    };
+    let expected = [
+        "FORMAT",
+        "LOCK",
+        "admin.sock",
+        "chain.db",
+        "chain.db-shm",
+        "chain.db-wal",
+        "config.toml",
+        "genesis.json",
+        "keys",
+        "snapshots",
+        "validator.json",
+        "wal",
+    ];
+    assert_eq!(names(home), expected);
+    assert_eq!(names(&home.join("keys")), ["validator.key"]);
 }
 
 /// A key that others may know signs nothing for a chain that counts.
@@ -244,6 +271,7 @@ fn what_is_told_can_be_read_by_programs() {
         seen.push(line["message"].as_str().unwrap().to_owned());
         if line["message"] == "a leader is known" {
             assert_eq!((&line["leader"], line["term"].as_u64() > Some(0)), (&0.into(), true));
+            assert!(line["height"].is_u64(), "{line}");
             break;
         }
     }
@@ -330,14 +358,22 @@ fn storage_in_memory_is_for_testnets() {
 #[test]
 fn one_validator_alone_is_there_at_once_and_leaves_nothing() {
     let root = tempfile::tempdir().unwrap();
-    let before = fs::read_dir(root.path()).unwrap().count();
-    let node = start(&["--dev", "--api-listen", "127.0.0.1:0"]);
+    // Wherever a program might leave something: where it is called, where its user lives, where there is room for a while.
+    let places = ["here", "home", "room"].map(|name| root.path().join(name));
+    places.iter().for_each(|place| fs::create_dir(place).unwrap());
+    let are_empty = || places.iter().all(|place| fs::read_dir(place).unwrap().next().is_none());
+    let mut start = command(&["start", "--dev", "--api-listen", "127.0.0.1:0"]);
+    start.current_dir(&places[0]).env("HOME", &places[1]).env("TMPDIR", &places[2]);
+    let mut node = Process::start(&mut start);
+    eventually("it is ready", || node.client().body("/readyz").is_ok());
     let account = node
         .client()
         .account(KeyFile::generate(&root.path().join("me.key")).unwrap().into_secret());
     account.put("k", "v").unwrap();
     assert_eq!(node.client().get("k").unwrap().unwrap().value.as_ref(), b"v");
-    assert_eq!(fs::read_dir(root.path()).unwrap().count(), before + 1);
+    assert!(are_empty(), "while it runs");
+    node.kill();
+    assert!(are_empty(), "when it has ended");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use quorate_chain::ids::Height;
 use quorate_client::{Client, Event, Wanted};
@@ -48,10 +49,14 @@ fn a_chain_is_told_from_its_beginning_and_goes_on() {
     let mut line = open(group.url(1), "topics=block,leadership&from=1", "");
     let (topic, id, first) = next(&mut line);
     assert_eq!((topic.as_str(), id), ("leadership", Some(1)));
-    assert_eq!(
-        (&first["height"], first["votes"].as_array().unwrap().len() >= 2),
-        (&1.into(), true)
-    );
+    let opening = json(group.url(0), "/v1/blocks/1");
+    for (field, of_block) in [("height", "height"), ("term", "term"), ("leader", "proposer")] {
+        assert_eq!(first[field], opening[of_block], "{first}");
+    }
+    let votes: Vec<u64> =
+        first["votes"].as_array().unwrap().iter().map(|vote| vote.as_u64().unwrap()).collect();
+    assert!(votes.len() >= 2 && votes.iter().all(|vote| *vote < 3), "{first}");
+    assert!(votes.is_sorted_by(|one, other| one < other), "{first}");
     let (mut expected, mut seen) = (1, false);
     while !seen {
         let (topic, id, data) = next(&mut line);
@@ -89,6 +94,24 @@ fn the_state_is_told_key_by_key_and_only_what_took_effect() {
     let resumed = format!("last-event-id: {from}\r\n");
     let mut line = open(group.url(0), "topics=state&prefix=events/state/&from=1", &resumed);
     assert_eq!(next(&mut line).1, last.height.map(Height::get));
+}
+
+#[test]
+fn a_line_without_news_is_heard_to_be_open_every_15_seconds() {
+    let mut line = open(group().url(2), "topics=state&prefix=events/nothing", "");
+    let mut comment = || {
+        let mut text = String::new();
+        while text.trim() != ":" {
+            text.clear();
+            assert_ne!(line.read_line(&mut text).unwrap(), 0, "the line has ended");
+            assert!(!text.starts_with("event"), "{text}");
+        }
+        Instant::now()
+    };
+    let [first, second] = [comment(), comment()];
+    // The first one is on its way for no longer than the second.
+    let passed = second - first;
+    assert!(passed > Duration::from_secs(12) && passed < PATIENCE, "{passed:?}");
 }
 
 #[test]

@@ -118,6 +118,49 @@ fn what_is_refused_has_not_happened_and_says_why() {
 }
 
 #[test]
+fn what_the_format_does_not_allow_is_too_large() {
+    let group = group();
+    let key = |length: usize| Bytes::from(vec![b'k'; length]);
+    let put = |key: Bytes, length: usize| Operation::Put { key, value: vec![0; length].into() };
+    let full = || put(key(1_024), 256 << 10);
+    let many = |count: usize| (0..count).map(|at| put(at.to_string().into(), 1)).collect();
+    for operations in [
+        vec![put(key(1_025), 1)],
+        vec![put(key(1), (256 << 10) + 1)],
+        many(129),
+        vec![full(), full()],
+    ] {
+        let secret = SecretKey::from_seed(&[48; 32]);
+        let transaction = Transaction {
+            chain_id: group.node(0).chain_id().unwrap(),
+            sender: secret.account_key(),
+            nonce: Nonce::new(0),
+            expires: None,
+            approvers: Vec::new(),
+            operations,
+        };
+        let mut bytes = transaction.message();
+        bytes.extend_from_slice(secret.sign(&bytes).as_bytes());
+        let problem = post(group.url(1), "/v1/txs", &bytes).problem(422, "too_large");
+        assert_eq!(problem["outcome"], "nothing_happened");
+    }
+    // What it just allows is taken.
+    let secret = SecretKey::from_seed(&[48; 32]);
+    for (nonce, operations) in [(0, vec![full()]), (1, many(128))] {
+        let transaction = Transaction {
+            chain_id: group.node(0).chain_id().unwrap(),
+            sender: secret.account_key(),
+            nonce: Nonce::new(nonce),
+            expires: None,
+            approvers: Vec::new(),
+            operations,
+        };
+        let signed = transaction.sign(&secret).unwrap();
+        assert_eq!(post(group.url(1), "/v1/txs?timeout=60s", signed.bytes()).status, 201);
+    }
+}
+
+#[test]
 fn a_batch_answers_for_each_in_order() {
     let group = group();
     let txs: Vec<_> = (0..50)
@@ -190,7 +233,9 @@ fn without_a_quorum_the_answer_is_honest_and_old_outcomes_stay() {
     assert!(
         json(&url, "/v1/status")["reason"].as_str().unwrap().contains("1 of 3 reachable, 2 needed")
     );
-    assert_eq!(get(&url, "/readyz").status, 503);
+    let ready = get(&url, "/readyz");
+    let body = json!({ "ready": false, "reasons": ["no_leader"] });
+    assert_eq!((ready.status, ready.json()), (503, body));
     let tx = signed_for(&group, survivor, 47, 1, "writes/alone");
     let problem = post(&url, "/v1/txs?timeout=1s", tx.bytes()).problem(503, "no_quorum");
     assert_eq!(
