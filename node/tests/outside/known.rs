@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_chain::crypto::SecretKey;
@@ -107,6 +108,27 @@ fn what_waits_already_is_known_when_it_comes_again() {
 }
 
 #[test]
+fn of_two_who_send_what_fails_at_once_one_has_sent_what_was_known() {
+    // So that the second one comes while the first one waits.
+    let config = Config { block_interval: Duration::from_secs(1), ..common::config() };
+    let group = Group::start("twice", 1, &config);
+    let (url, chain) = (group.url(0), group.node(0).chain_id().unwrap());
+    let transaction = signed(chain, 0, remove);
+    let send = || {
+        let path = "/v1/txs?timeout=60s";
+        let told = post(url, path, transaction.bytes()).problem(409, "key_not_found");
+        told["outcome"]["duplicate"].as_bool().unwrap()
+    };
+    let mut told = std::thread::scope(|scope| {
+        let both = [scope.spawn(send), scope.spawn(send)];
+        both.map(|one| one.join().unwrap())
+    });
+    told.sort_unstable();
+    assert_eq!(told, [false, true]);
+    assert!(send());
+}
+
+#[test]
 fn a_transaction_is_known_longer_than_its_block_is_kept() {
     let config = Config { snapshot_every: 8, keep_blocks: 8, ..common::config() };
     let group = Group::start("pruned", 1, &config);
@@ -132,7 +154,7 @@ fn a_transaction_is_known_longer_than_its_block_is_kept() {
 
     // What can never come is not waited for.
     let mut stream = connect(url);
-    stream.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let length = applied.bytes().len();
     let head =
         format!("POST /v1/txs?timeout=60s HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
