@@ -3,6 +3,7 @@
 //! Data goes to standard output, everything else to standard error. A command that fails says one
 //! sentence and ends with one of the codes of [`Exit`].
 
+mod beside;
 mod config;
 mod genesis;
 mod init;
@@ -15,7 +16,6 @@ mod reach;
 mod read;
 mod settings;
 mod start;
-mod testnet;
 mod tx;
 mod wal;
 mod write;
@@ -88,7 +88,9 @@ enum Command {
     Wal(wal::Wal),
     Genesis(genesis::Genesis),
     /// A group of validators on this machine, to try things out on.
-    Testnet(testnet::Testnet),
+    Testnet(beside::Beside),
+    /// How fast a chain is, on this machine or on nodes elsewhere.
+    Bench(beside::Beside),
 }
 
 impl Command {
@@ -119,7 +121,8 @@ impl Command {
             Self::Wal(wal) => wal.run(output),
             Self::Key(key) => key.run(output),
             Self::Genesis(genesis) => genesis.run(output),
-            Self::Testnet(testnet) => testnet.run(output),
+            Self::Testnet(testnet) => testnet.run("testnet", output),
+            Self::Bench(bench) => bench.run("bench", output),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! `quorate testnet …` runs `quorate-testnet …`, which stands beside this program or where commands
-//! are, as cargo and git do with their subcommands.
+//! Commands that are programs of their own: `quorate testnet …` runs `quorate-testnet …`, which stands beside this
+//! program or where commands are, as cargo and git do with their subcommands.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,18 +10,19 @@ use std::process::Command;
 use super::output::{Done, Output};
 use crate::exit::{Exit, Failure};
 
-/// Everything that follows goes to `quorate-testnet`.
+/// Everything that follows goes to the other program.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
-pub(super) struct Testnet {
+pub(super) struct Beside {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     arguments: Vec<OsString>,
 }
 
-impl Testnet {
-    /// Becomes the other program; returns only if there is none.
-    pub(super) fn run(self, output: Output) -> Done {
-        let name = format!("quorate-testnet{}", env::consts::EXE_SUFFIX);
+impl Beside {
+    /// Becomes the program that does this; returns only if there is none.
+    pub(super) fn run(self, what: &str, output: Output) -> Done {
+        let package = format!("quorate-{what}");
+        let name = format!("{package}{}", env::consts::EXE_SUFFIX);
         let told = env::var_os("QUORATE_BIN_DIR").map(PathBuf::from);
         let own = env::current_exe().ok().and_then(|own| Some(own.parent()?.to_owned()));
         let beside = told.into_iter().chain(own).map(|place| place.join(&name));
@@ -29,7 +30,7 @@ impl Testnet {
         let error = Command::new(program.unwrap_or_else(|| PathBuf::from(&name)))
             .args(self.heard(output))
             .exec();
-        let sentence = format!("{name}: {error}; cargo build -p quorate-testnet makes it");
+        let sentence = format!("{name}: {error}; cargo build -p {package} makes it");
         Err(Failure::new(Exit::Configuration, sentence).into())
     }
 

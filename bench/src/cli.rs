@@ -1,0 +1,246 @@
+//! The command line.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, ValueEnum};
+use quorate_node::exit::{Exit, Failure};
+use quorate_node::stderr;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::cluster::Cluster;
+use crate::load::{self, Client, Run};
+use crate::progress::Progress;
+use crate::report::{Case, Figures, Report, Row};
+use crate::work::{Account, Field, Kind};
+
+/// Requests by which it is found out how many fit into the time, for each client.
+const PROBE: u64 = 8;
+/// Connections that share what is due at a fixed rate.
+const CALLERS: u64 = 256;
+
+/// How fast a chain is: clients ask nodes for one thing after another, and every answer is looked at.
+///
+/// Without --nodes three validators are started for it on this machine, with their logs on its disk, and are gone
+/// afterwards.
+#[derive(Debug, Parser)]
+#[command(name = "quorate bench", bin_name = "quorate bench", version)]
+struct Bench {
+    /// What is printed: text for people, or one line of JSON.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    output: Output,
+    /// Nodes that are there, such as http://127.0.0.1:7600,…; what is written stays on their chain.
+    #[arg(long, value_name = "URL,…")]
+    nodes: Option<String>,
+    /// How many validators are started.
+    #[arg(long, value_name = "COUNT", default_value = "3", conflicts_with = "nodes", value_parser = clap::value_parser!(u16).range(1..=9))]
+    validators: u16,
+    /// Where their directory is [default: where temporary files are].
+    #[arg(long, value_name = "DIR", conflicts_with = "nodes")]
+    dir: Option<PathBuf>,
+    /// What is asked for.
+    #[arg(
+        long,
+        value_name = "KIND,…",
+        value_delimiter = ',',
+        default_value = "writes,hot,batches,operations,reads,local"
+    )]
+    work: Vec<Kind>,
+    /// How many clients at once, one after the other.
+    #[arg(long, value_name = "COUNT,…", value_delimiter = ',', default_value = "1,64,256,1000", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    clients: Vec<u64>,
+    /// Writes that are due in a second, whatever becomes of those before.
+    #[arg(long, value_name = "RATE,…", value_delimiter = ',', default_value = "1000,5000", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    rates: Vec<u64>,
+    /// How long each is measured.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    seconds: u64,
+    /// How often.
+    #[arg(long, value_name = "COUNT", default_value = "3", value_parser = clap::value_parser!(u64).range(1..=100))]
+    repeat: u64,
+    /// Bytes of each value.
+    #[arg(long, value_name = "BYTES", default_value = "256", value_parser = clap::value_parser!(u32).range(1..=4_096))]
+    value: u32,
+    /// How many keys are written before anything is measured.
+    #[arg(long, value_name = "COUNT", default_value = "10000", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    keys: u64,
+    /// Ask all nodes, and not only the one that leads.
+    #[arg(long)]
+    all: bool,
+}
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+/// Runs the command that the process was called with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let bench: Bench = match quorate_node::cli::parsed(std::env::args_os()) {
+        Ok(bench) => bench,
+        Err(exit) => return exit.into(),
+    };
+    let output = bench.output;
+    match bench.run() {
+        Ok(()) => Exit::Success.into(),
+        Err(failure) => {
+            match output {
+                Output::Text => stderr::line(format_args!("quorate bench: {failure}")),
+                Output::Json => stderr::line(failure.to_json()),
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+/// What is needed to measure.
+struct Bed {
+    cluster: Cluster,
+    runtime: Runtime,
+    field: Field,
+    accounts: Vec<Account>,
+    /// How many transactions were signed, and how long that took.
+    signed: (u64, Duration),
+}
+
+impl Bench {
+    fn run(self) -> Result<(), Failure> {
+        let cluster = match &self.nodes {
+            Some(nodes) => Cluster::named(nodes),
+            None => Cluster::start(self.validators, self.dir.as_deref())?,
+        };
+        let field = Field {
+            chain_id: cluster.chain_id()?,
+            keys: self.keys,
+            value: usize::try_from(self.value).unwrap_or(usize::MAX),
+        };
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::new(Exit::Bug, error))?;
+        let most = self.clients.iter().copied().chain([CALLERS]).max().unwrap_or(CALLERS);
+        let seed = seed();
+        let accounts = (0..=most).map(|number| Account::new(seed, number)).collect();
+        let mut bed = Bed { cluster, runtime, field, accounts, signed: (0, Duration::ZERO) };
+        let report = self.measured(&mut bed)?;
+        let text = match self.output {
+            Output::Text => report.text(),
+            Output::Json => report.json().to_string() + "\n",
+        };
+        let written = std::io::stdout().lock().write_all(text.as_bytes());
+        written.map_err(|error| Failure::new(Exit::Storage, error))
+    }
+
+    fn cases(&self) -> Vec<Case> {
+        let closed = self.work.iter().flat_map(|kind| {
+            self.clients.iter().map(|clients| Case { kind: *kind, clients: *clients, rate: None })
+        });
+        let open = self.rates.iter().map(|rate| Case {
+            kind: Kind::Writes,
+            clients: CALLERS.min(*rate),
+            rate: Some(*rate),
+        });
+        let open = open.filter(|_| self.work.contains(&Kind::Writes));
+        closed.chain(open).collect()
+    }
+
+    fn measured(&self, bed: &mut Bed) -> Result<Report, Failure> {
+        let cases = self.cases();
+        let repeat = usize::try_from(self.repeat).unwrap_or(usize::MAX);
+        let mut progress = Progress::new(cases.len() * repeat);
+        progress.at("writing all keys");
+        bed.sow()?;
+        let low = bed.cluster.height()?;
+        let mut rows: Vec<_> =
+            cases.into_iter().map(|case| Row { case, runs: Vec::new() }).collect();
+        for _ in 0..self.repeat {
+            for row in &mut rows {
+                progress.at(&format!("{}, {} clients", row.case.name(), row.case.clients));
+                row.runs.push(bed.figures(&row.case, self.seconds, self.all)?);
+                progress.step();
+            }
+        }
+        let heights = (low, bed.cluster.height()?);
+        let (signed, took) = bed.signed;
+        let signing_us = took.as_secs_f64() * 1e6 / (signed.max(1) as f64);
+        let (nodes, Field { value, keys, .. }) = (bed.cluster.count(), bed.field);
+        Ok(Report { nodes, value, keys, heights, signing_us, rows })
+    }
+}
+
+/// Something that no other run has had: who writes with it has no past on a chain.
+fn seed() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let nanos = now.map_or(0, |time| time.as_nanos());
+    u64::try_from(nanos & u128::from(u64::MAX)).unwrap_or_default() ^ u64::from(std::process::id())
+}
+
+impl Bed {
+    /// Writes all keys.
+    fn sow(&mut self) -> Result<(), Failure> {
+        let Some(sower) = self.accounts.last_mut() else { return Ok(()) };
+        let requests = self.field.sown(sower)?;
+        let node = self.cluster.targets(false)?[0];
+        let clients = vec![Client { node, requests }];
+        self.runtime.block_on(load::closed(Kind::Operations, clients)).map(drop)
+    }
+
+    /// Measures a case once: first how many requests fit into the time, then those.
+    fn figures(&mut self, case: &Case, seconds: u64, all: bool) -> Result<Figures, Failure> {
+        let targets = self.cluster.targets(all)?;
+        let each = match case.rate {
+            Some(rate) => (rate * seconds).div_ceil(case.clients),
+            None => {
+                let probe = self.clients(case, PROBE, &targets)?;
+                let run = self.ran(case, probe)?;
+                let one = run.time.as_secs_f64() / PROBE as f64;
+                ((seconds as f64 / one.max(1e-6)) as u64).max(PROBE)
+            }
+        };
+        let clients = self.clients(case, each, &targets)?;
+        let before = self.cluster.usage();
+        let run = self.ran(case, clients)?;
+        let used = self.cluster.usage().zip(before).map(|(now, before)| now.since(before));
+        Ok(Figures::new(case.kind, &run, used))
+    }
+
+    fn ran(&self, case: &Case, clients: Vec<Client>) -> Result<Run, Failure> {
+        self.runtime.block_on(async {
+            match case.rate {
+                None => load::closed(case.kind, clients).await,
+                Some(rate) => load::open(case.kind, clients, rate).await,
+            }
+        })
+    }
+
+    /// Clients with so many requests each.
+    fn clients(
+        &mut self,
+        case: &Case,
+        each: u64,
+        targets: &[SocketAddr],
+    ) -> Result<Vec<Client>, Failure> {
+        let begin = Instant::now();
+        let count = usize::try_from(case.clients).unwrap_or(usize::MAX);
+        let field = self.field;
+        let accounts = self.accounts.iter_mut().take(count).enumerate();
+        let clients = accounts.map(|(number, account)| {
+            let requests =
+                (0..each).map(|_| account.request(case.kind, &field)).collect::<Result<_, _>>()?;
+            Ok(Client { node: targets[number % targets.len()], requests })
+        });
+        let clients = clients.collect::<Result<Vec<_>, Failure>>()?;
+        if case.kind.writes() {
+            self.signed.0 += each * case.clients * case.kind.done();
+            self.signed.1 += begin.elapsed();
+        }
+        Ok(clients)
+    }
+}

@@ -1,0 +1,28 @@
+//! How fast a chain is: `quorate bench`.
+//!
+//! A group of validators is started for it, real processes on this machine with their logs on its disk, unless
+//! nodes are named. Clients that know nothing but HTTP ask it for one thing after another, and every answer is
+//! looked at: a write counts when it is said to be applied.
+//!
+//! ```text
+//! work     what is asked for: signed ahead, so that signing costs nothing while it is timed
+//! load     clients in a closed loop, or requests at a fixed rate (timed from when they were due)
+//! usage    what that has cost the nodes: processor, memory, bytes written, fsyncs
+//! report   one row for each kind of work and number of clients; repeated, with the spread
+//! ```
+//!
+//! Clients run on the machine of the nodes and take their share of it. Keep that in mind when figures of several
+//! machines are compared; side by side on one they are fair.
+
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
+mod cli;
+mod cluster;
+mod connection;
+mod load;
+mod progress;
+mod report;
+mod usage;
+mod work;
+
+pub use cli::main;

@@ -1,0 +1,138 @@
+//! Clients, and how long each request takes them.
+//!
+//! In a closed loop each client has one request under way and sends the next when that is answered. At a fixed rate
+//! requests have a time at which they are due; how long one takes counts from then, so a node that is late once is not
+//! forgiven for what had to wait (coordinated omission).
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use quorate_node::exit::{Exit, Failure};
+use tokio::task::JoinSet;
+
+use crate::connection::{Answer, Connection};
+use crate::work::{Kind, is_done};
+
+/// The longest time that is told from longer ones.
+const LONGEST_US: u64 = 600_000_000;
+/// How long a client waits that was told to.
+const REST: Duration = Duration::from_millis(5);
+/// How often it is told to wait before it gives up.
+const TRIES: usize = 2_000;
+
+/// What one client does, in order.
+pub(crate) struct Client {
+    /// Which node it asks.
+    pub(crate) node: SocketAddr,
+    /// What it asks.
+    pub(crate) requests: Vec<Bytes>,
+}
+
+/// How it went.
+pub(crate) struct Run {
+    /// From the first request to the last answer.
+    pub(crate) time: Duration,
+    /// How long requests took, in microseconds.
+    pub(crate) latency: Histogram<u64>,
+    /// How often a client was told to come again later.
+    pub(crate) put_off: u64,
+}
+
+/// What one client has seen.
+#[derive(Default)]
+struct Seen {
+    took: Vec<Duration>,
+    put_off: u64,
+}
+
+fn failed(error: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::NoNode, format!("a client of the benchmark: {error}"))
+}
+
+/// Asks until it is done; the same bytes again, if the node has no room now.
+async fn asked(
+    connection: &mut Connection,
+    kind: Kind,
+    request: &Bytes,
+    seen: &mut Seen,
+) -> io::Result<()> {
+    for _ in 0..TRIES {
+        let Answer { status, body } = connection.ask(request).await?;
+        if is_done(kind, status, &body) {
+            return Ok(());
+        }
+        if status != 429 {
+            let text = String::from_utf8_lossy(&body[..body.len().min(500)]).into_owned();
+            let what = format!("status {status}: {text}");
+            return Err(io::Error::other(what));
+        }
+        seen.put_off += 1;
+        tokio::time::sleep(REST).await;
+    }
+    Err(io::Error::other("a node has had no room for ten seconds"))
+}
+
+/// All clients at once, each in a closed loop.
+pub(crate) async fn closed(kind: Kind, clients: Vec<Client>) -> Result<Run, Failure> {
+    let mut open = Vec::new();
+    for Client { node, requests } in clients {
+        open.push((Connection::open(node).await.map_err(failed)?, requests));
+    }
+    let begin = Instant::now();
+    let mut working = JoinSet::new();
+    for (mut connection, requests) in open {
+        working.spawn(async move {
+            let mut seen = Seen::default();
+            for request in &requests {
+                let sent = Instant::now();
+                asked(&mut connection, kind, request, &mut seen).await?;
+                seen.took.push(sent.elapsed());
+            }
+            Ok(seen)
+        });
+    }
+    together(begin, working).await
+}
+
+/// So many requests a second, whatever becomes of those before; each client has its share.
+pub(crate) async fn open(kind: Kind, clients: Vec<Client>, rate: u64) -> Result<Run, Failure> {
+    let count = u32::try_from(clients.len()).unwrap_or(u32::MAX);
+    let each = Duration::from_secs(1) / u32::try_from(rate).unwrap_or(u32::MAX).max(1);
+    let mut ready = Vec::new();
+    for Client { node, requests } in clients {
+        ready.push((Connection::open(node).await.map_err(failed)?, requests));
+    }
+    let begin = Instant::now();
+    let mut working = JoinSet::new();
+    for (number, (mut connection, requests)) in (0_u32..).zip(ready) {
+        working.spawn(async move {
+            let mut seen = Seen::default();
+            for (turn, request) in (0_u32..).zip(&requests) {
+                let due = begin + each * (turn * count + number);
+                tokio::time::sleep_until(due.into()).await;
+                asked(&mut connection, kind, request, &mut seen).await?;
+                seen.took.push(due.elapsed());
+            }
+            Ok(seen)
+        });
+    }
+    together(begin, working).await
+}
+
+async fn together(begin: Instant, mut working: JoinSet<io::Result<Seen>>) -> Result<Run, Failure> {
+    let bug = |error: &dyn std::fmt::Display| Failure::new(Exit::Bug, error);
+    let mut latency = Histogram::new_with_bounds(1, LONGEST_US, 3).map_err(|error| bug(&error))?;
+    let mut put_off = 0;
+    while let Some(client) = working.join_next().await {
+        let seen = client.map_err(|error| bug(&error))?.map_err(failed)?;
+        for took in seen.took {
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            latency.saturating_record(micros.max(1));
+        }
+        put_off += seen.put_off;
+    }
+    Ok(Run { time: begin.elapsed(), latency, put_off })
+}

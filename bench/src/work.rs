@@ -1,0 +1,258 @@
+//! What is asked for: whole requests, made and signed before anything is timed.
+
+use bytes::Bytes;
+use quorate_chain::crypto::SecretKey;
+use quorate_chain::ids::{ChainId, Nonce};
+use quorate_chain::transaction::{Operation, Transaction};
+use quorate_client::path;
+use quorate_node::exit::{Exit, Failure};
+
+/// Transactions in a batch, and operations in a large transaction.
+const MANY: u64 = 100;
+/// Keys that are written all the time.
+const HOT: u64 = 100;
+/// How long a node may take with a write, at most.
+const PATIENCE: &str = "60s";
+
+/// A kind of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Kind {
+    /// A transaction in each request, of one write of a random key.
+    Writes,
+    /// The same, of one of a hundred keys.
+    Hot,
+    /// A hundred of these transactions in each request.
+    Batches,
+    /// A transaction in each request, of a hundred writes.
+    Operations,
+    /// Reads of random keys that see all that was acknowledged before.
+    Reads,
+    /// Reads of what a node has applied.
+    Local,
+}
+
+impl Kind {
+    /// What it is called.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Writes => "writes",
+            Self::Hot => "writes of hot keys",
+            Self::Batches => "batches of 100",
+            Self::Operations => "100 operations",
+            Self::Reads => "reads",
+            Self::Local => "local reads",
+        }
+    }
+
+    /// How much is done by a request: transactions or reads.
+    pub(crate) const fn done(self) -> u64 {
+        match self {
+            Self::Batches => MANY,
+            Self::Writes | Self::Hot | Self::Operations | Self::Reads | Self::Local => 1,
+        }
+    }
+
+    /// How many keys are written or read by a request.
+    pub(crate) const fn operations(self) -> u64 {
+        match self {
+            Self::Batches | Self::Operations => MANY,
+            Self::Writes | Self::Hot | Self::Reads | Self::Local => 1,
+        }
+    }
+
+    /// Whether anything is written.
+    pub(crate) const fn writes(self) -> bool {
+        match self {
+            Self::Writes | Self::Hot | Self::Batches | Self::Operations => true,
+            Self::Reads | Self::Local => false,
+        }
+    }
+}
+
+/// What is written where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Field {
+    /// The chain.
+    pub(crate) chain_id: ChainId,
+    /// How many keys there are.
+    pub(crate) keys: u64,
+    /// Bytes of each value.
+    pub(crate) value: usize,
+}
+
+impl Field {
+    /// The name of a key.
+    fn key(number: u64) -> Bytes {
+        Bytes::from(format!("bench/{number:010}"))
+    }
+
+    /// Transactions of a hundred operations that write each key once.
+    pub(crate) fn sown(&self, by: &mut Account) -> Result<Vec<Bytes>, Failure> {
+        let numbers: Vec<u64> = (0..self.keys).collect();
+        let chunks = numbers.chunks(usize::try_from(MANY).unwrap_or(usize::MAX));
+        let write = |chunk: &[u64]| {
+            let operations = chunk.iter().map(|number| by.update(*number, self)).collect();
+            Ok(posted("", &by.signed(operations, self)?))
+        };
+        chunks.map(write).collect()
+    }
+}
+
+/// Somebody who writes: a key, the next nonce, and what follows from a number.
+pub(crate) struct Account {
+    key: SecretKey,
+    nonce: Nonce,
+    dice: u64,
+}
+
+impl Account {
+    /// One of many that belong to a seed.
+    pub(crate) fn new(seed: u64, number: u64) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        bytes[8..16].copy_from_slice(&number.to_le_bytes());
+        let dice = seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Self { key: SecretKey::from_seed(&bytes), nonce: Nonce::new(0), dice }
+    }
+
+    /// Any number (SplitMix64).
+    fn draw(&mut self) -> u64 {
+        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.dice;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn update(&mut self, number: u64, field: &Field) -> Operation {
+        let mut value = Vec::with_capacity(field.value + 8);
+        while value.len() < field.value {
+            value.extend_from_slice(&self.draw().to_le_bytes());
+        }
+        value.truncate(field.value);
+        Operation::Update { key: Field::key(number), value: value.into() }
+    }
+
+    fn signed(&mut self, operations: Vec<Operation>, field: &Field) -> Result<Bytes, Failure> {
+        let transaction = Transaction {
+            chain_id: field.chain_id,
+            sender: self.key.account_key(),
+            nonce: self.nonce,
+            expires: None,
+            approvers: Vec::new(),
+            operations,
+        };
+        let large = |wrong| Failure::new(Exit::Usage, format!("a transaction: {wrong}"));
+        let signed = transaction.sign(&self.key).map_err(large)?;
+        self.nonce = self.nonce.next().unwrap_or(self.nonce);
+        Ok(signed.bytes().clone())
+    }
+
+    /// A transaction of so many writes of keys below a number.
+    fn transaction(&mut self, writes: u64, keys: u64, field: &Field) -> Result<Bytes, Failure> {
+        let operations = (0..writes).map(|_| self.draw() % keys.max(1)).collect::<Vec<_>>();
+        let operations = operations.into_iter().map(|key| self.update(key, field)).collect();
+        self.signed(operations, field)
+    }
+
+    /// The next request of a kind.
+    pub(crate) fn request(&mut self, kind: Kind, field: &Field) -> Result<Bytes, Failure> {
+        let one = |account: &mut Self, keys| account.transaction(1, keys, field);
+        Ok(match kind {
+            Kind::Writes => posted("", &one(self, field.keys)?),
+            Kind::Hot => posted("", &one(self, HOT.min(field.keys))?),
+            Kind::Operations => posted("", &self.transaction(MANY, field.keys, field)?),
+            Kind::Batches => {
+                let mut body = u32::try_from(MANY).unwrap_or(u32::MAX).to_le_bytes().to_vec();
+                for _ in 0..MANY {
+                    let transaction = one(self, field.keys)?;
+                    let length = u32::try_from(transaction.len()).unwrap_or(u32::MAX);
+                    body.extend_from_slice(&length.to_le_bytes());
+                    body.extend_from_slice(&transaction);
+                }
+                posted("/batch", &body)
+            }
+            Kind::Reads => asked(&path::state(&Field::key(self.draw() % field.keys.max(1)))),
+            Kind::Local => {
+                let path = path::state(&Field::key(self.draw() % field.keys.max(1)));
+                asked(&format!("{path}?consistency=local"))
+            }
+        })
+    }
+}
+
+fn posted(to: &str, body: &[u8]) -> Bytes {
+    let head = format!(
+        "POST /v1/txs{to}?timeout={PATIENCE} HTTP/1.1\r\nhost: node\r\ncontent-type: application/octet-stream\r\n\
+         content-length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat().into()
+}
+
+fn asked(path: &str) -> Bytes {
+    format!("GET {path} HTTP/1.1\r\nhost: node\r\n\r\n").into()
+}
+
+/// Whether an answer says that all of it was done.
+pub(crate) fn is_done(kind: Kind, status: u16, body: &[u8]) -> bool {
+    match kind {
+        Kind::Reads | Kind::Local => status == 200,
+        Kind::Writes | Kind::Hot | Kind::Operations | Kind::Batches => {
+            let applied = b"\"status\":\"applied\"";
+            let count = body.windows(applied.len()).filter(|part| part == applied).count();
+            (200..300).contains(&status) && u64::try_from(count) == Ok(kind.done())
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test says so by panicking")]
+mod tests {
+    use quorate_chain::codec::Decode as _;
+    use quorate_chain::transaction::SignedTransaction;
+
+    use super::*;
+
+    const FIELD: Field = Field { chain_id: ChainId::ZERO, keys: 1_000, value: 256 };
+
+    fn body(request: &Bytes) -> Bytes {
+        let at = request.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        request.slice(at..)
+    }
+
+    #[test]
+    fn each_request_holds_as_much_as_its_kind_says() {
+        let mut account = Account::new(7, 0);
+        for kind in [Kind::Writes, Kind::Hot, Kind::Operations] {
+            let request = account.request(kind, &FIELD).unwrap();
+            let transaction = SignedTransaction::from_bytes(&body(&request)).unwrap();
+            assert_eq!(transaction.content().operations.len() as u64, kind.operations());
+        }
+        let batch = body(&account.request(Kind::Batches, &FIELD).unwrap());
+        assert_eq!(u32::from_le_bytes(batch[..4].try_into().unwrap()), 100);
+        let read = account.request(Kind::Local, &FIELD).unwrap();
+        assert!(read.starts_with(b"GET /v1/state/bench") && read.ends_with(b"\r\n\r\n"));
+    }
+
+    #[test]
+    fn nonces_follow_each_other_and_all_keys_are_sown() {
+        let mut account = Account::new(7, 1);
+        let sown = FIELD.sown(&mut account).unwrap();
+        let nonces = sown.iter().map(|request| {
+            SignedTransaction::from_bytes(&body(request)).unwrap().content().nonce.get()
+        });
+        assert_eq!(nonces.collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_answer_counts_only_if_all_was_applied() {
+        let applied = br#"{"status":"applied","index":0}"#;
+        assert!(is_done(Kind::Writes, 201, applied));
+        assert!(!is_done(Kind::Writes, 201, br#"{"status":"failed"}"#));
+        assert!(!is_done(Kind::Writes, 409, applied));
+        assert!(!is_done(Kind::Batches, 200, &applied.repeat(99)));
+        assert!(is_done(Kind::Batches, 200, &applied.repeat(100)));
+        assert!(is_done(Kind::Reads, 200, b"") && !is_done(Kind::Reads, 404, b""));
+    }
+}
