@@ -151,6 +151,24 @@ fn a_leader_without_the_change_undoes_it() {
     assert_eq!(rosters(&world, &[1, 2, 3]), ["0 1 2 3"; 3]);
 }
 
+/// §6: the new roster is in force from its own block on, and that block is committed under its rules: by a majority
+/// of the new half, whatever the old one says. So both never decide alone at the same time.
+#[test]
+fn the_new_roster_is_committed_by_its_own_majority_alone() {
+    let mut world = World::led(5);
+    world.change(0, steps(&["remove", "3", "remove", "4"]));
+    while describe(&world.roster_of(0)) != "0 1 2" {
+        assert!(world.carry(None));
+    }
+    let left = world.tip(0).height.get();
+    for id in [2, 3, 4] {
+        world.isolate(id);
+    }
+    assert!(world.committed(0) < left);
+    world.settle();
+    assert!(world.committed(0) >= left, "0 and 1 are two of the new three, and of the old five");
+}
+
 /// §6: "When the new configuration has been committed under the rules of C_new, the old configuration is
 /// irrelevant and servers not in the new configuration can be shut down."
 #[test]
@@ -205,6 +223,30 @@ fn a_learner_is_promoted_once_it_has_caught_up() {
     world.run(Span::millis(2_000));
     assert_eq!(rosters(&world, &[0]), [format!("0 1 2 {new}")]);
     assert_eq!(world.tip(new), world.tip(0));
+}
+
+/// Thesis 4.2.1: while a new server catches up, more is sealed, which it lacks again; so it is enough if what it lacks
+/// can be had quickly. Here a learner is promoted within a window of the tip, though it never has the tip itself.
+#[test]
+fn a_learner_is_promoted_while_blocks_go_on() {
+    let mut world = World::led(3);
+    for _ in 0..100 {
+        world.seal(0);
+        world.settle();
+    }
+    let new = world.newcomer(0);
+    world.hold_disk(new, true);
+    world.change(0, vec![add(new, true)]);
+    for _ in 0..100 {
+        // The next block is there before the last one is on its disk.
+        world.seal(0);
+        while world.is_writing(new) {
+            world.write_one(new);
+        }
+        world.run(Span::millis(20));
+        assert!(world.is_writing(new), "it lacks something whenever it is heard");
+    }
+    assert_eq!(rosters(&world, &[0]), [format!("0 1 2 {new}")]);
 }
 
 /// §6: "The cluster leader may not be part of the new configuration. In this case, the leader steps down

@@ -203,6 +203,67 @@ fn conflicting_blocks_give_way_to_the_leaders() {
     assert!(!world.core(0).unwrap().log().contains(old));
 }
 
+/// Lets a node campaign until it leads, and stops at that very moment.
+fn campaign(world: &mut World, candidate: u32) {
+    world.sleep(Span::millis(2_000));
+    for _ in 0..10 {
+        world.timeout(candidate);
+        while world.standing(candidate) != Standing::Leader && world.carry(None) {}
+        if world.standing(candidate) == Standing::Leader {
+            return;
+        }
+    }
+    panic!("{candidate} does not lead");
+}
+
+/// §5.3 and figure 7: when a leader comes to power, a follower may lack blocks that it has, may have others, more of
+/// them and of several terms, or both. The leader does nothing special about it: all end with its blocks.
+#[test]
+fn figure_7_whatever_followers_lack_or_have_besides_they_end_with_the_leaders_blocks() {
+    let mut world = World::led(5);
+    let mut besides = Vec::new();
+    // Node 4 leads terms 2 and 3, and nobody has anything of it. This is (f) of the figure.
+    for (term, height) in [(2, 5), (3, 8)] {
+        campaign(&mut world, 4);
+        world.isolate(4);
+        world.wire.clear();
+        for _ in 0..2 {
+            world.seal(4);
+        }
+        assert_eq!(world.rank(4), (term, height));
+        besides.push((4, world.tip(4)));
+        world.lose_power(4);
+        world.heal();
+        world.start(4);
+    }
+    world.lose_power(4);
+    // Node 3 does the same in term 4, and has one block more besides: (c) and (d).
+    campaign(&mut world, 3);
+    world.isolate(3);
+    world.wire.clear();
+    world.seal(3);
+    besides.push((3, world.tip(3)));
+    world.lose_power(3);
+    world.heal();
+    // Node 0 leads term 5, and node 2 has nothing of it: (a) and (b).
+    campaign(&mut world, 0);
+    world.isolate(2);
+    world.seal(0);
+    world.settle();
+    let (tip, ranks) = (world.tip(0), [0, 1, 2].map(|id| world.rank(id)));
+    assert_eq!((ranks, world.committed(0)), ([(5, 4), (5, 4), (1, 2)], 2));
+    // Nothing of the leader's is certified when node 4 gets it, and node 4 is needed for that.
+    world.start(4);
+    world.run(Span::millis(1_500));
+    assert!(world.chain_has(4, tip) && world.committed(0) >= tip.height.get());
+    world.heal();
+    world.start(3);
+    world.run(Span::millis(700));
+    assert!((0..5).all(|id| world.tip(id) == world.tip(0) && world.chain_has(id, tip)));
+    assert!(besides.into_iter().all(|(id, block)| !world.chain_has(id, block)));
+    assert_eq!((world.leaders(), world.tip(0).height.get() < 8), (vec![(0, 5)], true));
+}
+
 /// §5.3: "When a leader first comes to power, it initializes all nextIndex values to the index just after
 /// the last one in its log. If a follower's log is inconsistent with the leader's, the AppendEntries
 /// consistency check will fail in the next AppendEntries RPC. After a rejection, the leader decrements

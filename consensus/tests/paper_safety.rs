@@ -215,6 +215,31 @@ fn every_later_leader_has_what_is_committed() {
     }
 }
 
+/// §5.4.3: a voter has what was committed, because it took that before it voted. Had it voted first, it would have
+/// rejected the block: it is in a later term then, and acks nothing of an earlier one.
+#[test]
+fn who_has_voted_acks_nothing_of_an_earlier_term() {
+    let mut world = World::led(3);
+    world.seal(0);
+    let append = world.take(0, 2, Some("Append")).unwrap();
+    world.isolate(0);
+    world.wire.clear();
+    world.sleep(Span::millis(2_000));
+    world.timeout(1);
+    world.carry_kind(1, 2, "PreVoteRequest");
+    world.carry_kind(2, 1, "Vote");
+    world.carry_kind(1, 2, "VoteRequest");
+    assert_eq!((world.on_the_way("Vote"), world.term(2)), (vec![(2, 1)], 2));
+    let tip = world.tip(2);
+    world.heal();
+    world.arrive(0, 2, append);
+    assert_eq!((world.on_the_way("Stored"), world.on_the_way("Stale")), (vec![], vec![(2, 0)]));
+    assert_eq!(world.tip(2), tip);
+    world.settle();
+    assert_eq!((world.leaders(), world.committed(0)), (vec![(1, 2)], 3), "another block 3");
+    assert!(world.chain_has(0, world.tip(1)));
+}
+
 /// §5.4.3, State Machine Safety: "If a server has applied a log entry at a given index to its state
 /// machine, no other server will ever apply a different log entry for the same index." Random lives are
 /// in `random.rs`; here every leader in turn is cut off with blocks of its own.
