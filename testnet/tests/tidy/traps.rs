@@ -1,12 +1,19 @@
-//! What `docs/traps.md` names is there: scripts, tests, files, rules of the simulator, planted bugs.
+//! What `docs/traps.md` and `docs/paper.md` name is there: scripts, tests, files, rules of the simulator, planted bugs.
 //!
-//! Each of its tables has four columns: a trap, where it is known from, what shows it, what plants it. A name
-//! stands between backticks, and nothing else does. That a test shows what the row says is not checked.
+//! The tables of traps have four columns: a trap, where it is known from, what shows it, what plants it. Those of the
+//! papers have three: what a paper says, how it is here, what shows that; and each paper test stands in one of them. A
+//! name stands between backticks, and nothing else does. That a test shows what the row says is not checked.
 
 use crate::tree::{FILES, File, Offence, assert_none};
 
 /// The document.
 const TRAPS: &str = "docs/traps.md";
+
+/// The list of what the papers say.
+const PAPERS: &str = "docs/paper.md";
+
+/// How the second column of that list begins.
+const HERE: &[&str] = &["as there", "otherwise: ", "no counterpart"];
 
 /// Where scripts are, which are named without their place.
 const SCRIPTS: &str = "consensus/tests/scripts/";
@@ -98,7 +105,7 @@ fn not_planted(cell: &str, files: &[File]) -> Vec<String> {
 fn untrue(traps: &File, files: &[File]) -> Vec<Offence> {
     let mut offences = Vec::new();
     for (at, row) in rows(&traps.text) {
-        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let cells = cells(row);
         let mut wrong: Vec<_> = names(row).filter_map(|name| missing(name, files)).collect();
         if let [_, _, shown, planted] = cells[..] {
             wrong.extend(not_planted(planted, files));
@@ -111,6 +118,80 @@ fn untrue(traps: &File, files: &[File]) -> Vec<Offence> {
         offences.extend(wrong.into_iter().map(|what| traps.offence(at, what)));
     }
     offences
+}
+
+/// The cells of a row.
+fn cells(row: &str) -> Vec<&str> {
+    row.trim_matches('|').split('|').map(str::trim).collect()
+}
+
+fn unshown(papers: &File, files: &[File]) -> Vec<Offence> {
+    let mut offences = Vec::new();
+    for (at, row) in rows(&papers.text) {
+        let mut wrong: Vec<_> = names(row).filter_map(|name| missing(name, files)).collect();
+        if let [_, here, shown] = cells(row)[..] {
+            if !HERE.iter().any(|begin| here.starts_with(begin)) {
+                wrong.push(format!("`{here}`; it begins with one of: {}", HERE.join(", ")));
+            }
+            if names(shown).next().is_none() {
+                wrong.push(
+                    "it names nothing; the test of the rule, or of what is in its place".into(),
+                );
+            }
+        } else {
+            wrong.push(format!("{} columns; three", cells(row).len()));
+        }
+        offences.extend(wrong.into_iter().map(|what| papers.offence(at, what)));
+    }
+    offences
+}
+
+/// The paper tests that no row names.
+fn unlisted(papers: &File, files: &[File]) -> Vec<Offence> {
+    let mut offences = Vec::new();
+    for file in files {
+        let Some(name) = file.path.strip_prefix(TESTS).filter(|it| it.starts_with(PAPER)) else {
+            continue;
+        };
+        for (at, _) in file.code.match_indices("#[test]") {
+            let head = file.code[at..].split_once("fn ").and_then(|(_, it)| it.split_once('('));
+            let test = head.map_or("", |(test, _)| test);
+            if !papers.text.contains(&format!("`{name}::{test}`")) {
+                offences.push(file.offence(at, format!("`{test}` has no row in {PAPERS}")));
+            }
+        }
+    }
+    offences
+}
+
+#[test]
+fn what_the_papers_say_is_shown_and_each_paper_test_is_listed() {
+    let papers = FILES.iter().find(|file| file.path == PAPERS).expect("the document is there");
+    assert!(rows(&papers.text).len() > 150, "the tables are read");
+    let mut offences = unshown(papers, &FILES);
+    offences.extend(unlisted(papers, &FILES));
+    assert_none(&offences);
+}
+
+#[test]
+fn a_row_that_shows_nothing_and_a_paper_test_without_a_row_are_seen() {
+    let tests = "#[test]\nfn b() {}\n\n#[test]\nfn c() {}\n";
+    let files = [
+        File::new("consensus/tests/scripts/a.txt", "# A fact.\n"),
+        File::new("consensus/tests/paper_x.rs", tests),
+        File::new("consensus/tests/x.rs", tests),
+    ];
+    let list = |rows: &str| File::new(PAPERS, &format!("| a | b | c |\n|---|---|---|\n{rows}"));
+    let good = "| x | as there | `a.txt`, `paper_x.rs::b` |\n\
+                | y | no counterpart: why | `paper_x.rs::c` |\n";
+    assert!(unshown(&list(good), &files).is_empty() && unlisted(&list(good), &files).is_empty());
+    let lines = |found: Vec<Offence>| -> Vec<usize> { found.iter().map(|it| it.line).collect() };
+    for row in
+        ["x | as there | somehow", "x | so | `a.txt`", "x | as there", "x | as there | `b.txt`"]
+    {
+        assert_eq!(lines(unshown(&list(&format!("| {row} |\n")), &files)), [3], "{row}");
+    }
+    assert_eq!(lines(unlisted(&list("| x | as there | `paper_x.rs::b` |\n"), &files)), [4]);
 }
 
 #[test]
