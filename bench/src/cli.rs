@@ -11,11 +11,12 @@ use quorate_node::exit::{Exit, Failure};
 use quorate_node::stderr;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::cluster::Cluster;
+use crate::group::Group;
 use crate::load::{self, Client, Run};
+use crate::others;
 use crate::progress::Progress;
 use crate::report::{Case, Figures, Report, Row};
-use crate::work::{Account, Field, Kind};
+use crate::work::{Account, Field, Kind, System};
 
 /// Requests by which it is found out how many fit into the time, for each client.
 const PROBE: u64 = 8;
@@ -25,7 +26,7 @@ const CALLERS: u64 = 256;
 /// How fast a chain is: clients ask nodes for one thing after another, and every answer is looked at.
 ///
 /// Without --nodes three validators are started for it on this machine, with their logs on its disk, and are gone
-/// afterwards.
+/// afterwards. What is measured beside them takes turns with them.
 #[derive(Debug, Parser)]
 #[command(name = "quorate bench", bin_name = "quorate bench", version)]
 struct Bench {
@@ -35,6 +36,9 @@ struct Bench {
     /// Nodes that are there, such as http://127.0.0.1:7600,…; what is written stays on their chain.
     #[arg(long, value_name = "URL,…")]
     nodes: Option<String>,
+    /// What else is measured beside it: groups of three of these, which have to be installed.
+    #[arg(long, value_name = "SYSTEM,…", value_delimiter = ',', conflicts_with = "nodes")]
+    with: Vec<System>,
     /// How many validators are started.
     #[arg(long, value_name = "COUNT", default_value = "3", conflicts_with = "nodes", value_parser = clap::value_parser!(u16).range(1..=9))]
     validators: u16,
@@ -99,43 +103,50 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// What is needed to measure.
+/// A group, and what is needed to measure it.
 struct Bed {
-    cluster: Cluster,
-    runtime: Runtime,
+    group: Group,
     field: Field,
     accounts: Vec<Account>,
-    /// How many transactions were signed, and how long that took.
-    signed: (u64, Duration),
+}
+
+/// How many transactions of ours were signed, and how long that took.
+#[derive(Default)]
+struct Signing {
+    count: u64,
+    took: Duration,
 }
 
 impl Bench {
     fn run(self) -> Result<(), Failure> {
-        let cluster = match &self.nodes {
-            Some(nodes) => Cluster::named(nodes),
-            None => Cluster::start(self.validators, self.dir.as_deref())?,
+        let first = match &self.nodes {
+            Some(nodes) => Group::named(nodes)?,
+            None => Group::quorate(self.validators, self.dir.as_deref())?,
         };
-        let field = Field {
-            chain_id: cluster.chain_id()?,
-            keys: self.keys,
-            value: usize::try_from(self.value).unwrap_or(usize::MAX),
-        };
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::new(Exit::Bug, error))?;
-        let most = self.clients.iter().copied().chain([CALLERS]).max().unwrap_or(CALLERS);
-        let seed = seed();
-        let accounts = (0..=most).map(|number| Account::new(seed, number)).collect();
-        let mut bed = Bed { cluster, runtime, field, accounts, signed: (0, Duration::ZERO) };
-        let report = self.measured(&mut bed)?;
+        let mut groups = vec![first];
+        for system in &self.with {
+            groups.push(others::start(*system, self.dir.as_deref())?);
+        }
+        let beds = groups.into_iter().map(|group| self.bed(group)).collect::<Result<_, _>>()?;
+        let report = self.measured(beds)?;
         let text = match self.output {
             Output::Text => report.text(),
             Output::Json => report.json().to_string() + "\n",
         };
         let written = std::io::stdout().lock().write_all(text.as_bytes());
         written.map_err(|error| Failure::new(Exit::Storage, error))
+    }
+
+    fn bed(&self, group: Group) -> Result<Bed, Failure> {
+        let field = Field {
+            chain_id: group.chain_id()?,
+            keys: self.keys,
+            value: usize::try_from(self.value).unwrap_or(usize::MAX),
+        };
+        let most = self.clients.iter().copied().chain([CALLERS]).max().unwrap_or(CALLERS);
+        let seed = seed();
+        let accounts = (0..=most).map(|number| Account::new(seed, number)).collect();
+        Ok(Bed { group, field, accounts })
     }
 
     fn cases(&self) -> Vec<Case> {
@@ -151,27 +162,45 @@ impl Bench {
         closed.chain(open).collect()
     }
 
-    fn measured(&self, bed: &mut Bed) -> Result<Report, Failure> {
-        let cases = self.cases();
+    fn measured(&self, mut beds: Vec<Bed>) -> Result<Report, Failure> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::new(Exit::Bug, error))?;
+        let mut rows = Vec::new();
+        for case in self.cases() {
+            for (at, bed) in beds.iter().enumerate() {
+                let system = bed.group.system;
+                if system.does(case.kind) {
+                    rows.push((at, Row { system, case, runs: Vec::new() }));
+                }
+            }
+        }
         let repeat = usize::try_from(self.repeat).unwrap_or(usize::MAX);
-        let mut progress = Progress::new(cases.len() * repeat);
+        let mut progress = Progress::new(rows.len() * repeat);
         progress.at("writing all keys");
-        bed.sow()?;
-        let low = bed.cluster.height()?;
-        let mut rows: Vec<_> =
-            cases.into_iter().map(|case| Row { case, runs: Vec::new() }).collect();
+        beds.iter_mut().try_for_each(|bed| bed.sow(&runtime))?;
+        let (low, mut signing) = (beds[0].group.height()?, Signing::default());
         for _ in 0..self.repeat {
-            for row in &mut rows {
-                progress.at(&format!("{}, {} clients", row.case.name(), row.case.clients));
-                row.runs.push(bed.figures(&row.case, self.seconds, self.all)?);
+            for (at, row) in &mut rows {
+                let (name, Case { clients, .. }) = (row.case.name(), row.case);
+                progress.at(&format!("{}: {name}, {clients} clients", row.system.name()));
+                let figures = beds[*at].figures(
+                    &runtime,
+                    &row.case,
+                    (self.seconds, self.all),
+                    &mut signing,
+                )?;
+                row.runs.push(figures);
                 progress.step();
             }
         }
-        let heights = (low, bed.cluster.height()?);
-        let (signed, took) = bed.signed;
-        let signing_us = took.as_secs_f64() * 1e6 / (signed.max(1) as f64);
-        let (nodes, Field { value, keys, .. }) = (bed.cluster.count(), bed.field);
-        Ok(Report { nodes, value, keys, heights, signing_us, rows })
+        let Bed { group, field: Field { value, keys, .. }, .. } = &beds[0];
+        let signing_us = signing.took.as_secs_f64() * 1e6 / (signing.count.max(1) as f64);
+        let (nodes, heights) = (group.nodes.len(), (low, group.height()?));
+        let rows = rows.into_iter().map(|(_, row)| row).collect();
+        Ok(Report { nodes, value: *value, keys: *keys, heights, signing_us, rows })
     }
 }
 
@@ -184,38 +213,48 @@ fn seed() -> u64 {
 
 impl Bed {
     /// Writes all keys.
-    fn sow(&mut self) -> Result<(), Failure> {
-        let Some(sower) = self.accounts.last_mut() else { return Ok(()) };
-        let requests = self.field.sown(sower)?;
-        let node = self.cluster.targets(false)?[0];
-        let clients = vec![Client { node, requests }];
-        self.runtime.block_on(load::closed(Kind::Operations, clients)).map(drop)
+    fn sow(&mut self, runtime: &Runtime) -> Result<(), Failure> {
+        let system = self.group.system;
+        // What cannot read need not have all of them.
+        let Some(sower) = self.accounts.last_mut().filter(|_| system.does(Kind::Operations)) else {
+            return Ok(());
+        };
+        let requests = self.field.sown(system, sower)?;
+        let clients = vec![Client { node: self.group.targets(false)[0], requests }];
+        runtime.block_on(load::closed(system, Kind::Operations, clients)).map(drop)
     }
 
     /// Measures a case once: first how many requests fit into the time, then those.
-    fn figures(&mut self, case: &Case, seconds: u64, all: bool) -> Result<Figures, Failure> {
-        let targets = self.cluster.targets(all)?;
+    fn figures(
+        &mut self,
+        runtime: &Runtime,
+        case: &Case,
+        (seconds, all): (u64, bool),
+        signing: &mut Signing,
+    ) -> Result<Figures, Failure> {
+        let targets = self.group.targets(all);
         let each = match case.rate {
             Some(rate) => (rate * seconds).div_ceil(case.clients),
             None => {
-                let probe = self.clients(case, PROBE, &targets)?;
-                let run = self.ran(case, probe)?;
+                let probe = self.clients(case, PROBE, &targets, signing)?;
+                let run = self.ran(runtime, case, probe)?;
                 let one = run.time.as_secs_f64() / PROBE as f64;
                 ((seconds as f64 / one.max(1e-6)) as u64).max(PROBE)
             }
         };
-        let clients = self.clients(case, each, &targets)?;
-        let before = self.cluster.usage();
-        let run = self.ran(case, clients)?;
-        let used = self.cluster.usage().zip(before).map(|(now, before)| now.since(before));
+        let clients = self.clients(case, each, &targets, signing)?;
+        let before = self.group.usage();
+        let run = self.ran(runtime, case, clients)?;
+        let used = self.group.usage().zip(before).map(|(now, before)| now.since(before));
         Ok(Figures::new(case.kind, &run, used))
     }
 
-    fn ran(&self, case: &Case, clients: Vec<Client>) -> Result<Run, Failure> {
-        self.runtime.block_on(async {
-            match case.rate {
-                None => load::closed(case.kind, clients).await,
-                Some(rate) => load::open(case.kind, clients, rate).await,
+    fn ran(&self, runtime: &Runtime, case: &Case, clients: Vec<Client>) -> Result<Run, Failure> {
+        let Case { kind, rate, .. } = *case;
+        runtime.block_on(async {
+            match rate {
+                None => load::closed(self.group.system, kind, clients).await,
+                Some(rate) => load::open(self.group.system, kind, clients, rate).await,
             }
         })
     }
@@ -226,20 +265,21 @@ impl Bed {
         case: &Case,
         each: u64,
         targets: &[SocketAddr],
+        signing: &mut Signing,
     ) -> Result<Vec<Client>, Failure> {
         let begin = Instant::now();
         let count = usize::try_from(case.clients).unwrap_or(usize::MAX);
-        let field = self.field;
+        let (field, system) = (self.field, self.group.system);
         let accounts = self.accounts.iter_mut().take(count).enumerate();
         let clients = accounts.map(|(number, account)| {
-            let requests =
-                (0..each).map(|_| account.request(case.kind, &field)).collect::<Result<_, _>>()?;
-            Ok(Client { node: targets[number % targets.len()], requests })
+            let requests = (0..each).map(|_| account.request(system, case.kind, &field));
+            let node = targets[number % targets.len()];
+            Ok(Client { node, requests: requests.collect::<Result<_, _>>()? })
         });
         let clients = clients.collect::<Result<Vec<_>, Failure>>()?;
-        if case.kind.writes() {
-            self.signed.0 += each * case.clients * case.kind.done();
-            self.signed.1 += begin.elapsed();
+        if case.kind.writes() && system == System::Quorate {
+            signing.count += each * case.clients * case.kind.done();
+            signing.took += begin.elapsed();
         }
         Ok(clients)
     }

@@ -17,10 +17,12 @@
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod cli;
-mod cluster;
 mod connection;
+mod group;
 mod load;
+mod others;
 mod progress;
+mod protobuf;
 mod report;
 mod usage;
 mod work;

@@ -13,8 +13,8 @@ use hdrhistogram::Histogram;
 use quorate_node::exit::{Exit, Failure};
 use tokio::task::JoinSet;
 
-use crate::connection::{Answer, Connection};
-use crate::work::{Kind, is_done};
+use crate::connection::{self, Asked, Connection};
+use crate::work::{Kind, System};
 
 /// The longest time that is told from longer ones.
 const LONGEST_US: u64 = 600_000_000;
@@ -60,27 +60,33 @@ async fn asked(
     seen: &mut Seen,
 ) -> io::Result<()> {
     for _ in 0..TRIES {
-        let Answer { status, body } = connection.ask(request).await?;
-        if is_done(kind, status, &body) {
-            return Ok(());
+        match connection.ask(kind, request).await? {
+            Asked::Done => return Ok(()),
+            Asked::Not(why) => return Err(io::Error::other(why)),
+            Asked::Later => seen.put_off += 1,
         }
-        if status != 429 {
-            let text = String::from_utf8_lossy(&body[..body.len().min(500)]).into_owned();
-            let what = format!("status {status}: {text}");
-            return Err(io::Error::other(what));
-        }
-        seen.put_off += 1;
         tokio::time::sleep(REST).await;
     }
     Err(io::Error::other("a node has had no room for ten seconds"))
 }
 
+/// Each client with a connection.
+async fn ready(
+    system: System,
+    clients: Vec<Client>,
+) -> Result<Vec<(Connection, Vec<Bytes>)>, Failure> {
+    let nodes: Vec<_> = clients.iter().map(|client| client.node).collect();
+    let open = connection::open(system, nodes).await.map_err(failed)?;
+    Ok(open.into_iter().zip(clients.into_iter().map(|client| client.requests)).collect())
+}
+
 /// All clients at once, each in a closed loop.
-pub(crate) async fn closed(kind: Kind, clients: Vec<Client>) -> Result<Run, Failure> {
-    let mut open = Vec::new();
-    for Client { node, requests } in clients {
-        open.push((Connection::open(node).await.map_err(failed)?, requests));
-    }
+pub(crate) async fn closed(
+    system: System,
+    kind: Kind,
+    clients: Vec<Client>,
+) -> Result<Run, Failure> {
+    let open = ready(system, clients).await?;
     let begin = Instant::now();
     let mut working = JoinSet::new();
     for (mut connection, requests) in open {
@@ -98,13 +104,15 @@ pub(crate) async fn closed(kind: Kind, clients: Vec<Client>) -> Result<Run, Fail
 }
 
 /// So many requests a second, whatever becomes of those before; each client has its share.
-pub(crate) async fn open(kind: Kind, clients: Vec<Client>, rate: u64) -> Result<Run, Failure> {
+pub(crate) async fn open(
+    system: System,
+    kind: Kind,
+    clients: Vec<Client>,
+    rate: u64,
+) -> Result<Run, Failure> {
     let count = u32::try_from(clients.len()).unwrap_or(u32::MAX);
     let each = Duration::from_secs(1) / u32::try_from(rate).unwrap_or(u32::MAX).max(1);
-    let mut ready = Vec::new();
-    for Client { node, requests } in clients {
-        ready.push((Connection::open(node).await.map_err(failed)?, requests));
-    }
+    let ready = ready(system, clients).await?;
     let begin = Instant::now();
     let mut working = JoinSet::new();
     for (number, (mut connection, requests)) in (0_u32..).zip(ready) {

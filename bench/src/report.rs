@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::load::Run;
 use crate::usage::Usage;
-use crate::work::Kind;
+use crate::work::{Kind, System};
 
 /// What is measured: a kind of work, by so many clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Figures {
             max_ms: ms(run.latency.max()),
             cpu_us: used.map(|used| each(used.cpu.as_secs_f64() * 1e6)),
             written: used.map(|used| each(used.written as f64)),
-            fsyncs_per_second: used.map(|used| used.fsyncs as f64 / seconds),
+            fsyncs_per_second: used.and_then(|used| Some(used.fsyncs? as f64 / seconds)),
             resident_mib: used.map(|used| used.resident as f64 / f64::from(1 << 20)),
             put_off: run.put_off,
         }
@@ -79,6 +79,8 @@ impl Figures {
 /// All repetitions of a case.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
+    /// Of what.
+    pub(crate) system: System,
     /// What was measured.
     pub(crate) case: Case,
     /// What came of it, each time.
@@ -122,7 +124,8 @@ impl Report {
             self.nodes, self.value, self.keys, self.heights.0, self.heights.1, self.signing_us
         );
         out.push_str(&format!(
-            "{:<24} {:>7} {:>9} {:>17} {:>9} {:>9} {:>9} {:>8} {:>9} {:>8} {:>7}\n",
+            "{:<8} {:<24} {:>7} {:>9} {:>17} {:>9} {:>9} {:>9} {:>8} {:>9} {:>8} {:>7}\n",
+            "",
             "work",
             "clients",
             "a second",
@@ -141,7 +144,51 @@ impl Report {
         if self.rows.iter().flat_map(|row| &row.runs).any(|run| run.put_off > 0) {
             out.push_str("Clients were told to come again later, and did.\n");
         }
+        let ratios = self.ratios();
+        if !ratios.is_empty() {
+            out.push_str(&format!(
+                "\nQuorate as a multiple of others; it alone checks signatures, and NATS does not sync before it answers\n\n\
+                 {:<8} {:<24} {:>7} {:>9} {:>7} {:>7} {:>7}\n",
+                "", "work", "clients", "a second", "p50", "p99", "CPU"
+            ));
+            ratios.iter().for_each(|ratio| out.push_str(ratio));
+        }
         out
+    }
+
+    /// How ours compares with the same work elsewhere, a line each; batches and large transactions with the most that
+    /// the other can write.
+    fn ratios(&self) -> Vec<String> {
+        let ours = self.rows.iter().filter(|row| row.system == System::Quorate);
+        let others = [System::Etcd, System::Nats];
+        let pairs = ours.flat_map(|row| others.map(|other| (row, other)));
+        pairs.filter_map(|(row, other)| self.ratio(row, other)).collect()
+    }
+
+    fn ratio(&self, ours: &Row, other: System) -> Option<String> {
+        let of_other = self.rows.iter().filter(|row| row.system == other);
+        let Case { kind, clients, .. } = ours.case;
+        let most = |row: &&Row| row.case.kind.writes() && row.case.rate.is_none();
+        let rate = |row: &Row| spread(&row.runs, |run| run.operations_per_second).1;
+        let many = matches!(kind, Kind::Batches | Kind::Operations);
+        let theirs = if many {
+            of_other.filter(most).max_by(|a, b| rate(a).total_cmp(&rate(b)))?
+        } else {
+            of_other.clone().find(|row| row.case == ours.case)?
+        };
+        let by = |of: fn(&Figures) -> f64| spread(&ours.runs, of).1 / spread(&theirs.runs, of).1;
+        let cpu = middle(&ours.runs, |run| run.cpu_us).zip(middle(&theirs.runs, |run| run.cpu_us));
+        let time = |ratio: f64| if many { "-".to_owned() } else { format!("{ratio:.2}") };
+        Some(format!(
+            "{:<8} {:<24} {:>7} {:>9.2} {:>7} {:>7} {:>7}\n",
+            other.name(),
+            ours.case.name(),
+            clients,
+            rate(ours) / rate(theirs),
+            time(by(|run| run.p50_ms)),
+            time(by(|run| run.p99_ms)),
+            cpu.map_or_else(|| "-".to_owned(), |(ours, theirs)| format!("{:.2}", ours / theirs)),
+        ))
     }
 
     fn line(&self, row: &Row) -> String {
@@ -151,7 +198,8 @@ impl Report {
                 .map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
         };
         format!(
-            "{:<24} {:>7} {:>9.0} {:>17} {:>9.2} {:>9.2} {:>9.2} {:>8} {:>9} {:>8} {:>7}\n",
+            "{:<8} {:<24} {:>7} {:>9.0} {:>17} {:>9.2} {:>9.2} {:>9.2} {:>8} {:>9} {:>8} {:>7}\n",
+            row.system.name(),
             row.case.name(),
             row.case.clients,
             per_second,
@@ -170,7 +218,7 @@ impl Report {
     pub(crate) fn json(&self) -> serde_json::Value {
         let row = |row: &Row| {
             let Case { kind, clients, rate } = row.case;
-            serde_json::json!({ "work": kind.name(), "clients": clients, "rate": rate, "runs": row.runs })
+            serde_json::json!({ "system": row.system.name(), "work": kind.name(), "clients": clients, "rate": rate, "runs": row.runs })
         };
         let rows: Vec<_> = self.rows.iter().map(row).collect();
         serde_json::json!({
@@ -193,7 +241,8 @@ mod tests {
     fn a_row_shows_the_middle_and_the_spread() {
         let case = Case { kind: Kind::Writes, clients: 64, rate: None };
         let runs = vec![run(300.0, Some(9.0)), run(100.0, Some(7.0)), run(200.0, Some(8.0))];
-        let rows = vec![Row { case, runs }];
+        let system = System::Quorate;
+        let rows = vec![Row { system, case, runs }];
         let report =
             Report { nodes: 3, value: 256, keys: 10, heights: (1, 2), signing_us: 15.0, rows };
         let text = report.text();
@@ -201,6 +250,30 @@ mod tests {
         assert!(line.contains(" 200 ") && line.contains("(100–300)"), "{line}");
         assert!(line.contains(" 8.0 "), "{line}");
         assert_eq!(report.json()["rows"][0]["runs"][1]["per_second"], 100.0);
+    }
+
+    #[test]
+    fn ours_stands_beside_the_same_work_of_others_and_batches_beside_their_best() {
+        let row = |system, kind, clients, operations_per_second| {
+            let figures = Figures { operations_per_second, p50_ms: 2.0, ..Figures::default() };
+            let case = Case { kind, clients, rate: None };
+            Row { system, case, runs: vec![figures] }
+        };
+        let rows = vec![
+            row(System::Quorate, Kind::Writes, 1, 300.0),
+            row(System::Quorate, Kind::Batches, 1, 9_000.0),
+            row(System::Etcd, Kind::Writes, 1, 100.0),
+            row(System::Etcd, Kind::Writes, 64, 3_000.0),
+        ];
+        let report =
+            Report { nodes: 3, value: 256, keys: 10, heights: (1, 2), signing_us: 15.0, rows };
+        let ratios = report.ratios();
+        assert_eq!(ratios.len(), 2, "{ratios:?}");
+        assert!(ratios[0].contains("writes") && ratios[0].contains("3.00    1.00"), "{ratios:?}");
+        assert!(
+            ratios[1].contains("batches of 100") && ratios[1].contains("3.00       -"),
+            "{ratios:?}"
+        );
     }
 
     #[test]

@@ -12,8 +12,8 @@ pub(crate) struct Usage {
     pub(crate) cpu: Duration,
     /// Bytes that went to a disk.
     pub(crate) written: u64,
-    /// Syncs of the log.
-    pub(crate) fsyncs: u64,
+    /// Syncs of the log, if they are counted.
+    pub(crate) fsyncs: Option<u64>,
     /// Bytes of memory that are resident now, of the node that has most.
     pub(crate) resident: u64,
 }
@@ -24,7 +24,7 @@ impl Usage {
         Self {
             cpu: self.cpu + other.cpu,
             written: self.written + other.written,
-            fsyncs: self.fsyncs + other.fsyncs,
+            fsyncs: self.fsyncs.zip(other.fsyncs).map(|(one, other)| one + other),
             resident: self.resident.max(other.resident),
         }
     }
@@ -34,21 +34,23 @@ impl Usage {
         Self {
             cpu: self.cpu.saturating_sub(before.cpu),
             written: self.written.saturating_sub(before.written),
-            fsyncs: self.fsyncs.saturating_sub(before.fsyncs),
+            fsyncs: self.fsyncs.zip(before.fsyncs).map(|(now, then)| now.saturating_sub(then)),
             resident: self.resident,
         }
     }
 }
 
 /// What all these processes have used up; `None` if the kernel does not say it here.
-pub(crate) fn of(nodes: &[(u32, Client)]) -> Option<Usage> {
+pub(crate) fn of(nodes: &[(u32, Option<Client>)]) -> Option<Usage> {
+    let none = Usage { fsyncs: Some(0), ..Usage::default() };
     nodes
         .iter()
-        .map(|(pid, client)| of_one(*pid, client))
-        .try_fold(Usage::default(), |sum, one| Some(sum.and(one?)))
+        .map(|(pid, client)| of_one(*pid, client.as_ref()))
+        .try_fold(none, |sum, one| Some(sum.and(one?)))
 }
 
-fn of_one(pid: u32, client: &Client) -> Option<Usage> {
+/// Of one process; a node of ours says more than the kernel.
+fn of_one(pid: u32, client: Option<&Client>) -> Option<Usage> {
     let file = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
     let cpu = ticks(&file("stat")?)?;
     let hertz = rustix::param::clock_ticks_per_second();
@@ -56,13 +58,13 @@ fn of_one(pid: u32, client: &Client) -> Option<Usage> {
     let resident: u64 = file("statm")?.split(' ').nth(1)?.parse().ok()?;
     let io = file("io")?;
     let written = io.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.parse().ok()?;
-    let metrics = client.body("/metrics").ok()?;
+    let metrics = client.and_then(|client| client.body("/metrics").ok()).unwrap_or_default();
     let fsyncs =
         metrics.lines().find_map(|line| line.strip_prefix("quorate_log_write_seconds_count "));
     Some(Usage {
         cpu: Duration::from_secs_f64(cpu as f64 / hertz as f64),
         written,
-        fsyncs: fsyncs?.trim().parse().ok()?,
+        fsyncs: fsyncs.and_then(|count| count.trim().parse().ok()),
         resident: resident * page,
     })
 }

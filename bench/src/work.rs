@@ -7,12 +7,47 @@ use quorate_chain::transaction::{Operation, Transaction};
 use quorate_client::path;
 use quorate_node::exit::{Exit, Failure};
 
+use crate::connection::nats;
+use crate::protobuf;
+
 /// Transactions in a batch, and operations in a large transaction.
 const MANY: u64 = 100;
 /// Keys that are written all the time.
 const HOT: u64 = 100;
 /// How long a node may take with a write, at most.
 const PATIENCE: &str = "60s";
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum System {
+    /// This.
+    #[value(skip)]
+    Quorate,
+    /// A group of three with its usual settings: a log that is synced before anything is acknowledged; no signatures.
+    Etcd,
+    /// A stream of three replicas in files, which are not synced before anything is acknowledged; no signatures.
+    Nats,
+}
+
+impl System {
+    /// What it is called.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Quorate => "quorate",
+            Self::Etcd => "etcd",
+            Self::Nats => "nats",
+        }
+    }
+
+    /// Whether it can do such work.
+    pub(crate) const fn does(self, kind: Kind) -> bool {
+        match self {
+            Self::Quorate => true,
+            Self::Etcd => !matches!(kind, Kind::Batches),
+            Self::Nats => matches!(kind, Kind::Writes | Kind::Hot),
+        }
+    }
+}
 
 /// A kind of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -87,14 +122,10 @@ impl Field {
     }
 
     /// Transactions of a hundred operations that write each key once.
-    pub(crate) fn sown(&self, by: &mut Account) -> Result<Vec<Bytes>, Failure> {
+    pub(crate) fn sown(&self, system: System, by: &mut Account) -> Result<Vec<Bytes>, Failure> {
         let numbers: Vec<u64> = (0..self.keys).collect();
         let chunks = numbers.chunks(usize::try_from(MANY).unwrap_or(usize::MAX));
-        let write = |chunk: &[u64]| {
-            let operations = chunk.iter().map(|number| by.update(*number, self)).collect();
-            Ok(posted("", &by.signed(operations, self)?))
-        };
-        chunks.map(write).collect()
+        chunks.map(|chunk| by.writing(system, chunk, self)).collect()
     }
 }
 
@@ -124,13 +155,13 @@ impl Account {
         z ^ (z >> 31)
     }
 
-    fn update(&mut self, number: u64, field: &Field) -> Operation {
+    fn value(&mut self, field: &Field) -> Bytes {
         let mut value = Vec::with_capacity(field.value + 8);
         while value.len() < field.value {
             value.extend_from_slice(&self.draw().to_le_bytes());
         }
         value.truncate(field.value);
-        Operation::Update { key: Field::key(number), value: value.into() }
+        value.into()
     }
 
     fn signed(&mut self, operations: Vec<Operation>, field: &Field) -> Result<Bytes, Failure> {
@@ -148,37 +179,78 @@ impl Account {
         Ok(signed.bytes().clone())
     }
 
-    /// A transaction of so many writes of keys below a number.
-    fn transaction(&mut self, writes: u64, keys: u64, field: &Field) -> Result<Bytes, Failure> {
-        let operations = (0..writes).map(|_| self.draw() % keys.max(1)).collect::<Vec<_>>();
-        let operations = operations.into_iter().map(|key| self.update(key, field)).collect();
+    /// A transaction that writes these keys.
+    fn transaction(&mut self, keys: &[u64], field: &Field) -> Result<Bytes, Failure> {
+        let write = |number: &u64| {
+            let (key, value) = (Field::key(*number), self.value(field));
+            Operation::Update { key, value }
+        };
+        let operations = keys.iter().map(write).collect();
         self.signed(operations, field)
     }
 
+    /// A request that writes these keys, all or none.
+    fn writing(&mut self, system: System, keys: &[u64], field: &Field) -> Result<Bytes, Failure> {
+        let pairs = |account: &mut Self| -> Vec<(Bytes, Bytes)> {
+            keys.iter().map(|key| (Field::key(*key), account.value(field))).collect()
+        };
+        Ok(match system {
+            System::Quorate => posted("", &self.transaction(keys, field)?),
+            System::Etcd => match pairs(self).as_slice() {
+                [(key, value)] => protobuf::put(key, value),
+                many => protobuf::transaction(many),
+            },
+            System::Nats => {
+                let messages = pairs(self);
+                let (key, value) = messages.first().cloned().unwrap_or_default();
+                nats::published(&subject(&key), &value)
+            }
+        })
+    }
+
     /// The next request of a kind.
-    pub(crate) fn request(&mut self, kind: Kind, field: &Field) -> Result<Bytes, Failure> {
-        let one = |account: &mut Self, keys| account.transaction(1, keys, field);
-        Ok(match kind {
-            Kind::Writes => posted("", &one(self, field.keys)?),
-            Kind::Hot => posted("", &one(self, HOT.min(field.keys))?),
-            Kind::Operations => posted("", &self.transaction(MANY, field.keys, field)?),
+    pub(crate) fn request(
+        &mut self,
+        system: System,
+        kind: Kind,
+        field: &Field,
+    ) -> Result<Bytes, Failure> {
+        let keys = if kind == Kind::Hot { HOT.min(field.keys) } else { field.keys };
+        let writes = if kind == Kind::Operations { MANY } else { 1 };
+        let keys = keys.max(1);
+        // No key twice, which etcd would refuse.
+        let (first, apart) = (self.draw() % keys, (keys / writes).max(1));
+        let drawn: Vec<u64> = (0..writes).map(|at| (first + at * apart) % keys).collect();
+        match kind {
+            Kind::Writes | Kind::Hot | Kind::Operations => self.writing(system, &drawn, field),
             Kind::Batches => {
                 let mut body = u32::try_from(MANY).unwrap_or(u32::MAX).to_le_bytes().to_vec();
                 for _ in 0..MANY {
-                    let transaction = one(self, field.keys)?;
+                    let key = self.draw() % keys;
+                    let transaction = self.transaction(&[key], field)?;
                     let length = u32::try_from(transaction.len()).unwrap_or(u32::MAX);
                     body.extend_from_slice(&length.to_le_bytes());
                     body.extend_from_slice(&transaction);
                 }
-                posted("/batch", &body)
+                Ok(posted("/batch", &body))
             }
-            Kind::Reads => asked(&path::state(&Field::key(self.draw() % field.keys.max(1)))),
-            Kind::Local => {
-                let path = path::state(&Field::key(self.draw() % field.keys.max(1)));
-                asked(&format!("{path}?consistency=local"))
+            Kind::Reads | Kind::Local => {
+                let (key, local) = (Field::key(drawn[0]), kind == Kind::Local);
+                let consistency = if local { "?consistency=local" } else { "" };
+                Ok(match system {
+                    System::Etcd => protobuf::range(&key, local),
+                    System::Quorate | System::Nats => {
+                        asked(&format!("{}{consistency}", path::state(&key)))
+                    }
+                })
             }
-        })
+        }
     }
+}
+
+/// A subject of the stream that stands for a key.
+fn subject(key: &[u8]) -> String {
+    String::from_utf8_lossy(key).replace('/', ".")
 }
 
 fn posted(to: &str, body: &[u8]) -> Bytes {
@@ -225,20 +297,20 @@ mod tests {
     fn each_request_holds_as_much_as_its_kind_says() {
         let mut account = Account::new(7, 0);
         for kind in [Kind::Writes, Kind::Hot, Kind::Operations] {
-            let request = account.request(kind, &FIELD).unwrap();
+            let request = account.request(System::Quorate, kind, &FIELD).unwrap();
             let transaction = SignedTransaction::from_bytes(&body(&request)).unwrap();
             assert_eq!(transaction.content().operations.len() as u64, kind.operations());
         }
-        let batch = body(&account.request(Kind::Batches, &FIELD).unwrap());
+        let batch = body(&account.request(System::Quorate, Kind::Batches, &FIELD).unwrap());
         assert_eq!(u32::from_le_bytes(batch[..4].try_into().unwrap()), 100);
-        let read = account.request(Kind::Local, &FIELD).unwrap();
+        let read = account.request(System::Quorate, Kind::Local, &FIELD).unwrap();
         assert!(read.starts_with(b"GET /v1/state/bench") && read.ends_with(b"\r\n\r\n"));
     }
 
     #[test]
     fn nonces_follow_each_other_and_all_keys_are_sown() {
         let mut account = Account::new(7, 1);
-        let sown = FIELD.sown(&mut account).unwrap();
+        let sown = FIELD.sown(System::Quorate, &mut account).unwrap();
         let nonces = sown.iter().map(|request| {
             SignedTransaction::from_bytes(&body(request)).unwrap().content().nonce.get()
         });

@@ -1,4 +1,4 @@
-//! One connection that is kept for the next request. It reads no more of HTTP than nodes send.
+//! HTTP/1.1, kept open for the next request. No more of it is read than nodes send.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 const LONGEST_HEAD: usize = 16 * 1_024;
 
 /// A connection to a node.
-pub(crate) struct Connection {
+pub(crate) struct Http {
     stream: TcpStream,
     received: BytesMut,
 }
@@ -55,7 +55,7 @@ fn head(received: &[u8]) -> io::Result<Option<Head>> {
     Ok(Some(Head { status, length: end + 4, body }))
 }
 
-impl Connection {
+impl Http {
     /// Connects to a node.
     pub(crate) async fn open(to: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(to).await?;

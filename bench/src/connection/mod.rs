@@ -1,0 +1,82 @@
+//! Connections to what is measured, one request after the other on each.
+
+mod grpc;
+mod http;
+pub(crate) mod nats;
+
+use std::io;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::work::{Kind, System};
+
+pub(crate) use http::Http;
+
+/// A connection to a node of some system.
+pub(crate) enum Connection {
+    /// To Quorate.
+    Quorate(Http),
+    /// To etcd.
+    Etcd(grpc::Grpc),
+    /// To NATS.
+    Nats(nats::Nats),
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// All of it was done.
+    Done,
+    /// Nothing was done; there is no room now.
+    Later,
+    /// It was not done, as the answer says.
+    Not(String),
+}
+
+impl Asked {
+    fn not(what: impl std::fmt::Display, body: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(&body[..body.len().min(500)]);
+        Self::Not(format!("{what}: {text}"))
+    }
+}
+
+/// Opens so many connections. Of etcd ten clients share one, as its own benchmark has it.
+pub(crate) async fn open(
+    system: System,
+    nodes: impl IntoIterator<Item = SocketAddr>,
+) -> io::Result<Vec<Connection>> {
+    let mut open = Vec::new();
+    let mut shared: Vec<grpc::Shared> = Vec::new();
+    for (number, node) in nodes.into_iter().enumerate() {
+        open.push(match system {
+            System::Quorate => Connection::Quorate(Http::open(node).await?),
+            System::Nats => Connection::Nats(nats::Nats::open(node).await?),
+            System::Etcd => {
+                if number % grpc::SHARE == 0 {
+                    shared.push(grpc::Shared::open(node).await?);
+                }
+                Connection::Etcd(shared[shared.len() - 1].client())
+            }
+        });
+    }
+    Ok(open)
+}
+
+impl Connection {
+    /// Sends a request and waits for what comes of it.
+    pub(crate) async fn ask(&mut self, kind: Kind, request: &Bytes) -> io::Result<Asked> {
+        match self {
+            Self::Quorate(http) => {
+                let answer = http.ask(request).await?;
+                Ok(match answer.status {
+                    429 => Asked::Later,
+                    status if crate::work::is_done(kind, status, &answer.body) => Asked::Done,
+                    status => Asked::not(format!("status {status}"), &answer.body),
+                })
+            }
+            Self::Etcd(grpc) => grpc.ask(kind, request).await,
+            Self::Nats(nats) => nats.ask(request).await,
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The nodes that are asked: some that are there, or some that are started for it and gone afterwards.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use quorate_chain::ids::ChainId;
+use quorate_client::Client;
+use quorate_node::config::Config;
+use quorate_node::exit::{Exit, Failure};
+use tempfile::TempDir;
+
+use crate::usage::{self, Usage};
+use crate::work::System;
+
+/// How long nodes may take until they have a leader.
+const READY: Duration = Duration::from_secs(60);
+/// How often they are asked.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Nodes of one system.
+pub(crate) struct Group {
+    /// What they are.
+    pub(crate) system: System,
+    /// Where clients reach them.
+    pub(crate) nodes: Vec<SocketAddr>,
+    own: Option<Processes>,
+}
+
+/// Processes that belong to the benchmark, and end with it, in a directory that goes with them.
+pub(crate) struct Processes {
+    children: Vec<Child>,
+    directory: TempDir,
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            // One that has ended is ended.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// That something is wrong which should not be.
+pub(crate) fn bug(error: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Bug, error)
+}
+
+fn unheard(error: quorate_client::Error) -> Failure {
+    Failure::new(Exit::NoNode, error)
+}
+
+/// Where another program of ours is: where `QUORATE_BIN_DIR` says, or beside this one.
+fn program(name: &str) -> PathBuf {
+    let told = std::env::var_os("QUORATE_BIN_DIR").map(PathBuf::from);
+    let own = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.to_owned()));
+    let mut places = told.into_iter().chain(own).map(|place| place.join(name));
+    places.find(|place| place.is_file()).unwrap_or_else(|| name.into())
+}
+
+fn missing(program: &OsStr, error: &std::io::Error) -> Failure {
+    let sentence = format!("{}: {error}; it has to be built, or installed", program.display());
+    Failure::new(Exit::Configuration, sentence)
+}
+
+impl Processes {
+    /// None yet, in a directory below this one.
+    pub(crate) fn below(place: Option<&Path>) -> Result<Self, Failure> {
+        let mut builder = tempfile::Builder::new();
+        let builder = builder.prefix("quorate-bench-");
+        let made = place.map_or_else(|| builder.tempdir(), |place| builder.tempdir_in(place));
+        let directory = made.map_err(|error| Failure::new(Exit::Storage, error))?;
+        Ok(Self { children: Vec::new(), directory })
+    }
+
+    /// Their directory.
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// One more; what it says goes to a file of this name.
+    pub(crate) fn start(&mut self, mut command: Command, log: &str) -> Result<(), Failure> {
+        let path = self.path().join(log);
+        let storage = |error| Failure::new(Exit::Storage, format!("{}: {error}", path.display()));
+        let log = File::create(&path).map_err(storage)?;
+        command.stdin(Stdio::null()).stdout(log.try_clone().map_err(bug)?).stderr(log);
+        let program = command.get_program().to_owned();
+        self.children.push(command.spawn().map_err(|error| missing(&program, &error))?);
+        Ok(())
+    }
+}
+
+/// So many ports that nobody listens at now.
+pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>, Failure> {
+    let bound = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    let bound = bound.collect::<Result<Vec<_>, _>>().map_err(bug)?;
+    bound.iter().map(|listener| Ok(listener.local_addr().map_err(bug)?.port())).collect()
+}
+
+/// Waits until something is there.
+pub(crate) fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> Result<T, Failure> {
+    let end = Instant::now() + READY;
+    while Instant::now() < end {
+        if let Some(found) = look() {
+            return Ok(found);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    let sentence = format!("{what} after {} s", READY.as_secs());
+    Err(Failure::new(Exit::NoQuorum, sentence))
+}
+
+fn api(node: &SocketAddr) -> String {
+    format!("http://{node}")
+}
+
+impl Group {
+    /// Nodes of ours that are there.
+    pub(crate) fn named(nodes: &str) -> Result<Self, Failure> {
+        let address = |node: &str| {
+            let text = node.trim().trim_end_matches('/').trim_start_matches("http://");
+            text.parse().map_err(|_| {
+                let sentence = format!("`{node}` is not such as http://127.0.0.1:7600");
+                Failure::new(Exit::Usage, sentence)
+            })
+        };
+        let nodes = nodes.split(',').map(address).collect::<Result<_, _>>()?;
+        Ok(Self { system: System::Quorate, nodes, own: None })
+    }
+
+    /// Processes that were started for it.
+    pub(crate) const fn of(system: System, nodes: Vec<SocketAddr>, own: Processes) -> Self {
+        Self { system, nodes, own: Some(own) }
+    }
+
+    /// So many validators of ours, on free ports and with nothing between them.
+    pub(crate) fn quorate(count: u16, place: Option<&Path>) -> Result<Self, Failure> {
+        let mut own = Processes::below(place)?;
+        let (testnet, dir) = (program("quorate-testnet"), own.path().join("t"));
+        let init = Command::new(&testnet)
+            .args(["init", "--api-port", "0", "--p2p-port", "0", "-n", &count.to_string(), "--dir"])
+            .arg(&dir)
+            .output();
+        let init = init.map_err(|error| missing(testnet.as_os_str(), &error))?;
+        if !init.status.success() {
+            return Err(bug(String::from_utf8_lossy(&init.stderr).trim()));
+        }
+        let mut nodes = Vec::new();
+        for node in 0..count {
+            let home = dir.join(format!("node{node}"));
+            let file = std::fs::read_to_string(home.join("config.toml")).map_err(bug)?;
+            nodes.push(Config::load(&file, [], []).map_err(bug)?.api_listen);
+            let mut start = Command::new(program("quorate"));
+            start.arg("start").arg("--home").arg(&home);
+            own.start(start, &format!("node{node}.log"))?;
+        }
+        let group = Self::of(System::Quorate, nodes, own);
+        until("the validators have no leader", || group.agreed())?;
+        Ok(group)
+    }
+
+    /// Whether all nodes name one leader.
+    fn agreed(&self) -> Option<()> {
+        let leader = |node| Client::new(&api(node)).ok()?.status().ok()?.leader;
+        let leaders: Vec<_> = self.nodes.iter().map(leader).collect::<Option<_>>()?;
+        leaders.windows(2).all(|pair| pair[0] == pair[1]).then_some(())
+    }
+
+    fn client(&self) -> Result<Client, Failure> {
+        let nodes: Vec<_> = self.nodes.iter().map(api).collect();
+        Client::new(&nodes.join(",")).map_err(unheard)
+    }
+
+    /// The chain, if this has one.
+    pub(crate) fn chain_id(&self) -> Result<ChainId, Failure> {
+        match self.system {
+            System::Quorate => Ok(self.client()?.status().map_err(unheard)?.chain_id),
+            System::Etcd | System::Nats => Ok(ChainId::ZERO),
+        }
+    }
+
+    /// Its height.
+    pub(crate) fn height(&self) -> Result<u64, Failure> {
+        match self.system {
+            System::Quorate => Ok(self.client()?.height().map_err(unheard)?.height.get()),
+            System::Etcd | System::Nats => Ok(0),
+        }
+    }
+
+    /// Where requests go: to the leader, or to one node after the other.
+    pub(crate) fn targets(&self, all: bool) -> Vec<SocketAddr> {
+        let leads = |node: &&SocketAddr| match self.system {
+            System::Quorate => {
+                let status = Client::new(&api(node)).ok().and_then(|client| client.status().ok());
+                status.is_some_and(|status| status.role == "leader")
+            }
+            System::Etcd => crate::others::leads_etcd(**node),
+            System::Nats => crate::others::leads_nats(self, **node),
+        };
+        // Nodes that were named may be without the leader.
+        let leader = if all { None } else { self.nodes.iter().find(leads) };
+        leader.map_or_else(|| self.nodes.clone(), |leader| vec![*leader])
+    }
+
+    /// What the nodes have used up, if they are processes of this benchmark.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        let children = self.own.as_ref()?.children.iter().map(Child::id);
+        let client = |node: &SocketAddr| match self.system {
+            System::Quorate => Client::new(&api(node)).ok(),
+            System::Etcd | System::Nats => None,
+        };
+        usage::of(&children.zip(self.nodes.iter().map(client)).collect::<Vec<_>>())
+    }
+}
