@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::group::Group;
 use crate::load::{self, Client, Run};
 use crate::others;
+use crate::page;
 use crate::progress::Progress;
 use crate::report::{Case, Figures, Report, Row};
 use crate::work::{Account, Field, Kind, System};
@@ -74,6 +75,9 @@ struct Bench {
     /// Ask all nodes, and not only the one that leads.
     #[arg(long)]
     all: bool,
+    /// Where all of it goes as a page for a browser, with plots.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 /// What is printed.
@@ -129,6 +133,11 @@ impl Bench {
         }
         let beds = groups.into_iter().map(|group| self.bed(group)).collect::<Result<_, _>>()?;
         let report = self.measured(beds)?;
+        if let Some(path) = &self.report {
+            let storage = |error| format!("{}: {error}", path.display());
+            std::fs::write(path, page::page(&report))
+                .map_err(|error| Failure::new(Exit::Storage, storage(error)))?;
+        }
         let text = match self.output {
             Output::Text => report.text(),
             Output::Json => report.json().to_string() + "\n",

@@ -8,7 +8,7 @@
 //! work     what is asked for: signed ahead, so that signing costs nothing while it is timed
 //! load     clients in a closed loop, or requests at a fixed rate (timed from when they were due)
 //! usage    what that has cost the nodes: processor, memory, bytes written, fsyncs
-//! report   one row for each kind of work and number of clients; repeated, with the spread
+//! report   one row for each kind of work and number of clients; repeated, with the spread; as a page with plots, too
 //! ```
 //!
 //! Clients run on the machine of the nodes and take their share of it. Keep that in mind when figures of several
@@ -21,6 +21,8 @@ mod connection;
 mod group;
 mod load;
 mod others;
+mod page;
+mod plot;
 mod progress;
 mod protobuf;
 mod report;

@@ -104,7 +104,7 @@ pub(crate) struct Report {
 }
 
 /// The least, the one in the middle, and the greatest.
-fn spread(runs: &[Figures], of: impl Fn(&Figures) -> f64) -> (f64, f64, f64) {
+pub(crate) fn spread(runs: &[Figures], of: impl Fn(&Figures) -> f64) -> (f64, f64, f64) {
     let mut all: Vec<f64> = runs.iter().map(of).collect();
     all.sort_by(f64::total_cmp);
     let at = |at: usize| all.get(at).copied().unwrap_or_default();
