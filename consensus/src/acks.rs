@@ -1,4 +1,8 @@
 //! The own acks between being wanted and being of use.
+//!
+//! An ack says what a successful answer to an append says in Raft (§5.3), and it is signed. It is given in the
+//! term of its block only (Raft §5.4.2), so never after a vote in a later one (Raft §5.4.3), and forbids a vote
+//! for less (Raft §5.4.1).
 
 use std::collections::VecDeque;
 
@@ -110,7 +114,7 @@ impl Acks {
         unsent
     }
 
-    /// What was given in an older term counts no more. Who leads now has been sent nothing yet.
+    /// What was given in an older term counts no more (Raft §5.4.2). Who leads now has been sent nothing yet.
     pub(crate) fn enter(&mut self, term: Term) {
         self.given.retain(|ack| ack.statement.term() == term);
         if self.replaced.0 != term {

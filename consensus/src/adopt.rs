@@ -1,9 +1,12 @@
-//! Taking blocks over: from the leader, or from anyone whose chain is worth more.
+//! Taking blocks over: from the leader (Raft §5.3), or from anyone whose chain is worth more by the rule of
+//! Raft §5.4.1. That somebody who does not lead yet takes blocks is not in Raft: see
+//! [`candidate`](crate::raft).
 //!
-//! A tip never falls in rank. What is held is cut only for a range that ends in a block of the current
-//! term sent by its leader, in a block of higher rank that was pulled, or in a certified one. A block of
-//! the current term is never exchanged for another of the same term: then the leader has sealed twice,
-//! and is not listened to any more. Nor is one that seals what must not be built upon (`soundness`).
+//! A tip never falls in rank. What is held is cut only for a range that ends in a block of the current term
+//! sent by its leader, in a block of higher rank that was pulled, or in a certified one. A block of the current
+//! term is never exchanged for another of the same term: then the leader has sealed twice (Raft §5.3: it makes
+//! one entry for each index), and is not listened to any more. Nor is one that seals what must not be built
+//! upon (`soundness`).
 //!
 //! **Certificates that contradict.** With liars enough, or a disk that forgets, a quorum may have signed a
 //! block that is not on the chain here.
@@ -11,9 +14,9 @@
 //!   have the block leads no more, nobody acks or campaigns until it is on the chain, and the range that it
 //!   ends replaces what stands there, be it of lower rank.
 //! - *At or below the committed tip*, or beside another certified block, it proves that two blocks of one
-//!   height are committed, and nobody can say which one is the chain: the validator stops with both. The same
-//!   is proven by a certified block further up from which hashes lead down to the other block, and by a certificate
-//!   that comes as the proof of a term.
+//!   height are committed (against Raft §5.4.3), and nobody can say which one is the chain: the validator stops
+//!   with both. The same is proven by a certified block further up from which hashes lead down to the other
+//!   block, and by a certificate that comes as the proof of a term.
 //!
 //! Left out: a certificate for a block below those whose refs are known (see [`Log`](crate::log::Log)); and
 //! one that nobody shows. A leader that is told of a committed block which is not on its chain asks for
@@ -94,7 +97,7 @@ impl Core {
         }
     }
 
-    /// Commits what is certified and durable (a certificate covers all ancestors).
+    /// Commits what is certified and durable (a certificate covers all ancestors: Raft §5.3).
     pub(crate) fn reach_commits(&mut self) {
         if self.is_installing() {
             return;
@@ -183,7 +186,8 @@ impl Core {
         known.then_some(Halt::Contradiction { ours, theirs })
     }
 
-    /// Takes blocks of the own term's leader. Returns whether they are part of the chain now.
+    /// Takes blocks of the own term's leader. What differs from them goes (Raft §5.3). Returns whether they are
+    /// part of the chain now.
     pub(crate) fn take_from_leader(
         &mut self,
         parent: BlockRef,
@@ -324,7 +328,7 @@ impl Core {
         self.adopt(parent.block, new);
     }
 
-    /// Judges a range on what is held, and leaves out what is held already. Returns the block that the
+    /// Judges a range on what is held, and leaves out what is held already (Raft §5.5). Returns the block that the
     /// rest stands on, and the rest.
     fn judge_new(
         &mut self,

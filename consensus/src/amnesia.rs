@@ -1,8 +1,8 @@
 //! What a validator may have forgotten.
 //!
-//! Votes and acks bind only whoever remembers them. A disk can be lost, or be replaced by an older copy
-//! of itself; who then simply went on could vote twice in a term, or vote against its own ack, and with
-//! that undo what was committed.
+//! Votes and acks bind only whoever remembers them; Raft takes it for given that all do (thesis 3.8). A disk
+//! can be lost, or be replaced by an older copy of itself; who then simply went on could vote twice in a term,
+//! or vote against its own ack, and with that undo what was committed.
 //!
 //! **Greeting.** After every start a validator signs nothing before it has heard from so many others
 //! that they and it are a quorum. Each says what it has seen of the greeter: the vote of the highest term

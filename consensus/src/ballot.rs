@@ -1,4 +1,4 @@
-//! What a validator must never forget of elections.
+//! What a validator must never forget of elections (Raft §5.2 and figure 2; thesis 3.8).
 
 use quorate_chain::ids::{BlockRef, NodeId, Term};
 
@@ -23,8 +23,8 @@ pub enum Choice {
 /// Term, proof and vote: one record, durable before any statement or reply of that term.
 ///
 /// Invariants: `proof` is a certificate of exactly this term, and absent only at term 0; within a term
-/// `choice` leaves `Open` once and never changes again, unless to `Spent` when a validator is
-/// readmitted; the term never falls.
+/// `choice` leaves `Open` once and never changes again (Raft §5.2), unless to `Spent` when a validator is
+/// readmitted; the term never falls (Raft §5.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ballot {
     /// The term.

@@ -1,4 +1,4 @@
-//! Campaigns, and votes for the campaigns of others (Raft §5.2, §5.4.1; thesis 9.6).
+//! Campaigns, and votes for the campaigns of others (Raft §5.2, §5.4.1; thesis 4.2.3, 9.6).
 //!
 //! A campaign first asks for pre-votes, which raise no term and bind nobody. With those of a quorum it
 //! raises the term, votes for itself and asks for votes; the pre-votes are the proof of the term. With

@@ -1,4 +1,7 @@
 //! Commit certificates: the newest one reached, and those for blocks still to come.
+//!
+//! They stand in the place of Raft's commit index (§5.3), which is believed on the leader's word, and would commit
+//! whatever block stands at that height here.
 
 use std::collections::BTreeMap;
 

@@ -31,9 +31,9 @@ pub struct Config {
     pub life: SignedLife,
     /// Whether this validator wants to lead, if its operator says otherwise than the roster.
     pub lead: Option<Lead>,
-    /// T: the least time without a leader before a campaign. The timeout is drawn from [T, 2T).
+    /// T: the least time without a leader before a campaign. The timeout is drawn from [T, 2T) (Raft §5.2).
     pub election_timeout: Span,
-    /// How often a leader is heard when there is nothing to say.
+    /// How often a leader is heard when there is nothing to say (Raft §5.2): several times in T (Raft §5.6).
     pub heartbeat: Span,
     /// Most blocks above the applied tip.
     pub window_blocks: usize,

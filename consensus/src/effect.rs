@@ -1,7 +1,7 @@
 //! What a core wants done.
 //!
-//! Effects are carried out in the order in which they stand. `Persist` and `Send` run side by side:
-//! what must wait for the disk is asked for only after the disk has answered.
+//! Effects are carried out in the order in which they stand. `Persist` and `Send` run side by side (thesis 10.2.1):
+//! what must wait for the disk is asked for only after the disk has answered (thesis 3.8).
 
 use quorate_chain::block::Block;
 use quorate_chain::block::{BlockKind, Item};

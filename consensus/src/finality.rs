@@ -1,11 +1,12 @@
 //! Acks, and what they prove: that a block is committed, and that it is final.
 //!
-//! A block is committed by a majority of acks, and *final* by as many as `finality_quorum` asks for. By
-//! default that is the same. A larger one means more durable copies and more signers to accuse; it is not
-//! needed to go on, and it does not by itself survive liars. So the leader does not wait for it: it
-//! commits, and goes on collecting acks of its own term for blocks that are committed and not yet final,
-//! for at most two windows of them; an ack covers all ancestors, so nothing is lost with those that are given
-//! up. What is final is a height at or below the committed one, and it never falls within a life.
+//! A block is committed by a majority of acks of its own term (Raft §5.3, §5.4.2), and *final* by as many as
+//! `finality_quorum` asks for. By default that is the same. A larger one means more durable copies and more
+//! signers to accuse; it is not needed to go on, and it does not by itself survive liars. So the leader does
+//! not wait for it: it commits, and goes on collecting acks of its own term for blocks that are committed and
+//! not yet final, for at most two windows of them; an ack covers all ancestors, so nothing is lost with those
+//! that are given up. What is final is a height at or below the committed one, and it never falls within a
+//! life.
 //!
 //! A certificate with more signers takes the place of the one for the same block, and travels as that
 //! one would have. If a newer block has been committed meanwhile, it travels by itself, at most once a
@@ -78,7 +79,7 @@ impl Core {
         }
     }
 
-    /// Counts a verified ack of the own term, and commits if a quorum is reached.
+    /// Counts a verified ack of the own term, and commits if a quorum is reached (Raft §5.4.2).
     pub(crate) fn tally(&mut self, ack: Checked<SignedStatement>) {
         let Statement::Ack { block } = ack.statement else { return };
         let (committed, done) = (self.log.committed().height, self.final_height());

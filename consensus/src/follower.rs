@@ -111,7 +111,7 @@ impl Core {
         }
     }
 
-    /// Whether `from` leads the own term, as far as can be known here; learns so if it is proven.
+    /// Whether `from` leads the own term (Raft §5.2), as far as can be known here; learns so if it is proven.
     fn accept_leader(&mut self, from: NodeId, append: &Append) -> bool {
         if append.term == self.ballot.term && self.leader() == Some(from) {
             return true;
@@ -185,7 +185,7 @@ impl Core {
         self.send(leader, Message::Stored(Box::new(stored)));
     }
 
-    /// Asks for the signatures of all acks that may be given by now, in order.
+    /// Asks for the signatures of all acks that may be given by now, in order: of the own term only (Raft §5.4.2).
     pub(crate) fn ask_for_acks(&mut self) {
         let may = self.may_sign() && !self.is_installing() && !self.lacks_certified();
         if !self.disk.has_ballot() || !may {

@@ -1,5 +1,8 @@
 //! Which certificates are to be believed.
 //!
+//! Raft takes over any higher term that it hears of (§5.1), and never asks its own roster whom to hear (thesis
+//! 4.1). Here a term comes with a certificate, and what follows says under which rosters one is good.
+//!
 //! A certificate may be judged by the rosters in force at the committed tip and above, and by those
 //! one step away: a joint roster of which one half is known, because its quorum holds a quorum of
 //! that half; and a half of a joint roster that is known, because the joint roster may have been left.

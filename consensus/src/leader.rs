@@ -31,7 +31,8 @@ use crate::time::Moment;
 const BARREN: u64 = 4;
 
 impl Core {
-    /// Leads the own term: a quorum has voted for it with this tip.
+    /// Leads the own term: a quorum has voted for it with this tip (Raft §5.2). The opening block is what thesis 6.4
+    /// asks for before any read, and Raft §5.4.2 before any commit.
     pub(crate) fn lead(&mut self, election: Proven) {
         let tip = self.log.tip();
         let roster_hash = tip.roster.hash();
@@ -270,7 +271,7 @@ impl Core {
         }
     }
 
-    /// Heartbeats, and the question whether a quorum still hears them.
+    /// Heartbeats (Raft §5.2), and the question whether a quorum still hears them (thesis 6.2).
     pub(crate) fn leader_tick(&mut self) {
         let (moment, timeout) = (self.now.moment, self.config.election_timeout);
         let Role::Leader(leader) = &mut self.role else { return };
@@ -380,7 +381,7 @@ impl Core {
         }
     }
 
-    /// A follower has rejected an append.
+    /// A follower has rejected an append (Raft §5.3).
     pub(crate) fn rejected(
         &mut self,
         from: NodeId,

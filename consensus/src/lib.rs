@@ -1,9 +1,11 @@
 //! Raft over blocks, as a pure state machine.
 //!
-//! [`raft::Core`] takes events ([`event::Event`]) and returns effects ([`effect::Effect`]). The rules
-//! are in the module docs: [`candidate`](raft) for campaigns, `follower` for appends and acks, `leader`
-//! for replication and commit, `adopt` for taking blocks over, `soundness` for what must not be built
-//! upon, [`judge`] for whom to believe.
+//! [`raft::Core`] takes events ([`event::Event`]) and returns effects ([`effect::Effect`]). The rules are in
+//! the module docs: [`candidate`](raft) for campaigns (Raft §5.2, §5.4.1), `follower` for appends and acks
+//! (§5.3), `leader` for replication and commit (§5.3, §5.4.2), `adopt` for taking blocks over, `soundness` for
+//! what must not be built upon, [`judge`] for whom to believe, [`membership`] for changes of the roster (§6),
+//! and with Ongaro's thesis [`handover`] for transfers of leadership (3.10) and [`reads`] for reads (6.4).
+//! `docs/paper.md` goes through these sections sentence by sentence.
 
 mod acks;
 mod adopt;

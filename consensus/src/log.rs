@@ -3,7 +3,9 @@
 //! Invariants, checked by [`Log::check_whole`], and as far as a step can break them by [`Log::check`]:
 //! - each block is well formed on the one before, the first one on the applied tip;
 //! - applied ≤ committed ≤ tip, by height;
-//! - a block at or below the committed tip is never cut.
+//! - a block at or below the committed tip is never cut (Raft §5.4.3).
+//!
+//! Raft's Log Matching (§5.3) holds by construction: a block has its parent's hash.
 //!
 //! **Ancestors.** A block that changes the roster names a certified block that must be its ancestor, at or
 //! above the first one of the roster that it leaves (`chain` leaves that to those who hold the chain).

@@ -65,7 +65,7 @@ pub enum Message {
         /// The leader's word that it wants this campaign.
         handover: Option<SignedStatement>,
     },
-    /// Gives a pre-vote or a vote.
+    /// Gives a pre-vote (thesis 9.6) or a vote (Raft §5.2).
     Vote(SignedStatement),
     /// Says no to a pre-vote or a vote, and what the candidate would need to know.
     Refuse {
@@ -78,9 +78,9 @@ pub enum Message {
     },
     /// Brings blocks, and says that the leader lives.
     Append(Box<Append>),
-    /// Answers every append that fits.
+    /// Answers every append that fits (Raft §5.3).
     Stored(Box<Stored>),
-    /// Says that an append does not fit what is here.
+    /// Says that an append does not fit what is here (Raft §5.3).
     Reject {
         /// The attempt that it answers.
         lap: Lap,
@@ -91,9 +91,9 @@ pub enum Message {
         /// That the election cannot be judged by the rosters known here.
         unknown: bool,
     },
-    /// Tells a leader that its term is over.
+    /// Tells a leader that its term is over (Raft §5.1).
     Stale(Proof),
-    /// Says what has been committed, when no append is due.
+    /// Says what has been committed, when no append is due (Raft §5.3).
     Committed(Certificate),
     /// Asks for the chain above a block that is committed here.
     Pull {

@@ -1,4 +1,4 @@
-//! What a leader knows of one peer, and what it sends it next.
+//! What a leader knows of one peer, and what it sends it next (Raft §5.3: nextIndex and matchIndex; thesis 10.2.2).
 
 use std::collections::VecDeque;
 
@@ -175,7 +175,7 @@ impl Progress {
     }
 
     /// The peer has rejected an append of this attempt; it has committed this block. Another attempt
-    /// begins above what it has.
+    /// begins above what it has: Raft goes down to there one by one (§5.3).
     pub fn rejected(&mut self, committed: BlockRef, incarnation: Incarnation, unknown: bool) {
         let doubted = std::mem::replace(&mut self.doubted, true);
         // What it was sent did not help it, and nothing says that it will now.

@@ -12,9 +12,9 @@
 //!
 //! Invariants, checked after every step by [`Core::check`]:
 //! - the term never falls, and within a term a vote never changes (Raft §5.2);
-//! - applied ≤ committed ≤ durable ≤ tip, by height;
-//! - the tip never falls in rank, unless a certificate says so, or what is given up must not be built upon
-//!   (see `soundness`);
+//! - applied ≤ committed ≤ durable ≤ tip, by height (Raft §5.3, thesis 3.8);
+//! - the tip never falls in rank (the order of Raft §5.4.1), unless a certificate says so, or what is given up
+//!   must not be built upon (see `soundness`);
 //! - a leader's tip is of its own term, or the block its opening block will stand on.
 //!
 //! Left out: everything below the applied tip, which the store has.
@@ -315,7 +315,7 @@ impl Core {
         own == Some(&proof.certificate) || matches!(self.judge(proof), Verdict::Good(_))
     }
 
-    /// Enters a proven term, as a follower without a leader. A commit certificate says more than that.
+    /// Enters a proven term, as a follower without a leader (Raft §5.1). A commit certificate says more than that.
     pub(crate) fn adopt_term(&mut self, proven: Proven) {
         self.see_certificate(proven.certificate.get());
         let commit = proven.certificate.kind() == CertificateKind::Commit;
@@ -356,7 +356,8 @@ impl Core {
         }
     }
 
-    /// Whether a statement may still be made: term and vote may have moved on since it was wanted.
+    /// Whether a statement may still be made: term and vote may have moved on since it was wanted (Raft §5.2,
+    /// §5.4.2).
     pub(crate) fn still_means(&self, statement: &Statement) -> bool {
         match *statement {
             Statement::PreVote { term, candidate, tip } => {

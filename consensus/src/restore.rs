@@ -5,7 +5,7 @@
 //! puts the node together writes it before anything of this life is said ([`Core::ballot`]). If the certificate
 //! is by a roster that has not come here, it is as if it had not been heard.
 //!
-//! Candidacy and leadership are not durable, and a restarted validator never leads its old term again.
+//! Candidacy and leadership are not durable (Raft §5.2), and a restarted validator never leads its old term again.
 //! Nothing is said by a core before its first event: so no effect is lost while a node is put together.
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! The roles. A transition consumes one role and makes the next.
+//! The roles (Raft §5.1, figure 4). A transition consumes one role and makes the next.
 //!
 //! ```text
 //!              timeout, handover, lost link          pre-votes of a quorum         votes of a quorum
