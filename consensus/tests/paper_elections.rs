@@ -65,6 +65,34 @@ fn who_slept_through_terms_goes_to_the_newest_at_once() {
     assert_eq!((world.leader_of(4), world.applied(4)), (Some(0), world.applied(0)));
 }
 
+/// §5.2: the votes that elect are of one term. One for the same candidate in the term before does not count.
+#[test]
+fn votes_of_two_terms_do_not_add_up() {
+    let mut world = World::led(5);
+    world.lose_power(0);
+    world.sleep(Span::millis(2_000));
+    let mut earlier = None;
+    for (term, voter) in [(2, 2), (3, 3)] {
+        world.wire.clear();
+        world.timeout(1);
+        for id in [2, 3] {
+            world.carry_kind(1, id, "PreVoteRequest");
+            world.carry_kind(id, 1, "Vote");
+        }
+        assert_eq!(world.term(1), term);
+        world.carry_kind(1, voter, "VoteRequest");
+        let vote = world.take(voter, 1, Some("Vote")).unwrap();
+        if let Some(earlier) = earlier.replace(vote.clone()) {
+            world.arrive(3, 1, vote);
+            world.arrive(2, 1, earlier);
+            assert_eq!(world.standing(1), Standing::Candidate, "1 and 3 in term 3, 2 in term 2");
+            world.carry_kind(1, 2, "VoteRequest");
+            world.carry_kind(2, 1, "Vote");
+            assert_eq!(world.standing(1), Standing::Leader);
+        }
+    }
+}
+
 /// §5.2: a candidate that hears somebody who leads a term at least as high as its own follows. Here a higher one,
 /// of whose election it has heard nothing.
 #[test]

@@ -175,6 +175,33 @@ fn figure_8_e_a_block_of_the_own_term_commits_all_below_it() {
     assert!(world.chain_has(4, old) && world.chain_has(4, own));
 }
 
+/// §5.4.2: a leader could sometimes conclude that an entry of an older term is committed, as when every server has it;
+/// for simplicity it never does. Nobody acks block 3 of term 1 in term 2, though it is on every disk.
+#[test]
+fn not_even_what_every_disk_has_is_committed_by_that() {
+    let mut world = World::led(3);
+    world.seal(0);
+    for id in [1, 2] {
+        world.carry_kind(0, id, "Append");
+    }
+    let old = world.tip(0);
+    world.lose_power(0);
+    world.wire.clear();
+    world.start(0);
+    world.sleep(Span::millis(1_200));
+    campaign(&mut world, 1);
+    while [0, 2].into_iter().any(|id| world.take(1, id, Some("Append")).is_some()) {}
+    world.settle();
+    assert!((0..3).all(|id| world.chain_has(id, old) && world.committed(id) == 2));
+    world.run(Span::millis(500));
+    assert!((0..3).all(|id| world.committed(id) >= 4), "by the opening block of term 2");
+    for (from, _, message) in world.history.iter().flatten() {
+        let Message::Stored(stored) = message else { continue };
+        let acked = stored.acks.iter().map(|ack| ack.statement.block());
+        assert!(acked.into_iter().all(|block| block.term == stored.term), "{from}: {stored:?}");
+    }
+}
+
 /// §5.4.2: "Log entries retain their original term numbers when a leader replicates entries from previous
 /// terms."
 #[test]
