@@ -12,6 +12,35 @@ use quorate_consensus::event::Event;
 use quorate_consensus::raft::Standing;
 use quorate_consensus::time::Span;
 
+/// §5.1: a group of five goes on with two of them dead; with a third one it stops, and loses nothing by that.
+#[test]
+fn five_go_on_with_two_dead_and_stop_with_three() {
+    for dead in [[1, 2, 3], [0, 3, 4], [2, 0, 1]] {
+        let mut world = World::led(5);
+        world.kill(dead[0]);
+        world.kill(dead[1]);
+        world.run(Span::millis(5_000));
+        let (leader, _) = world.leaders()[0];
+        let before = world.committed(leader);
+        world.seal(leader);
+        world.run(Span::millis(200));
+        assert!(world.committed(leader) > before, "without {dead:?}");
+        let left = (0..5).find(|id| !dead.contains(id)).unwrap();
+        world.kill(dead[2]);
+        world.run(Span::millis(300));
+        let before = world.committed(left);
+        for id in (0..5).filter(|id| !dead.contains(id)) {
+            world.seal(id);
+        }
+        world.run(Span::millis(10_000));
+        assert_eq!((world.leaders(), world.committed(left)), (vec![], before));
+        world.start(dead[0]);
+        world.run(Span::millis(8_000));
+        assert!(world.leaders().len() == 1 && world.committed(left) > before);
+        world.check_same_chain();
+    }
+}
+
 /// §5.1: a term begins with an election, and who wins it leads for the rest of the term. Here the chain itself
 /// says so: the first block of a term has the votes for its proposer, and all others are by the same one.
 #[test]

@@ -92,6 +92,32 @@ fn appends_and_heartbeats_bring_the_newest_certificate() {
     assert_eq!(world.committed(2), 4);
 }
 
+/// Figure 2: a follower commits no more than what the leader says is committed, and of that only what it knows to be the
+/// leader's. Here a certificate names the block, so another one at its height is not committed by it.
+#[test]
+fn a_certificate_does_not_commit_another_block_at_its_height() {
+    let mut world = World::led(5);
+    world.seal(0);
+    world.carry_kind(0, 4, "Append");
+    world.kill(0);
+    world.isolate(4);
+    world.run(Span::millis(4_000));
+    let (leader, _) = *world.leaders().last().unwrap();
+    let own = world.tip(4);
+    let certificate = world.history.iter().flatten().find_map(|(_, _, message)| {
+        let Message::Append(append) = message else { return None };
+        let newest = append.certificate.clone();
+        newest.filter(|it| it.block().height == own.height && it.block() != own)
+    });
+    let certificate = certificate.unwrap();
+    let committed = certificate.block();
+    world.heal();
+    world.arrive(leader, 4, Message::Committed(certificate));
+    assert_eq!((world.committed(4), world.term(4), world.tip(4)), (2, committed.term.get(), own));
+    world.run(Span::millis(1_000));
+    assert!(world.chain_has(4, committed) && !world.chain_has(4, own));
+}
+
 /// §5.3: "Once a follower learns that a log entry is committed, it applies the entry to its local state
 /// machine (in log order)."
 #[test]
