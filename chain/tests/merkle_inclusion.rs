@@ -11,7 +11,7 @@ fn leaves(count: usize) -> Vec<Hash> {
     (0..count as u64).map(|i| leaf_hash(&i.to_be_bytes())).collect()
 }
 
-/// The definition of RFC 6962 §2.1, word for word.
+/// The root as RFC 6962 §2.1 defines it: split, and take both halves alike.
 fn root_by_definition(leaves: &[Hash]) -> Hash {
     match leaves {
         [] => Hash::of(&[]),

@@ -1,8 +1,8 @@
 //! What the disk has, as far as it has said so.
 //!
 //! Records are numbered by tickets in the order in which they are written, and they become durable in
-//! that order. Nothing is signed before the records that it rests on are durable (Raft §5: "before
-//! responding to RPCs").
+//! that order. Nothing is signed before the records that it rests on are durable (Raft §5: first
+//! the disk, then the answer).
 
 use std::collections::VecDeque;
 

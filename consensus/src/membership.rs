@@ -2,8 +2,8 @@
 //!
 //! A roster is changed by two blocks. `Enter` makes it joint: from that block on a quorum is one of the
 //! old half and one of the new half. `Leave` makes the joint one its new half. A roster is in force from
-//! its own block on, on whatever disk that block is, committed or not and applied or not (Raft §6: "a
-//! server always uses the latest configuration in its log").
+//! its own block on, on whatever disk that block is, committed or not and applied or not (Raft §6:
+//! of the rosters in the own log, the last one counts).
 //!
 //! Each of the two carries a commit certificate by the roster that it leaves, for that roster's first
 //! block or a descendant. So of the roster blocks of any chain at most one is unproven, and whoever

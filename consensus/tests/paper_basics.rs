@@ -1,7 +1,7 @@
 //! Raft (Ongaro and Ousterhout, extended version), §5.1 and §5.2, sentence by sentence.
 //!
-//! Each test is named after what its sentence says, and its doc has the sentence. Where the protocol
-//! departs from the paper, the test shows the departure and says why.
+//! Each test is named after what its sentence says, and its doc says what the sentence says, in our words. Where
+//! the protocol departs from the paper, the test shows the departure and says why.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -17,7 +17,7 @@ use quorate_consensus::message::Message;
 use quorate_consensus::raft::Standing;
 use quorate_consensus::time::Span;
 
-/// §5.1: "In normal operation there is exactly one leader and all of the other servers are followers."
+/// §5.1: mostly one server leads, and all the rest follow it.
 #[test]
 fn in_normal_operation_one_leads_and_all_others_follow() {
     for count in 1..=7 {
@@ -31,8 +31,7 @@ fn in_normal_operation_one_leads_and_all_others_follow() {
     }
 }
 
-/// §5.1: "Followers are passive: they issue no requests on their own but simply respond to requests from
-/// leaders and candidates."
+/// §5.1: a follower asks for nothing by itself. It answers those who lead or campaign.
 #[test]
 fn followers_are_passive() {
     let mut world = World::led(3);
@@ -44,8 +43,8 @@ fn followers_are_passive() {
     assert_eq!(world.on_the_way("Stored"), [(1, 0)]);
 }
 
-/// §5.1: "If a client contacts a follower, the follower redirects it to the leader." Here a follower has
-/// no slot that a block could be sealed for, and it names the leader.
+/// §5.1: a client that comes to a follower is sent on to the leader. Here a follower has no slot that a
+/// block could be sealed for, and it names the leader.
 #[test]
 fn a_follower_seals_nothing_and_names_the_leader() {
     let mut world = World::led(3);
@@ -53,7 +52,7 @@ fn a_follower_seals_nothing_and_names_the_leader() {
     assert_eq!(world.leader_of(1), Some(0));
 }
 
-/// §5.1: "Terms are numbered with consecutive integers."
+/// §5.1: terms are counted up one by one, without gaps.
 #[test]
 fn terms_are_consecutive() {
     let mut world = World::led(5);
@@ -69,9 +68,8 @@ fn terms_are_consecutive() {
     }
 }
 
-/// §5.1: "In some situations an election will result in a split vote. In this case the term will end with
-/// no leader; a new term (with a new election) will begin shortly." §5.2: "When this happens, each
-/// candidate will time out and start a new election by incrementing its term."
+/// §5.1: if no candidate gets enough votes, the term passes without a leader, and the next one is soon
+/// there. §5.2: for whoever campaigned in vain tries again after a timeout, one term higher.
 #[test]
 fn after_a_split_vote_a_new_term_begins() {
     let mut world = World::new(2, 64);
@@ -87,7 +85,7 @@ fn after_a_split_vote_a_new_term_begins() {
     assert!(leaders[0].1 > 1);
 }
 
-/// §5.1: "Raft ensures that there is at most one leader in a given term."
+/// §5.1: nobody else leads a term that has a leader.
 #[test]
 fn a_term_has_at_most_one_leader() {
     let mut led = BTreeSet::new();
@@ -106,7 +104,7 @@ fn a_term_has_at_most_one_leader() {
     assert!(!led.is_empty());
 }
 
-/// §5.1: "Each server stores a current term number, which increases monotonically over time."
+/// §5.1: the term that a server has noted only rises, across crashes too.
 #[test]
 fn a_term_never_falls_across_crashes_either() {
     let mut world = World::led(3);
@@ -125,9 +123,8 @@ fn a_term_never_falls_across_crashes_either() {
     assert!(world.term(1) >= 2 && world.term(2) >= 2);
 }
 
-/// §5.1: "Current terms are exchanged whenever servers communicate; if one server's current term is
-/// smaller than the other's, then it updates its current term to the larger value." Here a term alone
-/// says nothing: it is taken over with a certificate that proves it, so that one liar cannot raise it.
+/// §5.1: every message has its sender's term, and whoever is behind takes over the higher one. Here a term
+/// alone says nothing: it is taken over with a certificate that proves it, so that one liar cannot raise it.
 #[test]
 fn a_proven_higher_term_is_taken_over_and_no_other() {
     let mut world = World::led(3);
@@ -146,8 +143,7 @@ fn a_proven_higher_term_is_taken_over_and_no_other() {
     assert_eq!(world.term(2), term);
 }
 
-/// §5.1: "If a candidate or leader discovers that its term is out of date, it immediately reverts to
-/// follower state."
+/// §5.1: who leads or campaigns in a term that is over follows as soon as it hears so.
 #[test]
 fn a_leader_or_candidate_of_an_old_term_becomes_a_follower_at_once() {
     for leads in [true, false] {
@@ -181,7 +177,7 @@ fn a_leader_or_candidate_of_an_old_term_becomes_a_follower_at_once() {
     }
 }
 
-/// §5.1: "If a server receives a request with a stale term number, it rejects the request."
+/// §5.1: what is asked in a term that is over is refused.
 #[test]
 fn a_request_of_an_old_term_is_rejected() {
     let mut world = World::led(3);
@@ -198,8 +194,7 @@ fn a_request_of_an_old_term_is_rejected() {
     assert_eq!(world.rank(1).0, 2, "nothing of it is taken");
 }
 
-/// §5.1: "Servers retry RPCs if they do not receive a response in a timely manner, and they issue RPCs in
-/// parallel for best performance."
+/// §5.1: all are asked side by side, and again if no answer comes.
 #[test]
 fn requests_go_to_all_at_once_and_are_repeated() {
     let mut world = World::led(4);
@@ -210,7 +205,7 @@ fn requests_go_to_all_at_once_and_are_repeated() {
     assert!((0..4).all(|id| world.committed(id) >= 3), "what was lost was sent again");
 }
 
-/// §5.2: "When servers start up, they begin as followers."
+/// §5.2: nobody leads or campaigns when it starts: it follows.
 #[test]
 fn whoever_starts_is_a_follower() {
     let mut world = World::led(3);
@@ -221,8 +216,8 @@ fn whoever_starts_is_a_follower() {
     assert_eq!(world.leader_of(0), None);
 }
 
-/// §5.2: "A server remains in follower state as long as it receives valid RPCs from a leader or
-/// candidate." Here only from a leader, or from a candidate that it votes for.
+/// §5.2: one goes on following while it hears somebody who leads or campaigns rightfully. Here only a
+/// leader counts, or a candidate that it votes for.
 #[test]
 fn whoever_hears_a_leader_stays_a_follower() {
     let mut world = World::led(3);
@@ -236,8 +231,8 @@ fn whoever_hears_a_leader_stays_a_follower() {
     assert_eq!(world.leaders(), [(0, 1)]);
 }
 
-/// §5.2: "Leaders send periodic heartbeats (AppendEntries RPCs that carry no log entries) to all followers
-/// in order to maintain their authority."
+/// §5.2: a leader that has nothing to send sends empty appends to all, again and again, so that they
+/// go on following it.
 #[test]
 fn a_leader_sends_heartbeats_to_all() {
     let mut world = World::led(4);
@@ -249,8 +244,7 @@ fn a_leader_sends_heartbeats_to_all() {
     }
 }
 
-/// §5.2: "If a follower receives no communication over a period of time called the election timeout, then
-/// it assumes there is no viable leader and begins an election to choose a new leader."
+/// §5.2: a follower for which all is silent for an election timeout takes the leader for dead, and campaigns.
 #[test]
 fn a_follower_that_hears_nothing_begins_an_election() {
     let mut world = World::led(3);
@@ -264,9 +258,8 @@ fn a_follower_that_hears_nothing_begins_an_election() {
     assert_eq!(world.leaders(), [(1, 2)]);
 }
 
-/// §5.2: "To begin an election, a follower increments its current term and transitions to candidate state.
-/// It then votes for itself and issues RequestVote RPCs in parallel to each of the other servers." Here
-/// it asks for pre-votes first (thesis 9.6) and does all this once a quorum has given them.
+/// §5.2: who campaigns goes one term up, gives itself its vote, and asks all others for theirs at once.
+/// Here it asks for pre-votes first (thesis 9.6) and does all this once a quorum has given them.
 #[test]
 fn a_candidate_raises_its_term_votes_for_itself_and_asks_all() {
     let mut world = World::led(4);
@@ -287,8 +280,7 @@ fn a_candidate_raises_its_term_votes_for_itself_and_asks_all() {
     assert_eq!(asked, BTreeSet::from([(1, 0), (1, 2), (1, 3)]));
 }
 
-/// §5.2: "A candidate wins an election if it receives votes from a majority of the servers in the full
-/// cluster for the same term."
+/// §5.2: it takes votes of more than half of the whole group, dead ones included, and all of one term.
 #[test]
 fn a_majority_of_the_full_group_elects() {
     let mut world = World::led(5);
@@ -306,8 +298,7 @@ fn a_majority_of_the_full_group_elects() {
     assert_eq!(world.standing(1), Standing::Leader, "three of five");
 }
 
-/// §5.2: "Each server will vote for at most one candidate in a given term, on a first-come-first-served
-/// basis."
+/// §5.2: a server has one vote a term, and whoever asks first gets it.
 #[test]
 fn the_first_who_asks_gets_the_vote_of_the_term() {
     let mut world = World::new(3, 64);
@@ -323,9 +314,8 @@ fn the_first_who_asks_gets_the_vote_of_the_term() {
     assert_eq!(world.on_the_way("Refuse"), [(2, 0)]);
 }
 
-/// §5.2: "Once a candidate wins an election, it becomes leader. It then sends heartbeat messages to all of
-/// the other servers to establish its authority and prevent new elections." Here the opening block does
-/// that: it carries the election.
+/// §5.2: who has enough votes leads, and says so to all others at once, before one of them campaigns as
+/// well. Here the opening block does that: it carries the election.
 #[test]
 fn a_new_leader_tells_all_at_once() {
     let mut world = World::led(3);
@@ -340,8 +330,7 @@ fn a_new_leader_tells_all_at_once() {
     assert_eq!(world.leader_of(2), Some(1));
 }
 
-/// §5.2: "If the leader's term (included in its RPC) is at least as large as the candidate's current term,
-/// then the candidate recognizes the leader as legitimate and returns to follower state."
+/// §5.2: a candidate that hears from a leader whose term is not below its own gives up, and follows.
 #[test]
 fn a_candidate_recognizes_the_leader_of_its_term() {
     let mut world = World::new(3, 64);
@@ -358,8 +347,7 @@ fn a_candidate_recognizes_the_leader_of_its_term() {
     assert_eq!((world.standing(1), world.leader_of(1)), (Standing::Follower, Some(0)));
 }
 
-/// §5.2: "If the term in the RPC is smaller than the candidate's current term, then the candidate rejects
-/// the RPC and continues in candidate state."
+/// §5.2: a leader of a lower term is refused, and the candidate goes on.
 #[test]
 fn a_candidate_rejects_the_leader_of_an_older_term() {
     let mut world = World::led(3);
@@ -377,7 +365,7 @@ fn a_candidate_rejects_the_leader_of_an_older_term() {
     assert_eq!(world.on_the_way("Stale"), [(1, 0)]);
 }
 
-/// §5.2: "Election timeouts are chosen randomly from a fixed interval." [T, 2T), and for those who would
+/// §5.2: each timeout is drawn at random between two bounds. Here from [T, 2T), and for those who would
 /// rather not lead four times as long.
 #[test]
 fn election_timeouts_are_spread_over_an_interval() {
@@ -396,8 +384,7 @@ fn election_timeouts_are_spread_over_an_interval() {
     assert!(*first < Span::millis(1_050) && *last > Span::millis(1_950));
 }
 
-/// §5.2: "Each candidate restarts its randomized election timeout at the start of an election, and it
-/// waits for that timeout to elapse before starting the next election."
+/// §5.2: a candidate draws a new timeout with each campaign, and lets it pass before the next one.
 #[test]
 fn a_candidate_waits_for_a_timeout_before_it_campaigns_again() {
     let mut world = World::led(3);

@@ -31,9 +31,8 @@ fn with_a_learner() -> World {
     world
 }
 
-/// 4.1: "The configuration change is complete once the C_new entry is committed. ... Servers without C_new
-/// cannot be elected leader." The same holds for the joint roster (4.3): "the Leader Completeness Property
-/// ensures that only servers with the C_old,new log entry can be elected as leader."
+/// 4.1: with the commit of its entry a change is done, and nobody wins an election without that entry. 4.3
+/// says the same of the joint roster, for leaders have all that is committed.
 #[test]
 fn who_lacks_a_committed_change_cannot_lead() {
     let mut world = World::led(5);
@@ -54,9 +53,8 @@ fn who_lacks_a_committed_change_cannot_lead() {
     assert_eq!([1, 2, 3].map(|id| roster(&world, id)), ["0 1 2 3"; 3], "the change stays");
 }
 
-/// 4.1: once the change is committed, "the leader can acknowledge the successful completion of the
-/// configuration change". Here it says earlier at what height the change stands in its chain, and whoever sees
-/// that height committed knows that it goes on by itself.
+/// 4.1: a leader may answer that a change is done when its entry is committed. Here it says earlier at what
+/// height the change stands in its chain, and whoever sees that height committed knows that it goes on by itself.
 #[test]
 fn a_change_is_answered_by_the_height_at_which_it_enters() {
     let mut world = World::led(4);
@@ -68,9 +66,9 @@ fn a_change_is_answered_by_the_height_at_which_it_enters() {
     assert!((0..3).all(|id| world.committed(id) >= 4 && roster(&world, id) == "0 1 2"));
 }
 
-/// 4.1: "A server accepts AppendEntries requests from a leader that is not part of the server's latest
-/// configuration. Otherwise, a new server could never be added to the cluster." Here blocks that come with a
-/// certificate are taken from anyone, and so from a leader whose election cannot be judged yet.
+/// 4.1: a follower takes entries even from a leader that its own roster does not name, or nobody could be
+/// added. Here blocks that come with a certificate are taken from anyone, and so from a leader whose
+/// election cannot be judged yet.
 #[test]
 fn blocks_are_taken_from_a_leader_of_another_roster() {
     let mut world = with_a_learner();
@@ -86,8 +84,8 @@ fn blocks_are_taken_from_a_leader_of_another_roster() {
     assert_eq!((world.tip(new), world.leader_of(new)), (world.tip(3), Some(3)));
 }
 
-/// 4.1: "A server also grants its vote to a candidate that is not part of the server's latest configuration
-/// (if the candidate has a sufficiently up-to-date log and a current term)."
+/// 4.1: a candidate may have the vote of somebody whose roster does not name it, if its log is good enough
+/// and its term is not over.
 #[test]
 fn a_vote_is_given_to_a_candidate_of_another_roster() {
     let mut world = with_a_learner();
@@ -131,9 +129,8 @@ fn a_voter_that_knows_neither_half_of_a_roster_is_brought_the_blocks_first() {
     assert_eq!(world.leaders().len(), 1, "1 2 3 of 0 1 2 3");
 }
 
-/// 4.1: "Consider adding a fourth server to a three-server cluster. If one server were to fail, the new
-/// server's vote would be needed to form a majority and elect a leader." It votes without knowing of its
-/// promotion.
+/// 4.1: where three become four and one of them dies, nobody is elected without the vote of the fourth. It
+/// votes without knowing of its promotion.
 #[test]
 fn a_new_voter_votes_before_it_knows_that_it_is_one() {
     let mut world = with_a_learner();
@@ -152,9 +149,9 @@ fn a_new_voter_votes_before_it_knows_that_it_is_one() {
     assert_eq!(world.standing(1), Standing::Leader);
 }
 
-/// 4.2.1: "The leader should also abort the change if the new server is unavailable or is so slow that it will
-/// never catch up." Here a change is refused if the roster that it leads to could commit nothing now; a
-/// learner that is slow stays one, and harms nobody.
+/// 4.2.1: a change is given up if the one to be added is away, or too slow ever to be near. Here a change
+/// is refused if the roster that it leads to could commit nothing now; a learner that is slow stays one,
+/// and harms nobody.
 #[test]
 fn a_change_to_a_group_that_could_not_go_on_is_refused() {
     let mut world = World::led(1);
@@ -170,9 +167,8 @@ fn a_change_to_a_group_that_could_not_go_on_is_refused() {
     assert_eq!(world.committed(0), world.tip(0).height.get(), "it goes on as before");
 }
 
-/// 4.2.1: "As its first step of catching up a new server, the leader must discover that the new server's log is
-/// empty. With a new server, the consistency check in AppendEntries will fail repeatedly until the leader's
-/// nextIndex finally drops to one." Here it fails once: whoever rejects says what it has committed.
+/// 4.2.1: a new log is empty, and the leader has to find that out first: by one refused append after another,
+/// each an index lower than the last. Here one is refused: whoever rejects says what it has committed.
 #[test]
 fn one_reject_tells_that_a_new_log_is_empty() {
     let mut world = World::led(3);
@@ -188,9 +184,9 @@ fn one_reject_tells_that_a_new_log_is_empty() {
     assert_eq!(world.sent["Reject"], 1);
 }
 
-/// 4.2.2: "A server that is not part of its own latest configuration should still start new elections, as it
-/// might still be needed until the C_new entry is committed (as in Figure 4.6)." Not here: whoever lacks the
-/// block pulls it from the one who has it, and leads by itself.
+/// 4.2.2 and figure 4.6: who is not in its own newest roster campaigns all the same, for until that roster
+/// is committed there may be nobody else to elect. Not here: whoever lacks the block pulls it from the one
+/// who has it, and leads by itself.
 #[test]
 fn figure_4_6_the_removed_server_is_not_needed_to_lead() {
     let mut world = World::led(2);
@@ -215,9 +211,9 @@ fn figure_4_6_the_removed_server_is_not_needed_to_lead() {
     assert!(world.committed(1) > 4);
 }
 
-/// 4.2.3, Figure 4.7: "Unfortunately, the Pre-Vote phase does not solve the problem of disruptive servers: there
-/// are situations where the disruptive server's log is sufficiently up-to-date, but starting an election
-/// would still be disruptive." The leader alone has the block that removes the server; the others hear it.
+/// 4.2.3 and figure 4.7: pre-votes are not enough against somebody who was removed, for its log may be as
+/// good as any, and its campaign still in the way. The leader alone has the block that removes the server;
+/// the others hear it.
 #[test]
 fn figure_4_7_a_removed_server_with_as_good_a_log_disturbs_nobody() {
     let mut world = World::led(4);
@@ -249,9 +245,9 @@ fn figure_4_7_a_removed_server_with_as_good_a_log_disturbs_nobody() {
     assert_eq!((world.leaders(), world.term(3)), (vec![(0, 1)], 1));
 }
 
-/// 4.2.4: "A leader can be elected at all steps of the configuration change." And 4.4: to replace a server so
-/// "allows the system to handle one server failure at all times throughout the process". Node 3 takes the
-/// place of node 2 in one change, each of the four dies at each step, and the others go on.
+/// 4.2.4: there is somebody to elect at each step of a change. 4.4: whoever is replaced in this way, one
+/// server may be dead at each moment of it. Node 3 takes the place of node 2 in one change, each of the
+/// four dies at each step, and the others go on.
 #[test]
 fn any_one_may_die_at_any_step_of_a_change() {
     let mut at_steps = 0;
@@ -278,7 +274,7 @@ fn any_one_may_die_at_any_step_of_a_change() {
     assert!(at_steps > 60, "{at_steps}");
 }
 
-/// 4.2.4: "A leader is maintained once elected, assuming its heartbeats get through to its configuration."
+/// 4.2.4: who leads goes on leading, as long as the members of its roster hear it.
 #[test]
 fn a_leader_stays_through_a_change() {
     let mut world = with_a_learner();
@@ -293,8 +289,7 @@ fn a_leader_stays_through_a_change() {
     assert_eq!(roster(&world, 0), "0 1 3");
 }
 
-/// 4.2.4: "Client requests are serviced throughout the configuration change." 4.3: "Joint consensus allows the
-/// cluster to continue servicing client requests throughout the configuration change."
+/// 4.2.4: a change keeps no client waiting. 4.3: nor does a joint roster.
 #[test]
 fn blocks_are_committed_while_the_roster_is_joint() {
     let mut world = World::led(5);
@@ -307,8 +302,7 @@ fn blocks_are_committed_while_the_roster_is_joint() {
     assert_eq!((roster(&world, 0).as_str(), world.committed(0)), ("0 1 2", 14));
 }
 
-/// 4.3: "When changing from a cluster of 3 servers to a different cluster of 9 servers, agreement requires both
-/// 2 of the 3 servers in the old configuration and 5 of the 9 servers in the new configuration."
+/// 4.3: for three servers to be replaced by nine others, two of the three have to agree, and five of the nine.
 #[test]
 fn from_three_to_nine_others_takes_two_of_three_and_five_of_nine() {
     for order in [[3, 4, 5, 6, 7, 8, 9, 10, 11, 1], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]] {
@@ -336,10 +330,9 @@ fn from_three_to_nine_others_takes_two_of_three_and_five_of_nine() {
     }
 }
 
-/// 4.4: "One server is initialized with a configuration entry as the first entry in its log. This configuration
-/// lists only that one server ... Other servers from then on should be initialized with empty logs; they are
-/// added to the cluster and learn of the current configuration through the membership change mechanism."
-/// A genesis may list several here; one is enough.
+/// 4.4: a group begins with one server, whose log begins with a roster of itself alone. All others begin
+/// with nothing, and come in by changes, from which they learn the roster. A genesis may list several
+/// here; one is enough.
 #[test]
 fn a_group_grows_from_one() {
     let mut world = World::led(1);

@@ -41,7 +41,7 @@ fn five_go_on_with_two_dead_and_stop_with_three() {
     }
 }
 
-/// §5.1: a term begins with an election, and who wins it leads for the rest of the term. Here the chain itself
+/// §5.1: an election opens each term, and its winner leads until the term is over. Here the chain itself
 /// says so: the first block of a term has the votes for its proposer, and all others are by the same one.
 #[test]
 fn every_term_of_the_chain_begins_with_its_election() {

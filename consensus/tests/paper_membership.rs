@@ -1,4 +1,5 @@
-//! Raft (Ongaro and Ousterhout, extended version), §6, and chapter 4 of the thesis, sentence by sentence.
+//! Raft (Ongaro and Ousterhout, extended version), §6, and chapter 4 of the thesis, sentence by sentence,
+//! in our words.
 //!
 //! Every change is a joint one here, of one member or of many: an `Enter` block and a `Leave` block. So what
 //! the thesis says of single-server changes (4.1) holds with a majority of both halves.
@@ -18,8 +19,7 @@ fn rosters(world: &World, ids: &[u32]) -> Vec<String> {
     ids.iter().map(|id| describe(&world.roster_of(*id))).collect()
 }
 
-/// §6: "The cluster first switches to a transitional configuration we call joint consensus; once the joint
-/// consensus has been committed, the system then transitions to the new configuration."
+/// §6: a change has two steps: a joint roster, and the new one once the joint one is committed.
 #[test]
 fn a_change_goes_through_a_joint_roster_that_is_committed_first() {
     let mut world = World::led(4);
@@ -32,7 +32,7 @@ fn a_change_goes_through_a_joint_roster_that_is_committed_first() {
     assert_eq!(rosters(&world, &[0, 1, 2]), ["0 1 2", "0 1 2", "0 1 2"]);
 }
 
-/// §6: "Log entries are replicated to all servers in both configurations."
+/// §6: while the roster is joint, all of the old one and all of the new one are sent what there is.
 #[test]
 fn blocks_go_to_all_of_both_halves() {
     let mut world = World::led(3);
@@ -48,8 +48,7 @@ fn blocks_go_to_all_of_both_halves() {
     assert!(world.on_the_way("Append").contains(&(0, 3)), "who is to go gets it too");
 }
 
-/// §6: "Agreement (for elections and entry commitment) requires separate majorities from both the old and
-/// new configurations." Entry commitment.
+/// §6: under a joint roster nothing is decided without a majority of each half. Here: what is committed.
 #[test]
 fn a_block_under_a_joint_roster_takes_a_majority_of_both_halves() {
     // Old: 0 1 2 3 4, three are a majority. New: 0 1 2, two are.
@@ -96,8 +95,8 @@ fn an_election_under_a_joint_roster_takes_a_majority_of_both_halves() {
     assert_eq!(world.standing(1), Standing::Leader);
 }
 
-/// §6: "Any server from either configuration may serve as leader." Here also one that only the old half
-/// has: it leads until the new roster is committed.
+/// §6: the leader of a joint roster may be of either half. Here also one that only the old half has: it
+/// leads until the new roster is committed.
 #[test]
 fn one_of_the_old_half_only_may_lead_under_a_joint_roster() {
     let mut world = World::led(5);
@@ -116,9 +115,8 @@ fn one_of_the_old_half_only_may_lead_under_a_joint_roster() {
     assert!([1, 2].contains(&leader), "then one of the new half leads");
 }
 
-/// §6: "Once a given server adds the new configuration entry to its log, it uses that configuration for all
-/// future decisions (a server always uses the latest configuration in its log, regardless of whether the
-/// entry is committed)."
+/// §6: whoever has the entry of a new roster goes by that roster from then on. The newest one in the log
+/// counts, committed or not.
 #[test]
 fn a_roster_is_in_force_from_its_block_on_committed_or_not() {
     let mut world = World::led(4);
@@ -128,8 +126,8 @@ fn a_roster_is_in_force_from_its_block_on_committed_or_not() {
     assert_eq!(rosters(&world, &[0, 1, 2]), ["0 1 2 3 → 0 1 2", "0 1 2 3 → 0 1 2", "0 1 2 3"]);
 }
 
-/// §6: "If the leader crashes, a new leader may be chosen under either C_old or C_old,new, depending on
-/// whether the winning candidate has received C_old,new." One without it wins: the change is gone.
+/// §6: after a crash of the leader, the next one may have the joint roster in its log or still the old one.
+/// One without it wins: the change is gone.
 #[test]
 fn a_leader_without_the_change_undoes_it() {
     let mut world = World::led(5);
@@ -169,8 +167,8 @@ fn the_new_roster_is_committed_by_its_own_majority_alone() {
     assert!(world.committed(0) >= left, "0 and 1 are two of the new three, and of the old five");
 }
 
-/// §6: "When the new configuration has been committed under the rules of C_new, the old configuration is
-/// irrelevant and servers not in the new configuration can be shut down."
+/// §6: as soon as the new roster has committed its own entry, the old one means nothing any more, and
+/// whoever the new one does not name can be switched off.
 #[test]
 fn who_was_removed_can_be_shut_down() {
     let mut world = World::led(5);
@@ -185,8 +183,7 @@ fn who_was_removed_can_be_shut_down() {
     assert!(world.committed(0) > before, "0 and 1 are a majority of 0 1 2");
 }
 
-/// §6: new servers first "join the cluster as non-voting members (the leader replicates log entries to them,
-/// but they are not considered for majorities)".
+/// §6: who is new has no vote at first: it is sent all entries, and no majority counts it.
 #[test]
 fn a_learner_gets_blocks_and_does_not_count() {
     let mut world = World::led(3);
@@ -205,8 +202,8 @@ fn a_learner_gets_blocks_and_does_not_count() {
     assert_eq!(world.standing(new), Standing::Follower, "nor does it campaign");
 }
 
-/// §6: "Once the new servers have caught up with the rest of the cluster, the reconfiguration can proceed."
-/// Thesis 4.2.1 likewise. The leader promotes by itself who was added for that.
+/// §6: the change itself begins when the new ones have what the others have. Thesis 4.2.1 likewise. The
+/// leader promotes by itself who was added for that.
 #[test]
 fn a_learner_is_promoted_once_it_has_caught_up() {
     let mut world = World::led(3);
@@ -249,8 +246,8 @@ fn a_learner_is_promoted_while_blocks_go_on() {
     assert_eq!(rosters(&world, &[0]), [format!("0 1 2 {new}")]);
 }
 
-/// §6: "The cluster leader may not be part of the new configuration. In this case, the leader steps down
-/// (returns to follower state) once it has committed the C_new log entry." Thesis 4.2.2 likewise.
+/// §6: a leader that the new roster does not name leads until the entry of that roster is committed, and
+/// follows then. Thesis 4.2.2 likewise.
 #[test]
 fn a_leader_that_is_removed_steps_down_once_that_is_committed() {
     let mut world = World::led(4);
@@ -269,8 +266,7 @@ fn a_leader_that_is_removed_steps_down_once_that_is_committed() {
     assert_ne!(leaders[0].0, 0);
 }
 
-/// §6: "There will be a period of time (while it is committing C_new) when the leader is managing a cluster
-/// that does not include itself; it replicates log entries but does not count itself in majorities."
+/// §6: until then such a leader leads others only: it sends to them, and is no part of any majority itself.
 #[test]
 fn a_leader_that_is_removed_does_not_count_itself() {
     let mut world = World::led(3);
@@ -287,8 +283,8 @@ fn a_leader_that_is_removed_does_not_count_itself() {
     assert!(world.committed(1) >= left);
 }
 
-/// §6: "Removed servers (those not in C_new) can disrupt the cluster. These servers will not receive
-/// heartbeats, so they will time out and start new elections." Not here: thesis 4.2.3 and 9.6.
+/// §6: who was removed hears no leader any more, and so campaigns against the others. Not here:
+/// thesis 4.2.3 and 9.6.
 #[test]
 fn who_was_removed_disturbs_nobody() {
     let mut world = World::led(4);
@@ -306,8 +302,8 @@ fn who_was_removed_disturbs_nobody() {
     assert_eq!(world.leaders(), [(0, 1)]);
 }
 
-/// Thesis 4.1: "If a leader's log has an uncommitted configuration entry, it does not begin another change."
-/// Nor while the roster is joint.
+/// Thesis 4.1: a leader begins no change while the last one in its log is not committed. Nor while
+/// the roster is joint.
 #[test]
 fn one_change_at_a_time() {
     let mut world = World::led(5);
@@ -323,8 +319,8 @@ fn one_change_at_a_time() {
     assert_eq!(rosters(&world, &[0]), ["0 1 2"]);
 }
 
-/// Ongaro, "bug in single-server membership changes" (2015): "a leader may not append a new configuration
-/// entry until it has committed an entry from its current term".
+/// Ongaro, on the bug of the single-server change (2015): a leader begins no change before an entry of its
+/// own term is committed.
 #[test]
 fn no_change_before_a_commit_of_the_own_term() {
     let mut world = World::led(4);

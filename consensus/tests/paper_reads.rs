@@ -1,4 +1,4 @@
-//! Ongaro's thesis on read-only queries (6.4), sentence by sentence.
+//! Ongaro's thesis on read-only queries (6.4), sentence by sentence, in our words.
 //!
 //! A read is asked for at any node here, and the leader asks itself as others ask it. What differs from
 //! the thesis: the leader notes the height of the newest *certified* block, whether its own disk has that
@@ -37,8 +37,8 @@ fn confirm(world: &mut World, leader: u32, follower: u32) {
     world.carry_kind(follower, leader, "Stored");
 }
 
-/// 6.4: "It is natural to ask whether these queries can bypass the Raft log": "the synchronous disk writes
-/// needed to append entries to the log are time-consuming." A read adds no block, and waits for no disk.
+/// 6.4: reads may leave out the log, and so are spared the wait for a disk. A read adds no block,
+/// and waits for no disk.
 #[test]
 fn a_read_bypasses_the_log_and_every_disk() {
     let mut world = World::led(3);
@@ -57,8 +57,7 @@ fn a_read_bypasses_the_log_and_every_disk() {
     assert_eq!(world.tip(0), tip);
 }
 
-/// 6.4: "If the partitioned leader responded to a read-only query without consulting the other servers, it
-/// would return stale results, which are not linearizable."
+/// 6.4: a leader that is cut off, and answers without asking anybody, answers with what is out of date.
 #[test]
 fn a_leader_that_was_cut_off_serves_no_read() {
     let mut world = World::led(5);
@@ -75,8 +74,8 @@ fn a_leader_that_was_cut_off_serves_no_read() {
     assert_eq!((served(&world), refused(&world).len()), (vec![], 1));
 }
 
-/// 6.4: "Each read must at least return the results of the latest committed write." Whoever has committed it,
-/// and wherever the read is asked for.
+/// 6.4: what was committed before a read was asked for, that read sees. Whoever has committed it, and
+/// wherever the read is asked for.
 #[test]
 fn a_read_sees_the_latest_block_that_was_committed_anywhere() {
     let mut world = World::led(5);
@@ -96,9 +95,8 @@ fn a_read_sees_the_latest_block_that_was_committed_anywhere() {
     }
 }
 
-/// 6.4, step 1: "If the leader has not yet marked an entry from its current term committed, it waits until
-/// it has done so." For "it may not know" what was committed before: here a block that only the leader
-/// before it knew to be.
+/// 6.4, step 1: reads wait until the leader has committed something of its own term, for before that it
+/// cannot tell what else is committed: here a block that only the leader before it knew to be.
 #[test]
 fn no_read_before_the_first_commit_of_the_term() {
     let mut world = World::led(3);
@@ -121,8 +119,8 @@ fn no_read_before_the_first_commit_of_the_term() {
     assert!(served(&world)[0].1 >= 4, "the opening block, and block 3 below it");
 }
 
-/// 6.4, step 1: "As soon as this no-op entry is committed, the leader's commit index will be at least as
-/// large as any other servers' during its term."
+/// 6.4, step 1: from the commit of its first entry on, and as long as it leads, nobody knows of more
+/// commits than the leader.
 #[test]
 fn once_its_opening_block_is_committed_no_one_has_committed_more_than_the_leader() {
     let mut world = World::led(5);
@@ -152,9 +150,8 @@ fn once_its_opening_block_is_committed_no_one_has_committed_more_than_the_leader
     }
 }
 
-/// 6.4, step 2: "The leader saves its current commit index in a local variable readIndex. This will be used
-/// as a lower bound for the version of the state that the query operates against." What is committed
-/// while the round is on its way delays nobody.
+/// 6.4, step 2: the leader notes how far it has committed, and a read is answered from no older state than
+/// that. What is committed while the round is on its way delays nobody.
 #[test]
 fn the_height_of_a_read_is_noted_when_the_question_comes() {
     let mut world = World::led(3);
@@ -188,8 +185,7 @@ fn the_height_of_a_read_is_what_others_may_have_committed() {
     assert_eq!(served(&world), [(7, 3)]);
 }
 
-/// 6.4, step 3: "It issues a new round of heartbeats and waits for their acknowledgments from a majority of
-/// the cluster."
+/// 6.4, step 3: the leader then sends heartbeats once more, and lets more than half of the group answer them.
 #[test]
 fn a_read_waits_for_a_majority_to_answer_a_heartbeat() {
     let mut world = World::led(5);
@@ -227,8 +223,8 @@ fn an_answer_to_an_earlier_heartbeat_confirms_no_read() {
     assert_eq!(served(&world), [(1, 2), (2, 2), (3, 2)]);
 }
 
-/// 6.4, step 3: "... from a majority of the cluster". Those who have no vote are none of it, and under a
-/// joint roster it takes a majority of both halves, as it does to elect another leader.
+/// 6.4, step 3: more than half of the group. Those who have no vote are none of it, and under a joint
+/// roster it takes a majority of both halves, as it does to elect another leader.
 #[test]
 fn a_read_is_confirmed_by_whoever_could_elect_another_leader() {
     let mut world = World::led(3);
@@ -277,9 +273,8 @@ fn a_leader_that_is_removed_does_not_confirm_its_own_reads() {
     }
 }
 
-/// 6.4, step 3: "Once these acknowledgments are received, the leader knows that there could not have existed
-/// a leader for a greater term at the moment it sent the heartbeats." For whoever has voted in a greater
-/// term acknowledges nothing of this one.
+/// 6.4, step 3: when the round has been answered, it is certain that nobody led a later term when it was
+/// sent. For whoever has voted in a greater term acknowledges nothing of this one.
 #[test]
 fn who_is_in_a_later_term_confirms_no_read() {
     let mut world = World::led(3);
@@ -299,8 +294,8 @@ fn who_is_in_a_later_term_confirms_no_read() {
     assert_eq!(refused(&world), [(7, Unread::LeaderChanges)]);
 }
 
-/// 6.4, steps 4 and 5: "The leader waits for its state machine to advance at least as far as the readIndex";
-/// "finally, the leader issues the query against its state machine and replies". Each read once.
+/// 6.4, steps 4 and 5: the leader waits until it has applied as much as it has noted, then asks its state
+/// and answers. Each read once.
 #[test]
 fn a_read_waits_until_its_height_is_applied_and_is_served_once() {
     let mut world = World::led(3);
@@ -317,8 +312,7 @@ fn a_read_waits_until_its_height_is_applied_and_is_served_once() {
     assert_eq!((served(&world).len(), refused(&world).len()), (1, 0));
 }
 
-/// 6.4: "The leader can amortize the cost of confirming its leadership: it can use a single round of
-/// heartbeats for any number of read-only queries that it has accumulated."
+/// 6.4: one round may confirm all reads that have gathered by then, so each costs less.
 #[test]
 fn one_round_of_heartbeats_is_for_all_reads_that_wait() {
     let mut world = World::led(5);
@@ -338,9 +332,8 @@ fn one_round_of_heartbeats_is_for_all_reads_that_wait() {
     assert_eq!(world.sent["Heartbeat"], 2 * 4, "and one round for all the rest");
 }
 
-/// 6.4: "The follower could issue a request to the leader that just asked for a current readIndex (the leader
-/// would execute steps 1-3 above); the follower could then execute steps 4 and 5 on its own state machine
-/// for any number of accumulated read-only queries."
+/// 6.4: a follower may have the leader do steps 1 to 3 and tell it the height. Steps 4 and 5 it does
+/// itself, on its own state, for all reads that wait there.
 #[test]
 fn a_follower_asks_the_leader_and_serves_from_its_own_state() {
     let mut world = World::led(3);
@@ -368,8 +361,7 @@ fn a_follower_asks_the_leader_and_serves_from_its_own_state() {
     assert_eq!(served(&world), [(7, committed)]);
 }
 
-/// 6.4: "A partitioned follower might not receive any new log entries from the leader for long periods of
-/// time."
+/// 6.4: to a follower that is cut off nothing new may come for long.
 #[test]
 fn a_follower_that_was_cut_off_serves_no_read() {
     let mut world = World::led(3);
@@ -388,8 +380,7 @@ fn a_follower_that_was_cut_off_serves_no_read() {
     ));
 }
 
-/// 6.4: "... or even if a follower received a heartbeat from a leader, that leader might itself be deposed and
-/// not yet know it."
+/// 6.4: a follower that hears a leader may hear one that has been replaced and has not noticed.
 #[test]
 fn a_follower_of_a_deposed_leader_serves_no_read() {
     let mut world = World::led(5);
@@ -410,9 +401,9 @@ fn a_follower_of_a_deposed_leader_serves_no_read() {
     assert_eq!((served(&world), refused(&world).len()), (vec![], 1));
 }
 
-/// 6.4.1: with leases "the leader would use a normal round of heartbeats to be acknowledged" and then answer
-/// "without any additional communication" for a while. Not here: however fresh the last round is, the next
-/// read takes another one. So a clock that stands still, or a machine that does, makes no read stale.
+/// 6.4.1: with a lease, a leader whose heartbeats were answered by a majority answers reads for a while
+/// without asking again. Not here: however fresh the last round is, the next read takes another one. So a
+/// clock that stands still, or a machine that does, makes no read stale.
 #[test]
 fn no_read_is_served_on_the_word_of_a_clock() {
     let mut world = World::led(3);

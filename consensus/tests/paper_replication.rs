@@ -1,4 +1,4 @@
-//! Raft (Ongaro and Ousterhout, extended version), §5.3, sentence by sentence.
+//! Raft (Ongaro and Ousterhout, extended version), §5.3, sentence by sentence, in our words.
 //!
 //! A log entry is a signed block here and its index its height, so logs are compared by hash.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -10,8 +10,8 @@ use quorate_consensus::message::Message;
 use quorate_consensus::raft::Standing;
 use quorate_consensus::time::Span;
 
-/// §5.3: "The leader appends the command to its log as a new entry, then issues AppendEntries RPCs in
-/// parallel to each of the other servers to replicate the entry."
+/// §5.3: what a client wants becomes an entry of the leader's log, and the leader sends it to all
+/// others side by side.
 #[test]
 fn the_leader_appends_and_sends_to_all() {
     let mut world = World::led(5);
@@ -21,7 +21,7 @@ fn the_leader_appends_and_sends_to_all() {
     assert_eq!(world.on_the_way("Append"), [(0, 1), (0, 2), (0, 3), (0, 4)], "the disk or not");
 }
 
-/// §5.3: "When the entry has been safely replicated, the leader applies the entry to its state machine."
+/// §5.3: the leader applies an entry once enough others have it.
 #[test]
 fn the_leader_applies_what_a_majority_has() {
     let mut world = World::led(5);
@@ -34,9 +34,8 @@ fn the_leader_applies_what_a_majority_has() {
     assert_eq!(world.applied(0), 3, "three of five");
 }
 
-/// §5.3: "If followers crash or run slowly, or if network packets are lost, the leader retries
-/// AppendEntries RPCs indefinitely (even after it has responded to the client) until all followers
-/// eventually store all log entries."
+/// §5.3: whatever crashes, is slow or gets lost, the leader sends again and again, also when the client has
+/// its answer, until each follower has everything.
 #[test]
 fn appends_are_repeated_until_all_have_stored_all() {
     let mut world = World::led(3);
@@ -50,9 +49,8 @@ fn appends_are_repeated_until_all_have_stored_all() {
     assert_eq!((world.tip(2), world.applied(2)), (world.tip(0), world.applied(0)));
 }
 
-/// §5.3: "A log entry is committed once the leader that created the entry has replicated it on a majority
-/// of the servers. This also commits all preceding entries in the leader's log, including entries created
-/// by previous leaders."
+/// §5.3: an entry is committed when more than half of the servers have it from the leader that made it. All
+/// below it in that leader's log is committed too, whoever made that.
 #[test]
 fn a_commit_covers_all_preceding_blocks_of_earlier_leaders_too() {
     let mut world = World::led(3);
@@ -67,9 +65,8 @@ fn a_commit_covers_all_preceding_blocks_of_earlier_leaders_too() {
     assert_eq!(world.committed(1), 4, "the opening block, and the one of term 1 below it");
 }
 
-/// §5.3: "The leader keeps track of the highest index it knows to be committed, and it includes that index
-/// in future AppendEntries RPCs (including heartbeats) so that the other servers eventually find out."
-/// Here it is the certificate, for a number alone would prove nothing.
+/// §5.3: all that the leader sends, heartbeats too, says up to where it knows the log to be committed, so
+/// that the others learn of it. Here it is the certificate, for a number alone would prove nothing.
 #[test]
 fn appends_and_heartbeats_bring_the_newest_certificate() {
     let mut world = World::led(3);
@@ -92,8 +89,8 @@ fn appends_and_heartbeats_bring_the_newest_certificate() {
     assert_eq!(world.committed(2), 4);
 }
 
-/// Figure 2: a follower commits no more than what the leader says is committed, and of that only what it knows to be the
-/// leader's. Here a certificate names the block, so another one at its height is not committed by it.
+/// Figure 2: a follower commits no more than what the leader says is committed, and of that only what it knows
+/// to be the leader's. Here a certificate names the block, so another one at its height is not committed by it.
 #[test]
 fn a_certificate_does_not_commit_another_block_at_its_height() {
     let mut world = World::led(5);
@@ -118,8 +115,7 @@ fn a_certificate_does_not_commit_another_block_at_its_height() {
     assert!(world.chain_has(4, committed) && !world.chain_has(4, own));
 }
 
-/// §5.3: "Once a follower learns that a log entry is committed, it applies the entry to its local state
-/// machine (in log order)."
+/// §5.3: a follower applies what it hears is committed, from below to above.
 #[test]
 fn a_follower_applies_what_it_learns_to_be_committed() {
     let mut world = World::led(3);
@@ -137,10 +133,9 @@ fn a_follower_applies_what_it_learns_to_be_committed() {
     world.check_same_chain();
 }
 
-/// §5.3: "If two entries in different logs have the same index and term, then they store the same command.
-/// If two entries in different logs have the same index and term, then the logs are identical in all
-/// preceding entries." By construction: a block names its parent's hash. A leader that breaks the rule
-/// is not followed (see the script on two blocks for one place).
+/// §5.3: where two logs have an entry of one term at one index, it is the same entry, and below it both
+/// logs are equal. By construction: a block names its parent's hash. A leader that breaks the rule is not
+/// followed (see the script on two blocks for one place).
 #[test]
 fn logs_with_one_block_in_common_agree_on_all_below_it() {
     let mut world = World::led(5);
@@ -166,8 +161,8 @@ fn logs_with_one_block_in_common_agree_on_all_below_it() {
     world.check_same_chain();
 }
 
-/// §5.3: "A leader creates at most one entry with a given log index in a given term, and log entries never
-/// change their position in the log." Here a slot names the parent, and each is sealed once.
+/// §5.3: in its term a leader makes no two entries for one index, and no entry moves to another index. Here
+/// a slot names the parent, and each is sealed once.
 #[test]
 fn a_leader_seals_one_block_for_each_place() {
     let mut world = World::led(3);
@@ -185,8 +180,7 @@ fn a_leader_seals_one_block_for_each_place() {
     assert!(!world.seal(0));
 }
 
-/// §5.3: "If the follower does not find an entry in its log with the same index and term, then it refuses
-/// the new entries."
+/// §5.3: a follower refuses entries if it lacks the one that they stand on.
 #[test]
 fn blocks_whose_parent_is_not_held_are_refused() {
     let mut world = World::led(3);
@@ -198,8 +192,8 @@ fn blocks_whose_parent_is_not_held_are_refused() {
     assert_eq!(world.on_the_way("Reject"), [(1, 0)]);
 }
 
-/// §5.3: "Whenever AppendEntries returns successfully, the leader knows that the follower's log is identical
-/// to its own log up through the new entries." A `Stored` names the block by its hash.
+/// §5.3: an append that succeeds tells the leader that the follower has its log, up to the last entry sent.
+/// A `Stored` names the block by its hash.
 #[test]
 fn what_is_stored_is_named_by_hash() {
     let mut world = World::led(3);
@@ -211,8 +205,8 @@ fn what_is_stored_is_named_by_hash() {
     assert_eq!(stored.matched, world.tip(0));
 }
 
-/// §5.3: "The leader handles inconsistencies by forcing the followers' logs to duplicate its own. This means
-/// that conflicting entries in follower logs will be overwritten with entries from the leader's log."
+/// §5.3: a follower's log is made the same as the leader's: what differs from it there is replaced by
+/// what the leader has.
 #[test]
 fn conflicting_blocks_give_way_to_the_leaders() {
     let mut world = World::led(3);
@@ -242,8 +236,8 @@ fn campaign(world: &mut World, candidate: u32) {
     panic!("{candidate} does not lead");
 }
 
-/// §5.3 and figure 7: when a leader comes to power, a follower may lack blocks that it has, may have others, more of
-/// them and of several terms, or both. The leader does nothing special about it: all end with its blocks.
+/// §5.3 and figure 7: beside a new leader's log those of its followers may be too short, too long by blocks
+/// of several terms, or both. The leader does nothing special about it: all end with its blocks.
 #[test]
 fn figure_7_whatever_followers_lack_or_have_besides_they_end_with_the_leaders_blocks() {
     let mut world = World::led(5);
@@ -290,11 +284,9 @@ fn figure_7_whatever_followers_lack_or_have_besides_they_end_with_the_leaders_bl
     assert_eq!((world.leaders(), world.tip(0).height.get() < 8), (vec![(0, 5)], true));
 }
 
-/// §5.3: "When a leader first comes to power, it initializes all nextIndex values to the index just after
-/// the last one in its log. If a follower's log is inconsistent with the leader's, the AppendEntries
-/// consistency check will fail in the next AppendEntries RPC. After a rejection, the leader decrements
-/// nextIndex and retries." Here a reject names the follower's committed block, which always matches: one
-/// step does it.
+/// §5.3: a new leader supposes that each follower has its whole log, and sends what comes next. Where that
+/// does not fit it is refused, and the leader tries one index lower, until it fits. Here a reject names the
+/// follower's committed block, which always matches: one step does it.
 #[test]
 fn one_reject_tells_where_two_logs_meet() {
     let mut world = World::led(3);
@@ -319,7 +311,7 @@ fn one_reject_tells_where_two_logs_meet() {
     assert_eq!(world.tip(2), world.tip(1));
 }
 
-/// §5.3: "A leader never overwrites or deletes entries in its own log (the Leader Append-Only Property)."
+/// §5.3: of its own log a leader removes and replaces nothing; it only adds.
 #[test]
 fn a_leader_cuts_nothing_of_its_own() {
     let mut world = World::led(3);
@@ -336,8 +328,8 @@ fn a_leader_cuts_nothing_of_its_own() {
     assert_eq!(world.standing(0), Standing::Leader);
 }
 
-/// §5.3: "In the normal case a new entry can be replicated with a single round of RPCs to a majority of the
-/// cluster; and a single slow follower will not impact performance."
+/// §5.3: mostly an entry takes one message to more than half of the group and their answers, so one server
+/// that is slow keeps nobody waiting.
 #[test]
 fn one_round_to_a_majority_commits_and_a_slow_follower_delays_nobody() {
     let mut world = World::led(3);

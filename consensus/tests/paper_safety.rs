@@ -1,4 +1,4 @@
-//! Raft (Ongaro and Ousterhout, extended version), §5.4 to §5.6, sentence by sentence.
+//! Raft (Ongaro and Ousterhout, extended version), §5.4 to §5.6, sentence by sentence, in our words.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
@@ -20,7 +20,7 @@ fn campaign(world: &mut World, candidate: u32) {
     panic!("{candidate} does not lead");
 }
 
-/// §5.4.1: "The voter denies its vote if its own log is more up-to-date than that of the candidate."
+/// §5.4.1: no vote for a candidate whose log is worth less than the voter's.
 #[test]
 fn a_voter_denies_whoever_has_less() {
     let mut world = World::led(3);
@@ -35,8 +35,7 @@ fn a_voter_denies_whoever_has_less() {
     assert_eq!(world.on_the_way("Vote"), []);
 }
 
-/// §5.4.1: "If the logs have last entries with different terms, then the log with the later term is more
-/// up-to-date."
+/// §5.4.1: of two logs, the one whose last entry is of the higher term is worth more.
 #[test]
 fn a_later_term_is_worth_more_than_a_longer_log() {
     let mut world = World::led(3);
@@ -59,7 +58,7 @@ fn a_later_term_is_worth_more_than_a_longer_log() {
     assert!(world.chain_has(0, block), "node 2's log won");
 }
 
-/// §5.4.1: "If the logs end with the same term, then whichever log is longer is more up-to-date."
+/// §5.4.1: where both last entries are of one term, the log with more entries is worth more.
 #[test]
 fn in_one_term_the_longer_log_is_worth_more() {
     let mut world = World::led(3);
@@ -75,9 +74,9 @@ fn in_one_term_the_longer_log_is_worth_more() {
     assert_eq!(world.on_the_way("Vote"), [(2, 1)]);
 }
 
-/// §5.4.1: "Log entries only flow in one direction, from leaders to followers, and leaders never overwrite
-/// existing entries in their logs." Here a candidate may pull what a voter has more, before it leads:
-/// otherwise a hub with a short chain would stop the group for ever. A leader still takes nothing.
+/// §5.4.1: entries go from those who lead to those who follow and never back, and a leader replaces nothing
+/// that it has. Here a candidate may pull what a voter has more, before it leads: otherwise a hub with a
+/// short chain would stop the group for ever. A leader still takes nothing.
 #[test]
 fn blocks_flow_to_candidates_too_but_never_to_leaders() {
     let mut world = World::led(3);
@@ -125,8 +124,8 @@ fn figure_8_until_c() -> World {
     world
 }
 
-/// §5.4.2: "Raft never commits log entries from previous terms by counting replicas." Figure 8 (d): the
-/// block of term 1 stands on a majority, and yet it can be overwritten; so nobody may have committed it.
+/// §5.4.2: that many servers have an entry of an earlier term does not commit it. Figure 8 (d): the block
+/// of term 1 stands on a majority, and yet it can be overwritten; so nobody may have committed it.
 #[test]
 fn figure_8_d_a_block_of_an_older_term_on_a_majority_may_go() {
     let mut world = figure_8_until_c();
@@ -149,9 +148,8 @@ fn figure_8_d_a_block_of_an_older_term_on_a_majority_may_go() {
     world.check_same_chain();
 }
 
-/// §5.4.2: "Only log entries from the leader's current term are committed by counting replicas; once an
-/// entry from the current term has been committed in this way, then all prior entries are committed
-/// indirectly." Figure 8 (e): once S1's block 4 is on a majority, S5 cannot win any more.
+/// §5.4.2: a leader counts servers for entries of its own term alone. When one of those is committed, all below
+/// it is, without being counted. Figure 8 (e): once S1's block 4 is on a majority, S5 cannot win any more.
 #[test]
 fn figure_8_e_a_block_of_the_own_term_commits_all_below_it() {
     let mut world = figure_8_until_c();
@@ -175,8 +173,9 @@ fn figure_8_e_a_block_of_the_own_term_commits_all_below_it() {
     assert!(world.chain_has(4, old) && world.chain_has(4, own));
 }
 
-/// §5.4.2: a leader could sometimes conclude that an entry of an older term is committed, as when every server has it;
-/// for simplicity it never does. Nobody acks block 3 of term 1 in term 2, though it is on every disk.
+/// §5.4.2: an entry of an older term that every server has could not get lost any more, and still the
+/// leader does not go by that, for the sake of one rule for all. Nobody acks block 3 of term 1 in term 2,
+/// though it is on every disk.
 #[test]
 fn not_even_what_every_disk_has_is_committed_by_that() {
     let mut world = World::led(3);
@@ -202,8 +201,7 @@ fn not_even_what_every_disk_has_is_committed_by_that() {
     }
 }
 
-/// §5.4.2: "Log entries retain their original term numbers when a leader replicates entries from previous
-/// terms."
+/// §5.4.2: an entry has the term in which it was made, also when a later leader sends it on.
 #[test]
 fn blocks_keep_their_term_under_a_later_leader() {
     let mut world = World::led(3);
@@ -217,8 +215,7 @@ fn blocks_keep_their_term_under_a_later_leader() {
     assert!(world.chain_has(2, old));
 }
 
-/// §5.4.3, Leader Completeness: "If a log entry is committed in a given term, then that entry will be
-/// present in the logs of the leaders for all higher-numbered terms."
+/// §5.4.3, Leader Completeness: what is committed in one term, every leader of a later term has.
 #[test]
 fn every_later_leader_has_what_is_committed() {
     let mut world = World::led(5);
@@ -267,9 +264,8 @@ fn who_has_voted_acks_nothing_of_an_earlier_term() {
     assert!(world.chain_has(0, world.tip(1)));
 }
 
-/// §5.4.3, State Machine Safety: "If a server has applied a log entry at a given index to its state
-/// machine, no other server will ever apply a different log entry for the same index." Random lives are
-/// in `random.rs`; here every leader in turn is cut off with blocks of its own.
+/// §5.4.3, State Machine Safety: at one index all who apply anything apply the same. Random lives are in
+/// `random.rs`; here every leader in turn is cut off with blocks of its own.
 #[test]
 fn nobody_applies_another_block_at_a_height() {
     let mut world = World::led(5);
@@ -291,9 +287,8 @@ fn nobody_applies_another_block_at_a_height() {
     assert!(world.term(0) >= 8);
 }
 
-/// §5.5: "If a follower or candidate crashes, then future RequestVote and AppendEntries RPCs sent to it will
-/// fail. Raft handles these failures by retrying indefinitely; if the crashed server restarts, then the RPC
-/// will complete successfully."
+/// §5.5: what is sent to a follower or candidate that is dead gets lost. It is sent again without end, so
+/// it arrives when the server is back.
 #[test]
 fn what_a_crashed_follower_missed_it_gets_when_it_is_back() {
     let mut world = World::led(3);
@@ -308,8 +303,8 @@ fn what_a_crashed_follower_missed_it_gets_when_it_is_back() {
     assert_eq!(world.applied(2), world.applied(0));
 }
 
-/// §5.5: "If a server crashes after completing an RPC but before responding, then it will receive the same
-/// RPC again after it restarts. Raft RPCs are idempotent, so this causes no harm."
+/// §5.5: who crashes when it has done what it was asked, and has not answered yet, is asked the same again
+/// later. To do it twice changes nothing.
 #[test]
 fn a_request_that_was_carried_out_but_not_answered_comes_again() {
     let mut world = World::led(3);
@@ -338,8 +333,7 @@ fn a_request_that_was_carried_out_but_not_answered_comes_again() {
     assert_eq!(world.standing(0), Standing::Leader);
 }
 
-/// §5.5: "If a follower receives an AppendEntries request that includes log entries already present in its
-/// log, it ignores those entries in the new request."
+/// §5.5: of the entries of an append, a follower passes over those that it has.
 #[test]
 fn blocks_that_are_held_already_are_ignored() {
     let mut world = World::led(3);
@@ -356,7 +350,7 @@ fn blocks_that_are_held_already_are_ignored() {
     assert!(!world.out.contains("persist"), "{}", world.out);
 }
 
-/// §5: currentTerm, votedFor and log are "updated on stable storage before responding to RPCs" (Figure 2).
+/// §5 and figure 2: term, vote and log are on disk before a server answers anything that rests on them.
 #[test]
 fn nothing_is_answered_before_it_is_durable() {
     let mut world = World::led(3);
@@ -378,9 +372,8 @@ fn nothing_is_answered_before_it_is_durable() {
     assert_eq!(world.on_the_way("Vote"), [(1, 2)]);
 }
 
-/// §5.6: "Safety must not depend on timing: the system must not produce incorrect results just because some
-/// event happens more quickly or slowly than expected." All clocks stand still, or all timeouts fire at
-/// once, and the chains agree.
+/// §5.6: whether things happen early or late, nothing wrong may come of it. All clocks stand still, or all
+/// timeouts fire at once, and the chains agree.
 #[test]
 fn safety_does_not_depend_on_timing() {
     for span in [0, 1, 30_000] {
@@ -401,8 +394,8 @@ fn safety_does_not_depend_on_timing() {
     }
 }
 
-/// §5.6: "Raft will be able to elect and maintain a steady leader as long as the system satisfies the
-/// timing requirement: broadcastTime ≪ electionTimeout ≪ MTBF."
+/// §5.6: a group keeps its leader if a message to all takes far less than the election timeout, and that
+/// far less than the time from one crash of a server to the next.
 #[test]
 fn a_leader_is_steady_while_messages_are_fast() {
     let mut world = World::led(5);

@@ -11,8 +11,8 @@ use quorate_consensus::message::Message;
 use quorate_consensus::raft::Standing;
 use quorate_consensus::time::Span;
 
-/// 9.6: "A candidate only increments its term if it first learns from a majority of the cluster that they
-/// would be willing to grant the candidate their votes."
+/// 9.6: nobody raises its term to campaign before more than half of the group have said that
+/// they would vote for it.
 #[test]
 fn a_candidate_without_pre_votes_keeps_its_term() {
     let mut world = World::led(5);
@@ -26,7 +26,7 @@ fn a_candidate_without_pre_votes_keeps_its_term() {
     }
 }
 
-/// 9.6: a server is willing "if the candidate's log is sufficiently up-to-date".
+/// 9.6: a pre-vote is only for somebody whose log is good enough to be elected.
 #[test]
 fn no_pre_vote_for_a_log_that_could_not_win() {
     let mut world = World::led(3);
@@ -44,8 +44,7 @@ fn no_pre_vote_for_a_log_that_could_not_win() {
     assert_eq!((world.term(1), world.term(2)), (1, 1));
 }
 
-/// 9.6: "... and the voters have not received heartbeats from a valid leader for at least a baseline
-/// election timeout."
+/// 9.6: and it is only from those who have had no word of a rightful leader for the least election timeout.
 #[test]
 fn no_pre_vote_while_a_leader_is_heard() {
     for (silence, granted) in [(0, false), (500, false), (900, false), (1_000, true)] {
@@ -68,8 +67,8 @@ fn no_pre_vote_while_a_leader_is_heard() {
     }
 }
 
-/// 9.6: while a server is partitioned, it "won't be able to increment its term", and when it rejoins the
-/// cluster, its term "will not be larger": the leader stays.
+/// 9.6: a server that is cut off stays in its term, and so has no higher one than the others when it is
+/// back: the leader stays.
 #[test]
 fn a_server_that_was_partitioned_does_not_disrupt() {
     let mut world = World::led(5);
@@ -82,8 +81,8 @@ fn a_server_that_was_partitioned_does_not_disrupt() {
     assert_eq!(world.leader_of(4), Some(0));
 }
 
-/// 9.6: "When it rejoins the cluster, it still won't be able to increment its term, since the other servers
-/// will have been receiving regular heartbeats from the leader." Even with a log as good as theirs.
+/// 9.6: who is back cannot raise its term either, for the others hear the leader all the time. Even with a
+/// log as good as theirs.
 #[test]
 fn a_server_that_returns_gets_no_pre_vote() {
     let mut world = World::led(5);
@@ -100,8 +99,7 @@ fn a_server_that_returns_gets_no_pre_vote() {
     assert_eq!((world.leaders(), world.term(4)), (vec![(0, 1)], 1));
 }
 
-/// 9.6: "Once the server receives a heartbeat from the leader itself, it will return to the follower state (in
-/// the same term)."
+/// 9.6: as soon as the leader's heartbeat gets to it, it follows again, in the term in which it was.
 #[test]
 fn a_heartbeat_ends_a_candidacy_in_the_same_term() {
     let mut world = World::led(3);
@@ -114,9 +112,8 @@ fn a_heartbeat_ends_a_candidacy_in_the_same_term() {
     assert_eq!((world.term(2), world.leaders()), (1, vec![(0, 1)]));
 }
 
-/// 4.2.3: "If a server receives a RequestVote request within the minimum election timeout of hearing from a
-/// current leader, it does not update its term or grant its vote." Even with a certificate of pre-votes
-/// that is good.
+/// 4.2.3: who has heard from a leader a moment ago, less than the least election timeout, neither votes nor
+/// takes over the term of who asks. Even with a certificate of pre-votes that is good.
 #[test]
 fn no_vote_and_no_term_while_a_leader_is_heard() {
     let mut world = World::led(5);
@@ -145,8 +142,7 @@ fn no_vote_and_no_term_while_a_leader_is_heard() {
     assert_eq!(world.on_the_way("Refuse"), [(1, 4)]);
 }
 
-/// 6.2: "A leader in Raft steps down if an election timeout elapses without a successful round of heartbeats
-/// to a majority of its cluster."
+/// 6.2: a leader gives up if its heartbeats are not answered by a majority for as long as an election timeout.
 #[test]
 fn a_leader_that_no_majority_answers_steps_down() {
     let mut world = World::led(5);
@@ -171,9 +167,8 @@ fn a_leader_that_no_majority_answers_steps_down() {
     assert_eq!(world.leaders(), [(0, 1)], "a majority is enough");
 }
 
-/// 3.8: "Each server persists its current term and vote; this is necessary to prevent the server from
-/// voting twice in the same term or replacing log entries from a newer leader with those from a deposed
-/// leader."
+/// 3.8: term and vote are on disk. Without them a server could vote again in a term after a crash, or let a
+/// leader that is deposed replace what a newer one has brought.
 #[test]
 fn term_and_vote_survive_a_crash() {
     let mut world = World::new(3, 64);
@@ -187,8 +182,8 @@ fn term_and_vote_survive_a_crash() {
     assert_eq!(*world.core(1).unwrap().ballot(), ballot);
 }
 
-/// 3.8: "Each server also persists new log entries before they are counted towards the entries' commitment;
-/// this prevents committed entries from being lost or "uncommitted" when servers restart."
+/// 3.8: an entry counts for its commit where it is on disk, and only there. So no restart takes
+/// back what is committed.
 #[test]
 fn a_block_counts_only_where_it_is_on_disk() {
     let mut world = World::led(3);
@@ -202,10 +197,9 @@ fn a_block_counts_only_where_it_is_on_disk() {
     assert!(world.committed(1) >= 3 && world.committed(2) >= 3, "nodes 1 and 2 are a quorum");
 }
 
-/// 10.2.1: "The leader can write to its disk in parallel with replicating to the followers ... the leader
-/// may even commit an entry before it has been written to its own disk, if a majority of followers have
-/// written it." Here others may; the leader itself applies what is on its own disk, so that what is
-/// applied is always durable below it.
+/// 10.2.1: the leader writes to its disk while it sends, and may commit what its own disk lacks, if enough
+/// followers have it on theirs. Here others may; the leader itself applies what is on its own disk, so that
+/// what is applied is always durable below it.
 #[test]
 fn the_leaders_disk_delays_nobody_else() {
     let mut world = World::led(3);
@@ -218,8 +212,8 @@ fn the_leaders_disk_delays_nobody_else() {
     assert_eq!(world.committed(0), 3);
 }
 
-/// 10.2.2: with pipelining "the leader sends the next entries without waiting for an acknowledgment of the
-/// previous ones ... if an RPC is lost, the consistency check fails and the leader begins anew".
+/// 10.2.2: with pipelining an append is sent before the one before it is answered. When one is lost, the
+/// next does not fit and is refused, and the leader begins again from there.
 #[test]
 fn appends_are_pipelined_and_begin_anew_when_one_is_lost() {
     let mut world = World::led(3);

@@ -1,5 +1,5 @@
 //! Ongaro's thesis on the transfer of leadership (3.10, and what 4.2.2, 4.2.3 and 6.4.1 say of it), sentence
-//! by sentence.
+//! by sentence, in our words.
 //!
 //! What the thesis calls `TimeoutNow` is a `Handover` here: signed by the leader, for one term, one candidate
 //! and one tip. The candidate shows it to those whom it asks, and first asks for pre-votes (9.6) as always.
@@ -25,9 +25,8 @@ use quorate_consensus::time::Span;
 const GIVEN: TransferEnd = TransferEnd::Given { to: NodeId::new(2) };
 const TOO_LATE: TransferEnd = TransferEnd::TooLate { to: NodeId::new(2) };
 
-/// 3.10: "When it steps down, the cluster will be idle for an election timeout until another server times out
-/// and wins an election. This brief unavailability can be avoided by having the leader transfer its
-/// leadership to another server before it steps down." So no time passes at all.
+/// 3.10: a leader that just stops leaves the others without one until somebody's election timeout has
+/// passed and it has won. If it hands over before, they need not wait. So no time passes at all.
 #[test]
 fn a_transfer_takes_no_timeout() {
     let mut world = World::led(5);
@@ -39,10 +38,9 @@ fn a_transfer_takes_no_timeout() {
     assert_eq!(world.transfers, [(0, GIVEN)]);
 }
 
-/// 3.10: "One or more servers may be more suitable to lead the cluster than others. ... A leader in Raft can
-/// periodically check to see whether one of its available followers would be more suitable, and if so,
-/// transfer its leadership to that server." Here one that would rather not lead does so, to the voter that
-/// prefers to among those with the highest tip, and nobody who would rather not either.
+/// 3.10: not all servers are equally good leaders, so a leader may look now and then whether a follower
+/// would be a better one, and hand over to it. Here one that would rather not lead does so, to the voter
+/// that prefers to among those with the highest tip, and nobody who would rather not either.
 #[test]
 fn who_would_rather_not_lead_hands_over_to_who_would() {
     let mut world = World::led(5);
@@ -60,8 +58,8 @@ fn who_would_rather_not_lead_hands_over_to_who_would() {
     assert_eq!(world.leaders(), [(3, 2)], "somebody has to");
 }
 
-/// 3.10, step 1: "The prior leader stops accepting new client requests." It has no slot, while the other
-/// catches up and once it campaigns, and a block that comes late for the slot that it had is dropped.
+/// 3.10, step 1: a leader that hands over takes nothing from clients any more. It has no slot, while the
+/// other catches up and once it campaigns, and a block that comes late for the slot that it had is dropped.
 #[test]
 fn a_leader_that_hands_over_seals_nothing_more() {
     let mut world = World::led(3);
@@ -84,9 +82,8 @@ fn a_leader_that_hands_over_seals_nothing_more() {
     assert_eq!(world.tip(0), tip);
 }
 
-/// 3.10, step 2: "The prior leader fully updates the target server's log to match its own, using the normal
-/// log replication mechanism." What is committed and what is not: the other has all of it on its disk before
-/// it is asked to campaign.
+/// 3.10, step 2: by appends as always, it brings the other's log up to its own. What is committed and what
+/// is not: the other has all of it on its disk before it is asked to campaign.
 #[test]
 fn the_successor_has_the_whole_log_before_it_campaigns() {
     let mut world = World::led(3);
@@ -120,8 +117,8 @@ fn the_successor_has_the_whole_log_before_it_campaigns() {
     assert!(world.chain_has(2, tip) && world.committed(2) > tip.height.get());
 }
 
-/// 3.10, step 3: "This request has the same effect as the target server's election timer firing: the target
-/// server starts a new election." At once, and as any other: with pre-votes, so no term is raised in vain.
+/// 3.10, step 3: the other campaigns when it is told to, as if its timeout had passed. At once, and as any
+/// other: with pre-votes, so no term is raised in vain.
 #[test]
 fn a_handover_starts_an_election_at_once() {
     let mut world = World::led(3);
@@ -151,9 +148,8 @@ fn a_handover_waits_for_what_is_committed_to_be_applied() {
     assert_eq!(world.leaders(), [(2, 2)]);
 }
 
-/// 3.10: "Its next message to the prior leader will include its new term number, causing the prior leader to
-/// step down. At this point, leadership transfer is complete." The message has the pre-votes that prove the
-/// term. Until then it leads.
+/// 3.10: when the old leader next hears from the other, it hears of the higher term and follows, and the
+/// transfer is done. The message has the pre-votes that prove the term. Until then it leads.
 #[test]
 fn the_prior_leader_steps_down_when_it_hears_of_the_new_term() {
     let mut world = World::led(3);
@@ -169,8 +165,8 @@ fn the_prior_leader_steps_down_when_it_hears_of_the_new_term() {
     assert_eq!(world.standing(2), Standing::Leader);
 }
 
-/// 3.10: "As in normal elections, the majority voting guarantees the safety properties (such as the Leader
-/// Completeness Property) are maintained." The leader's word replaces nobody's vote.
+/// 3.10: this election is as safe as any, for it takes a majority like any. The leader's word
+/// replaces nobody's vote.
 #[test]
 fn a_handover_does_not_stand_for_a_majority() {
     let mut world = World::led(5);
@@ -203,9 +199,8 @@ fn a_handover_does_not_stand_for_a_full_log() {
     assert!(world.rank(0) > (1, 2));
 }
 
-/// 3.10: "It is also possible for the target server to fail; in this case, the cluster must resume client
-/// operations. If leadership transfer does not complete after about an election timeout, the prior leader
-/// aborts the transfer and resumes accepting client requests."
+/// 3.10: the other may die, and clients must not wait for that. So a leader that still leads after about an
+/// election timeout gives the transfer up, and goes on to serve them.
 #[test]
 fn a_transfer_is_given_up_after_an_election_timeout() {
     let mut world = World::led(3);
@@ -220,8 +215,7 @@ fn a_transfer_is_given_up_after_an_election_timeout() {
     assert_eq!((world.leaders(), world.committed(0)), (vec![(0, 1)], 3));
 }
 
-/// 3.10: "If the prior leader was mistaken and the target server is actually operational, then at worst this
-/// mistake will result in an extra election, after which client operations will be restored."
+/// 3.10: if the other was not dead after all, that costs one election more than was needed, and then all goes on.
 #[test]
 fn a_handover_that_arrives_late_costs_an_election_at_most() {
     let mut world = World::led(3);
@@ -267,10 +261,9 @@ fn a_handover_is_void_once_the_leader_has_gone_on() {
     assert_eq!(world.on_the_way("Refuse"), [(0, 2), (1, 2)]);
 }
 
-/// 3.10: "This approach preserves safety by operating within the normal transitions of a Raft cluster. ... When
-/// the target server receives a TimeoutNow request, it is equivalent to the target server's clock jumping
-/// forwards quickly, which is safe." Everybody is asked for a transfer all the time, while messages are
-/// lost and overtake each other.
+/// 3.10: a transfer is safe, for a group does nothing in it that it might not do anyway: to be told to
+/// campaign is as if the own clock had gone too fast for a moment. Everybody is asked for a transfer all
+/// the time, while messages are lost and overtake each other.
 #[test]
 fn transfers_at_any_moment_do_no_harm() {
     let mut moved = 0;
@@ -301,10 +294,9 @@ fn transfers_at_any_moment_do_no_harm() {
     assert!(moved > 200, "leadership moved {moved} times");
 }
 
-/// 4.2.3: stickiness "conflicts with the leadership transfer mechanism ..., in which a server legitimately
-/// starts an election without waiting an election timeout. In that case, RequestVote messages should be
-/// processed by other servers even when they believe a current cluster leader exists. Those RequestVote
-/// requests can include a special flag to indicate this behavior". Here the flag is the signed handover.
+/// 4.2.3: to refuse votes while a leader is heard would stop transfers too, where somebody campaigns
+/// without waiting and may. Such a candidate is to be heard in spite of the leader, and may mark its
+/// requests for votes. Here the mark is the signed handover.
 #[test]
 fn a_handover_is_permission_to_disrupt_the_leader() {
     for shown in [true, false] {
@@ -358,9 +350,8 @@ fn nobody_else_can_give_that_permission() {
     assert_eq!(world.on_the_way("Refuse"), [(0, 1), (2, 1), (0, 1)]);
 }
 
-/// 4.2.2: "If the current leader is asked to remove itself from the cluster ..., one straightforward approach
-/// is to use the leadership transfer extension": the other then carries the removal out. The leader may
-/// also do it itself (see `paper_membership.rs`).
+/// 4.2.2: a leader that is asked to remove itself may hand over first: the other then carries the removal
+/// out. The leader may also do it itself (see `paper_membership.rs`).
 #[test]
 fn a_leader_can_hand_over_before_it_is_removed() {
     let mut world = World::led(4);
@@ -430,8 +421,8 @@ fn a_roster_change_that_waits_for_a_transfer_is_answered() {
     assert!(world.out.contains("0: change refused"), "{}", world.out);
 }
 
-/// 6.4.1: "A leader would need to expire its lease before transferring leadership." There are no leases here,
-/// and reads are confirmed as ever; still no read is answered by a leader whose handover has left.
+/// 6.4.1: where there are leases, who hands over lets its own run out first. There are none here, and
+/// reads are confirmed as ever; still no read is answered by a leader whose handover has left.
 #[test]
 fn reads_end_before_the_handover_leaves() {
     let mut world = World::led(3);
