@@ -56,6 +56,10 @@ stage() {
 # Succeeds, with the catcher's name in $caught, as soon as something fails.
 is_caught() {
     local package
+    if [ "$chaos" = yes ]; then
+        is_caught_by_chaos
+        return
+    fi
     late=no
     for package in $(field "$patch" Tests); do
         if [ "$package" = consensus ]; then
@@ -140,7 +144,7 @@ for patch in "${chosen[@]}"; do
     if ! builds; then
         echo "$number  does not build: $(title "$patch"); see target/mutants/$number.log"
         broken=$((broken + 1))
-    elif [ "$chaos" = yes ] && is_caught_by_chaos || [ "$chaos" = no ] && is_caught; then
+    elif is_caught; then
         echo "$number  caught by $caught in $((SECONDS - begin)) s: $(title "$patch")"
     elif [ "$late" = yes ]; then
         echo "$number  could not be tried to the end in $((SECONDS - begin)) s: $(title "$patch")"

@@ -423,6 +423,8 @@ fn what_happens_is_told_in_plain_lines() {
     let mut up = up.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let banner = BufReader::new(up.stdout.take().unwrap()).lines().map(Result::unwrap);
     let banner: Vec<_> = banner.take_while(|line| line != "(Ctrl-C ends it)").collect();
+    let first = format!("first: export QUORATE_TESTNET={}", place.dir.display());
+    assert!(banner.contains(&first), "{banner:#?}");
     for said in
         ["4 validators in ", "a quorum is 3 of 4, so one may fail; 3 would bear as many", "bob.key"]
     {

@@ -74,17 +74,26 @@ impl std::fmt::Display for TestnetNodeState {
     }
 }
 
+/// A path that a variable holds.
+fn variable(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
 impl Testnet {
     /// The file in a testnet's directory that says that it runs.
     pub const FILE: &str = "testnet.json";
 
-    /// Where a testnet is if nothing else is said: `QUORATE_TESTNET`, else `quorate/testnet` in
-    /// `XDG_STATE_HOME`, else in `.local/state` of the user's home.
+    /// Where a testnet is if nothing else is said: `QUORATE_TESTNET`, else its usual place.
     #[must_use]
     pub fn default_dir() -> Option<PathBuf> {
-        let path = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let state = || path("XDG_STATE_HOME").or_else(|| Some(path("HOME")?.join(".local/state")));
-        path("QUORATE_TESTNET").or_else(|| Some(state()?.join("quorate/testnet")))
+        variable("QUORATE_TESTNET").or_else(Self::usual_dir)
+    }
+
+    /// Where a user's testnet is usually: `quorate/testnet` in `XDG_STATE_HOME`, else in `.local/state` of the home.
+    #[must_use]
+    pub fn usual_dir() -> Option<PathBuf> {
+        let home = || Some(variable("HOME")?.join(".local/state"));
+        Some(variable("XDG_STATE_HOME").or_else(home)?.join("quorate/testnet"))
     }
 
     /// The one that runs in a directory; `None` if none does.

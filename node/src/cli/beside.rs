@@ -30,7 +30,7 @@ impl Beside {
         let error = Command::new(program.unwrap_or_else(|| PathBuf::from(&name)))
             .args(self.heard(output))
             .exec();
-        let sentence = format!("{name}: {error}; cargo build -p {package} makes it");
+        let sentence = format!("{name}: {error}; cargo build --release -p {package} makes it");
         Err(Failure::new(Exit::Configuration, sentence).into())
     }
 

@@ -255,7 +255,11 @@ fn show(testnet: &Testnet, output: Output, took: Duration, end: &str) -> io::Res
     let leads = testnet.nodes.iter().position(|node| Some(node.node_id) == leader);
     let height = statuses.iter().flatten().map(|status| status.height.get()).max();
     let now = (leads, height.unwrap_or_default());
-    out.write_all(live::banner(testnet, now, &command(), took, end).as_bytes())?;
+    // Whoever pastes what is shown into another terminal means this testnet.
+    let usual = Testnet::usual_dir().is_some_and(|usual| usual == testnet.dir);
+    let elsewhere = (!usual).then_some(testnet.dir.as_path());
+    let banner = live::banner(testnet, now, (&command(), elsewhere), took, end);
+    out.write_all(banner.as_bytes())?;
     out.flush()
 }
 

@@ -1,6 +1,7 @@
 //! What is said of a testnet in words.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use quorate_client::Testnet;
@@ -70,11 +71,18 @@ pub(crate) fn short(time: Duration) -> String {
 /// A chain that is no higher has just begun: with the first block of its first leader.
 const NEW: u64 = 2;
 
-/// All that can be pasted, once the testnet is ready.
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-".contains(letter);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// All that can be pasted, once the testnet is ready; `elsewhere` is its directory, if commands do not look there.
 pub(crate) fn banner(
     testnet: &Testnet,
     (leader, height): (Option<usize>, u64),
-    quorate: &str,
+    (quorate, elsewhere): (&str, Option<&Path>),
     took: Duration,
     end: &str,
 ) -> String {
@@ -104,6 +112,9 @@ pub(crate) fn banner(
         line(format!("  {name:<8} {}", path.display()));
     }
     line(String::new());
+    if let Some(dir) = elsewhere {
+        line(format!("first: export QUORATE_TESTNET={}", quoted(dir)));
+    }
     line(format!("try: {quorate} put greeting hello"));
     line(format!("     {quorate} get greeting"));
     line(format!("     {quorate} testnet kill {}", leader.unwrap_or(0)));
@@ -139,6 +150,13 @@ mod tests {
             "5 of 5 run, no more than 2 of them see each other, 3 are needed: nothing is acknowledged until they do"
         );
         assert!(standing(5, 3, 5, 3).ends_with("3 are needed: none may fail now"));
+    }
+
+    #[test]
+    fn paths_are_such_as_a_shell_takes_them() {
+        let quoted = |path: &str| quoted(Path::new(path));
+        assert_eq!(quoted("/a/b-1.c"), "/a/b-1.c");
+        assert_eq!(quoted("/a b/it's"), r"'/a b/it'\''s'");
     }
 
     #[test]
