@@ -278,6 +278,15 @@ pub(crate) fn is_done(kind: Kind, status: u16, body: &[u8]) -> bool {
     }
 }
 
+/// Whether an answer says that there was no room for it, or for some of a batch: the same bytes may be sent again.
+pub(crate) fn is_put_off(kind: Kind, status: u16, body: &[u8]) -> bool {
+    let some = || {
+        let full = b"\"status\":429";
+        body.windows(full.len()).any(|part| part == full)
+    };
+    status == 429 || kind == Kind::Batches && status == 200 && some()
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test says so by panicking")]
 mod tests {
@@ -326,5 +335,12 @@ mod tests {
         assert!(!is_done(Kind::Batches, 200, &applied.repeat(99)));
         assert!(is_done(Kind::Batches, 200, &applied.repeat(100)));
         assert!(is_done(Kind::Reads, 200, b"") && !is_done(Kind::Reads, 404, b""));
+    }
+
+    #[test]
+    fn a_batch_of_which_a_part_found_no_room_is_sent_again() {
+        let full = br#"{"outcomes":[{"code":"mempool_full","status":429}]}"#;
+        assert!(is_put_off(Kind::Batches, 200, full) && is_put_off(Kind::Writes, 429, b""));
+        assert!(!is_put_off(Kind::Batches, 200, br#"{"outcomes":[{"status":"failed"}]}"#));
     }
 }

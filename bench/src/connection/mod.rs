@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use crate::work::{Kind, System};
+use crate::work::{Kind, System, is_done, is_put_off};
 
 pub(crate) use http::Http;
 
@@ -69,10 +69,13 @@ impl Connection {
         match self {
             Self::Quorate(http) => {
                 let answer = http.ask(request).await?;
-                Ok(match answer.status {
-                    429 => Asked::Later,
-                    status if crate::work::is_done(kind, status, &answer.body) => Asked::Done,
-                    status => Asked::not(format!("status {status}"), &answer.body),
+                let (status, body) = (answer.status, &answer.body);
+                Ok(if is_done(kind, status, body) {
+                    Asked::Done
+                } else if is_put_off(kind, status, body) {
+                    Asked::Later
+                } else {
+                    Asked::not(format!("status {status}"), body)
                 })
             }
             Self::Etcd(grpc) => grpc.ask(kind, request).await,
