@@ -44,8 +44,11 @@ enough() {
 }
 
 # A testnet of its own, whatever runs elsewhere.
+status=0
 report=$(QUORATE_TESTNET=/dev/null/none "$QUORATE_BIN_DIR/quorate-testnet" chaos \
-    --minutes "$minutes" --seed "$seed" | tee /dev/stderr)
+    --minutes "$minutes" --seed "$seed") || status=$?
+printf '%s\n' "$report"
+[ "$status" -eq 0 ] || exit "$status"
 if [ "${minutes%.*}" -ge 30 ]; then
     enough "$report"
 fi

@@ -85,8 +85,9 @@ fn keys_kill_revive_pause_part_load_and_quit() {
     let arguments = ["up", "-n", "3", "--api-port", "0", "--p2p-port", "0"];
     let mut terminal = Terminal::of(&place, &arguments);
     let state = |node: usize| place.testnet().nodes[node].state;
-    terminal.until("heard");
+    // It is told once, and the table is drawn again and again.
     terminal.until(" leads term ");
+    terminal.until("heard");
     terminal.press("k 1\n");
     terminal.until("node1 is dead");
     eventually("it is dead", || state(1) == TestnetNodeState::Dead);

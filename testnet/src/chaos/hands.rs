@@ -198,8 +198,10 @@ impl Table {
         while failures() == 0 && !self.is_over() && Instant::now() < end {
             thread::sleep(PAUSE);
         }
-        self.order(&Order::Disk { nodes, misdeed: Misdeed::Behave })?;
+        self.order(&Order::Disk { nodes: nodes.clone(), misdeed: Misdeed::Behave })?;
         if failures() == 0 {
+            // What has ended by now has not ended because of its disk.
+            self.mourn(&nodes);
             return Err(Failure::new(Exit::NotFound, "it wrote nothing in that time"));
         }
         let is_dead = || {
@@ -242,6 +244,8 @@ impl Table {
     /// Undoes whatever may still be wrong.
     pub(crate) fn mend(&self, nodes: &[TestnetNode]) {
         let all: Vec<u16> = (0..self.world().count).collect();
+        // All that was done is undone; who is dead all the same was not killed.
+        self.mourn(&all);
         let fast = Some(Duration::ZERO);
         let slow = Order::Slow { nodes: all.clone(), disk: fast, net: fast, loss: Some(0) };
         let behave = Order::Disk { nodes: all.clone(), misdeed: Misdeed::Behave };
