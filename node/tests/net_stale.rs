@@ -99,8 +99,9 @@ fn the_end_of_a_stale_link_does_not_take_down_its_successor() {
     wire.passages.lock().unwrap()[0].frozen.store(true, SeqCst);
     group.nodes[0].kill();
     assert!(group.nodes[1].status(node(0)).linked);
+    // It knows no other way than the wire from the first moment on.
+    group.peers[1] = callee;
     group.revive(0);
-    group.nodes[0].handle.allow(vec![callee]);
     group.wait("the second link", |group| {
         group.nodes[0].has(&Told::Up(node(1)))
             && group.nodes[1].count(|told| *told == Told::Up(node(0))) == 2

@@ -159,7 +159,7 @@ pub struct Hang {
 pub struct Group {
     pub keys: Vec<SecretKey>,
     pub nodes: Vec<Node>,
-    peers: Vec<Peer>,
+    pub peers: Vec<Peer>,
     config: Config,
 }
 
