@@ -223,19 +223,6 @@ fn conflicting_blocks_give_way_to_the_leaders() {
     assert!(!world.core(0).unwrap().log().contains(old));
 }
 
-/// Lets a node campaign until it leads, and stops at that very moment.
-fn campaign(world: &mut World, candidate: u32) {
-    world.sleep(Span::millis(2_000));
-    for _ in 0..10 {
-        world.timeout(candidate);
-        while world.standing(candidate) != Standing::Leader && world.carry(None) {}
-        if world.standing(candidate) == Standing::Leader {
-            return;
-        }
-    }
-    panic!("{candidate} does not lead");
-}
-
 /// §5.3 and figure 7: beside a new leader's log those of its followers may be too short, too long by blocks
 /// of several terms, or both. The leader does nothing special about it: all end with its blocks.
 #[test]
@@ -244,7 +231,8 @@ fn figure_7_whatever_followers_lack_or_have_besides_they_end_with_the_leaders_bl
     let mut besides = Vec::new();
     // Node 4 leads terms 2 and 3, and nobody has anything of it. This is (f) of the figure.
     for (term, height) in [(2, 5), (3, 8)] {
-        campaign(&mut world, 4);
+        world.sleep(Span::millis(2_000));
+        world.campaign(4);
         world.isolate(4);
         world.wire.clear();
         for _ in 0..2 {
@@ -258,7 +246,8 @@ fn figure_7_whatever_followers_lack_or_have_besides_they_end_with_the_leaders_bl
     }
     world.lose_power(4);
     // Node 3 does the same in term 4, and has one block more besides: (c) and (d).
-    campaign(&mut world, 3);
+    world.sleep(Span::millis(2_000));
+    world.campaign(3);
     world.isolate(3);
     world.wire.clear();
     world.seal(3);
@@ -266,7 +255,8 @@ fn figure_7_whatever_followers_lack_or_have_besides_they_end_with_the_leaders_bl
     world.lose_power(3);
     world.heal();
     // Node 0 leads term 5, and node 2 has nothing of it: (a) and (b).
-    campaign(&mut world, 0);
+    world.sleep(Span::millis(2_000));
+    world.campaign(0);
     world.isolate(2);
     world.seal(0);
     world.settle();

@@ -8,18 +8,6 @@ use quorate_consensus::message::Message;
 use quorate_consensus::raft::Standing;
 use quorate_consensus::time::Span;
 
-/// Lets a node campaign until it leads, and stops at that very moment.
-fn campaign(world: &mut World, candidate: u32) {
-    for _ in 0..10 {
-        world.timeout(candidate);
-        while world.standing(candidate) != Standing::Leader && world.carry(None) {}
-        if world.standing(candidate) == Standing::Leader {
-            return;
-        }
-    }
-    panic!("{candidate} does not lead");
-}
-
 /// §5.4.1: no vote for a candidate whose log is worth less than the voter's.
 #[test]
 fn a_voter_denies_whoever_has_less() {
@@ -44,7 +32,7 @@ fn a_later_term_is_worth_more_than_a_longer_log() {
         world.seal(0);
     }
     world.sleep(Span::millis(1_200));
-    campaign(&mut world, 1);
+    world.campaign(1);
     world.carry_kind(1, 2, "Append");
     assert_eq!((world.rank(0), world.rank(2)), ((1, 7), (2, 3)));
     let block = world.tip(2);
@@ -105,13 +93,13 @@ fn figure_8_until_c() -> World {
     // (b) S5 leads term 2 with the votes of S3 and S4, and has another block 3.
     world.cut(4, 1, true);
     world.sleep(Span::millis(2_000));
-    campaign(&mut world, 4);
+    world.campaign(4);
     assert_eq!(world.rank(4), (2, 3));
     world.lose_power(4);
     // (c) S1 leads term 3 with the votes of S2 and S3. Its block 4 does not leave.
     world.start(0);
     world.cut(0, 3, true);
-    campaign(&mut world, 0);
+    world.campaign(0);
     assert_eq!((world.term(0), world.rank(0)), (3, (3, 4)));
     world.wire.clear();
     // Block 3 of term 1 gets to S3. S1 would send its block 4 along with it; so S3 pulls it from S2.
@@ -136,7 +124,7 @@ fn figure_8_d_a_block_of_an_older_term_on_a_majority_may_go() {
     world.start(4);
     world.cut(4, 1, false);
     world.sleep(Span::millis(2_000));
-    campaign(&mut world, 4);
+    world.campaign(4);
     world.settle();
     world.run(Span::millis(1_000));
     let overwritten = world.core(1).unwrap().log().applied().block.height.get();
@@ -188,7 +176,7 @@ fn not_even_what_every_disk_has_is_committed_by_that() {
     world.wire.clear();
     world.start(0);
     world.sleep(Span::millis(1_200));
-    campaign(&mut world, 1);
+    world.campaign(1);
     while [0, 2].into_iter().any(|id| world.take(1, id, Some("Append")).is_some()) {}
     world.settle();
     assert!((0..3).all(|id| world.chain_has(id, old) && world.committed(id) == 2));
@@ -209,7 +197,7 @@ fn blocks_keep_their_term_under_a_later_leader() {
     world.carry_kind(0, 1, "Append");
     let old = world.tip(1);
     world.kill(0);
-    campaign(&mut world, 1);
+    world.campaign(1);
     world.settle();
     assert_eq!((old.term.get(), old.height.get()), (1, 3));
     assert!(world.chain_has(2, old));

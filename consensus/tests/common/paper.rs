@@ -23,6 +23,18 @@ impl World {
         world
     }
 
+    /// Lets a node campaign until it leads, and stops at that very moment.
+    pub fn campaign(&mut self, candidate: u32) {
+        for _ in 0..10 {
+            self.timeout(candidate);
+            while self.standing(candidate) != Standing::Leader && self.carry(None) {}
+            if self.standing(candidate) == Standing::Leader {
+                return;
+            }
+        }
+        panic!("{candidate} does not lead");
+    }
+
     pub fn standing(&self, id: u32) -> Standing {
         self.core(id).unwrap().standing()
     }
