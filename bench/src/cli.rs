@@ -19,8 +19,8 @@ use crate::progress::Progress;
 use crate::report::{Case, Figures, Report, Row};
 use crate::work::{Account, Field, Kind, System};
 
-/// Requests by which it is found out how many fit into the time, for each client.
-const PROBE: u64 = 8;
+/// Requests by which it is found out how many fit into the time, of all clients together; each has one at least.
+const PROBE: u64 = 64;
 /// Connections that share what is due at a fixed rate.
 const CALLERS: u64 = 256;
 
@@ -245,10 +245,11 @@ impl Bed {
         let each = match case.rate {
             Some(rate) => (rate * seconds).div_ceil(case.clients),
             None => {
-                let probe = self.clients(case, PROBE, &targets, signing)?;
+                let few = (PROBE / case.clients).max(1);
+                let probe = self.clients(case, few, &targets, signing)?;
                 let run = self.ran(runtime, case, probe)?;
-                let one = run.time.as_secs_f64() / PROBE as f64;
-                ((seconds as f64 / one.max(1e-6)) as u64).max(PROBE)
+                let one = run.time.as_secs_f64() / few as f64;
+                ((seconds as f64 / one.max(1e-6)) as u64).max(1)
             }
         };
         let clients = self.clients(case, each, &targets, signing)?;
