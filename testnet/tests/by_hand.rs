@@ -13,6 +13,7 @@ use std::thread;
 use common::{Place, eventually};
 use quorate_client::{Client, TestnetNodeState};
 use quorate_node::config::Config;
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -75,6 +76,12 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         if thread::panicking() {
             eprintln!("{}", self.shown.lock().unwrap());
+        }
+        // As at Ctrl-C: it ends its nodes first.
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if let (Some(pid), Ok(None)) = (pid, self.child.try_wait()) {
+            let _ = kill_process(pid, Signal::INT);
+            let _ = self.child.wait();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Hands that do to the nodes what a deck says, each one thing at a time.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -17,8 +18,6 @@ use crate::directory::Directory;
 use crate::supervisor::control::{self, Order};
 use crate::supervisor::{HandedOver, hand_over};
 
-/// What is said of a node that is dead and should not be.
-pub(super) const ENDED: &str = "has ended by itself";
 /// How long a leader may take to hand over.
 const TRANSFER: Duration = Duration::from_secs(3);
 /// How long a node may take to end once its disk has failed: far longer than it needs on any machine.
@@ -48,13 +47,15 @@ pub(crate) struct Table {
     world: Mutex<World>,
     over: AtomicBool,
     wrong: Mutex<Vec<Violation>>,
+    /// The nodes that are dead, and of which something was said because of that.
+    mourned: Mutex<BTreeSet<u16>>,
 }
 
 impl Table {
     pub(crate) fn new(directory: Directory, begin: Instant, seed: u64, count: u16) -> Self {
         let world = Mutex::new(World { count, ..World::default() });
         let (over, wrong) = (AtomicBool::new(false), Mutex::new(Vec::new()));
-        Self { directory, begin, seed, world, over, wrong }
+        Self { directory, begin, seed, world, over, wrong, mourned: Mutex::default() }
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -93,17 +94,15 @@ impl Table {
         self.wrong.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Which nodes are dead although nobody has ended them.
-    pub(crate) fn casualties(&self) -> Vec<usize> {
+    fn mourned(&self) -> MutexGuard<'_, BTreeSet<u16>> {
+        self.mourned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes which nodes are dead although nothing is being done to them.
+    pub(crate) fn look(&self) {
         // Nobody revives a node and lets go of it between the two looks.
         let world = self.world();
-        let Some(testnet) = Testnet::in_dir(self.directory.root()) else { return Vec::new() };
-        let dead = (0..).zip(&testnet.nodes);
-        let dead = dead.filter(|(_, node)| node.state == TestnetNodeState::Dead);
-        dead.map(|(at, _)| at)
-            .filter(|at: &u16| !world.taken.contains(at))
-            .map(usize::from)
-            .collect()
+        self.mourn(&world.free());
     }
 
     /// Does one thing after the other until all is over; returns all that was done.
@@ -120,6 +119,7 @@ impl Table {
             }
             if let Err(failure) = self.undo(&fault) {
                 self.wrong(fault.kind.name(), format!("could not be undone: {failure}"));
+                self.mourned().extend(&fault.nodes);
             }
             self.world().release(&fault);
             let refused = refused.map(|failure| failure.sentence);
@@ -177,12 +177,17 @@ impl Table {
         }
     }
 
-    /// Notes those of these nodes that are dead though nothing was done to them that ends a node.
+    /// Notes those of these nodes that are dead though nothing was done to them that ends a node, each once for each
+    /// death.
     fn mourn(&self, nodes: &[u16]) {
         let Some(testnet) = Testnet::in_dir(self.directory.root()) else { return };
-        let known = nodes.iter().filter_map(|node| testnet.nodes.get(usize::from(*node)));
-        for node in known.filter(|node| node.state == TestnetNodeState::Dead) {
-            self.wrong(&node.name, ENDED);
+        for at in nodes {
+            let Some(node) = testnet.nodes.get(usize::from(*at)) else { continue };
+            if node.state != TestnetNodeState::Dead {
+                self.mourned().remove(at);
+            } else if self.mourned().insert(*at) {
+                self.wrong(&node.name, "has ended by itself");
+            }
         }
     }
 

@@ -139,15 +139,10 @@ fn happen(
             .collect();
         let playing: Vec<_> =
             (0..HANDS).map(|hand| scope.spawn(move || table.play(hand))).collect();
-        let (mut told, mut dead) = (Instant::now(), Vec::new());
+        let mut told = Instant::now();
         while load.begin.elapsed() < plan.time && !enough.load(Ordering::Relaxed) {
             thread::sleep(PAUSE);
-            for node in table.casualties() {
-                if !dead.contains(&node) {
-                    table.wrong(&testnet.nodes[node].name, hands::ENDED);
-                    dead.push(node);
-                }
-            }
+            table.look();
             if told.elapsed() >= Duration::from_secs(10) {
                 told = Instant::now();
                 let (so_far, count) = (load.begin.elapsed(), load.count.load(Ordering::Relaxed));
