@@ -7,6 +7,7 @@ pub mod api;
 pub mod cli;
 mod clock;
 pub mod config;
+mod covers;
 mod embed;
 pub mod exit;
 mod files;

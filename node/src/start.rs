@@ -171,6 +171,7 @@ impl Node {
             leaving: watch::Sender::new(false),
             lead: Mutex::new(lead),
             meter: gates.meter,
+            covers: gates.covers,
             expired: api::Expired::default(),
             requests: Requests::of(REQUESTS),
             subscribers: Arc::new(Semaphore::new(config.api_subscribers)),

@@ -51,6 +51,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::covers::Covers;
 use crate::exit::Failure;
 use crate::meter::Meter;
 
@@ -121,6 +122,8 @@ pub(crate) struct Gates {
     pub(crate) meter: Arc<Meter>,
     /// Where others ask for pieces of snapshots.
     pub(crate) questions: Arc<Questions>,
+    /// What covers the newest blocks.
+    pub(crate) covers: Arc<Covers>,
 }
 
 impl Gates {
@@ -128,7 +131,8 @@ impl Gates {
     pub(crate) fn new(plan: &Plan) -> Self {
         let inbox = Arc::new(Inbox::new(plan.orders(), plan.mempool_transactions));
         let pool = Arc::new(Pool::new(plan, Arc::clone(&inbox)));
-        Self { inbox, pool, meter: Arc::default(), questions: Arc::default() }
+        let (meter, questions, covers) = Default::default();
+        Self { inbox, pool, meter, questions, covers }
     }
 
     /// How many messages of others were dropped for want of room.

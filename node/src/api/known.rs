@@ -4,6 +4,7 @@
 //! take, and only after all of that was looked up: whoever sends the same bytes again hears the same outcome, also while
 //! there is no quorum, or no room. What cannot be looked up is unknown.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quorate_chain::block::SignedHeader;
@@ -31,7 +32,7 @@ const ASKING: Duration = Duration::from_secs(1);
 /// The certificate that covers an applied height.
 pub(super) enum Covered {
     /// All that it takes is here.
-    By(Box<answer::Certificate>),
+    By(Arc<answer::Certificate>),
     /// It may come.
     NotYet,
     /// What it takes is not kept here.
@@ -54,7 +55,19 @@ fn covered(store: &dyn Reading, height: Height) -> Found<Covered> {
         path.push(header);
     }
     let Some(roster) = store.roster(end)? else { return Ok(Covered::NoMore) };
-    Ok(Covered::By(Box::new(answers::certificate(height, &path, &certificate, &roster))))
+    Ok(Covered::By(Arc::new(answers::certificate(height, &path, &certificate, &roster))))
+}
+
+/// The outcome of a transaction that stands in an applied block, with the certificate for that if there is one.
+pub(super) fn settled(
+    transaction: &SignedTransaction,
+    placed: Placed,
+    certificate: Option<Arc<answer::Certificate>>,
+) -> Answered<Outcome> {
+    let operations = &transaction.content().operations;
+    let mut outcome = answers::outcome(transaction.id(), operations, placed);
+    outcome.certificate = certificate.map(Arc::unwrap_or_clone);
+    if outcome.error.is_some() { Err(failed(outcome)) } else { Ok(outcome) }
 }
 
 impl Ledger {
@@ -65,14 +78,13 @@ impl Ledger {
         placed: Placed,
         deadline: Instant,
     ) -> Answered<Outcome> {
-        let operations = &transaction.content().operations;
-        let mut outcome = answers::outcome(transaction.id(), operations, placed);
         // Without its certificate it is what it is, also when the store answers too late.
         let certificate = self.certificate_soon(placed.block.height, deadline);
-        if let Some(Ok(Covered::By(it))) = until(deadline, certificate).await {
-            outcome.certificate = Some(*it);
-        }
-        if outcome.error.is_some() { Err(failed(outcome)) } else { Ok(outcome) }
+        let certificate = match until(deadline, certificate).await {
+            Some(Ok(Covered::By(it))) => Some(it),
+            Some(Ok(Covered::NotYet | Covered::NoMore) | Err(_)) | None => None,
+        };
+        settled(transaction, placed, certificate)
     }
 
     /// What is said of a transaction that is not taken: the outcome if it was applied here, that nobody
@@ -193,13 +205,16 @@ impl Ledger {
         let placed = Placed { block, index, status, duplicate: false };
         let mut outcome = answers::outcome(id, operations, placed);
         if let Covered::By(certificate) = covered {
-            outcome.certificate = Some(*certificate);
+            outcome.certificate = Some(Arc::unwrap_or_clone(certificate));
         }
         Ok(Some(outcome))
     }
 
     /// The certificate that covers an applied height.
     pub(super) async fn certificate_here(&self, height: Height) -> Answered<Covered> {
+        if let Some(certificate) = self.covers.at(height) {
+            return Ok(Covered::By(certificate));
+        }
         self.read(move |store| covered(store, height)).await
     }
 

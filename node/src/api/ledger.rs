@@ -21,16 +21,18 @@ use quorate_client::problem::{Code, Problem};
 use quorate_consensus::config::Incarnation;
 use quorate_replica::io::{Answer, Input};
 use serde::Deserialize;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::task::JoinSet;
 
 use super::answers::{self, BlockInfo, HeaderInfo};
 use super::expired::Expired;
-use super::known::Covered;
+use super::known::{Covered, settled};
 use super::pace::Pace;
 use super::problem::{dropped, problem, refused, unacceptable};
 use super::reading::{Found, Readers, Reading, is_exhausted};
 use super::room::Requests;
 use crate::clock::Clock;
+use crate::covers::Covers;
 use crate::exit::{Exit, Failure};
 use crate::meter::Meter;
 use crate::threads::{End, Ending, Inbox, Pool, View, Wish, Word};
@@ -54,6 +56,15 @@ pub(crate) enum Level {
     Committed,
     /// Until it is applied, and its result known.
     Applied,
+}
+
+impl Level {
+    const fn wish(self) -> Wish {
+        match self {
+            Self::Accepted => Wish::Accepted,
+            Self::Committed | Self::Applied => Wish::Settled,
+        }
+    }
 }
 
 /// What does not change while a node runs.
@@ -120,6 +131,7 @@ pub(crate) struct Ledger {
     /// How much it wants to lead now.
     pub(crate) lead: Mutex<Lead>,
     pub(crate) meter: Arc<Meter>,
+    pub(crate) covers: Arc<Covers>,
     pub(crate) expired: Expired,
     /// What clients have sent and wait for.
     pub(crate) requests: Requests,
@@ -197,34 +209,126 @@ impl Ledger {
     ) -> Answered<Outcome> {
         let deadline = Instant::now() + timeout;
         let id = transaction.id();
-        let patience = timeout.min(2 * self.facts.election_timeout);
-        if let Err(refusal) = self.quorum_in_sight(id, patience).await {
+        if let Err(refusal) = self.quorum_in_sight(id, self.patience(timeout)).await {
             return self.unless_known(&transaction, refusal).await;
         }
-        let wish = if level == Level::Accepted { Wish::Accepted } else { Wish::Settled };
-        let word = self.pool.submit(transaction.clone(), wish);
-        match until(deadline, word).await {
-            None => Err(self.unknown(id, "the wait is over")),
-            Some(Err(_)) => Err(self.unknown(id, "the node is about to stop")),
-            Some(Ok(Word::Accepted { was_here })) => {
+        let heard = self.pool.submit([transaction.clone()], level.wish()).pop();
+        let word = self.word(id, heard, deadline).await?;
+        match self.answer_at_once(&transaction, word) {
+            Ok(answer) => answer,
+            Err(word) => self.answer(&transaction, word, deadline).await,
+        }
+    }
+
+    /// Submits transactions, each for itself, and waits for all of them as far as asked.
+    pub(crate) async fn submit_all(
+        self: &Arc<Self>,
+        transactions: Vec<SignedTransaction>,
+        level: Level,
+        timeout: Duration,
+    ) -> Vec<Answered<Outcome>> {
+        let deadline = Instant::now() + timeout;
+        let Some(first) = transactions.first() else { return Vec::new() };
+        let mut answers: Vec<_> = transactions.iter().map(|_| None).collect();
+        // What takes longer than a look: each of these waits for itself. Whoever hangs up waits for nothing any more: the
+        // tasks go with the set.
+        let mut others = JoinSet::new();
+        if self.quorum_in_sight(first.id(), self.patience(timeout)).await.is_err() {
+            for (at, transaction) in transactions.into_iter().enumerate() {
+                let (ledger, left) = (Arc::clone(self), deadline - Instant::now());
+                others.spawn(async move { (at, ledger.submit(transaction, level, left).await) });
+            }
+        } else {
+            let heard = self.pool.submit(transactions.iter().cloned(), level.wish());
+            for (at, (transaction, heard)) in transactions.into_iter().zip(heard).enumerate() {
+                let word = self.word(transaction.id(), Some(heard), deadline).await;
+                match word.map(|word| self.answer_at_once(&transaction, word)) {
+                    Ok(Ok(answer)) => answers[at] = Some(answer),
+                    Err(problem) => answers[at] = Some(Err(problem)),
+                    Ok(Err(word)) => {
+                        let ledger = Arc::clone(self);
+                        others.spawn(async move {
+                            (at, ledger.answer(&transaction, word, deadline).await)
+                        });
+                    }
+                }
+            }
+        }
+        while let Some(one) = others.join_next().await {
+            if let Ok((at, answer)) = one {
+                answers[at] = Some(answer);
+            }
+        }
+        // Without an answer its task has panicked.
+        let bug = || Err(problem(Code::OutcomeUnknown, "this is a bug"));
+        answers.into_iter().map(|answer| answer.unwrap_or_else(bug)).collect()
+    }
+
+    /// How long it is waited for a quorum before a transaction is taken.
+    fn patience(&self, timeout: Duration) -> Duration {
+        timeout.min(2 * self.facts.election_timeout)
+    }
+
+    /// What is heard of a transaction that was handed in.
+    async fn word(
+        &self,
+        id: TxId,
+        heard: Option<oneshot::Receiver<Word>>,
+        deadline: Instant,
+    ) -> Answered<Word> {
+        let stopping = || self.unknown(id, "the node is about to stop");
+        let heard = heard.ok_or_else(stopping)?;
+        let word = until(deadline, heard).await;
+        word.ok_or_else(|| self.unknown(id, "the wait is over"))?.map_err(|_| stopping())
+    }
+
+    /// Answers whoever has submitted a transaction; not so if that takes a look at the store.
+    fn answer_at_once(
+        &self,
+        transaction: &SignedTransaction,
+        word: Word,
+    ) -> Result<Answered<Outcome>, Word> {
+        let id = transaction.id();
+        Ok(match word {
+            Word::Accepted { was_here } => {
                 Ok(Outcome { duplicate: was_here, ..answers::unplaced(id, TxStatus::Pending) })
             }
-            Some(Ok(Word::Bad(error))) => Err(unacceptable(id, &error)),
-            Some(Ok(Word::Busy)) => {
-                let mut refusal = problem(Code::MempoolFull, "too many requests are waiting");
-                refusal.tx = Some(id);
-                self.unless_known(&transaction, refusal).await
-            }
-            Some(Ok(Word::Answer(Answer::Refused(refusal)))) => {
-                self.unless_known(&transaction, self.heard(refused(id, refusal))).await
-            }
-            Some(Ok(Word::Answer(Answer::Dropped(why)))) => Err(self.heard(dropped(id, why))),
-            Some(Ok(Word::Answer(Answer::Unknown))) => {
+            Word::Bad(error) => Err(unacceptable(id, &error)),
+            Word::Answer(Answer::Dropped(why)) => Err(self.heard(dropped(id, why))),
+            Word::Answer(Answer::Unknown) => {
                 Err(self.unknown(id, "the node stops before it knows"))
             }
-            Some(Ok(Word::Answer(Answer::Placed(placed)))) => {
-                self.settled(&transaction, placed, deadline).await
+            Word::Answer(Answer::Placed(placed)) => match self.covers.at(placed.block.height) {
+                Some(certificate) => settled(transaction, placed, Some(certificate)),
+                None => return Err(word),
+            },
+            Word::Busy | Word::Answer(Answer::Refused(_)) => return Err(word),
+        })
+    }
+
+    /// Answers whoever has submitted a transaction.
+    async fn answer(
+        &self,
+        transaction: &SignedTransaction,
+        word: Word,
+        deadline: Instant,
+    ) -> Answered<Outcome> {
+        let id = transaction.id();
+        match word {
+            Word::Busy => {
+                let mut refusal = problem(Code::MempoolFull, "too many requests are waiting");
+                refusal.tx = Some(id);
+                self.unless_known(transaction, refusal).await
             }
+            Word::Answer(Answer::Refused(refusal)) => {
+                self.unless_known(transaction, self.heard(refused(id, refusal))).await
+            }
+            Word::Answer(Answer::Placed(placed)) => {
+                self.settled(transaction, placed, deadline).await
+            }
+            Word::Accepted { .. } | Word::Bad(_) | Word::Answer(_) => self
+                .answer_at_once(transaction, word)
+                .unwrap_or_else(|_| unreachable!("what is known without a look has been answered")),
         }
     }
 
@@ -281,7 +385,7 @@ impl Ledger {
         self.block_at(height).await?;
         // Others may have shown it when they acknowledged what is in the block.
         let why = match self.certificate_soon(height, Instant::now() + SOON).await? {
-            Covered::By(certificate) => return Ok(*certificate),
+            Covered::By(certificate) => return Ok(Arc::unwrap_or_clone(certificate)),
             Covered::NotYet => "no certificate covers it yet",
             Covered::NoMore => "what leads to its certificate is not kept here",
         };

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
+pub(crate) use answers::certificate;
 pub(crate) use expired::Expired;
 pub(crate) use ledger::{Facts, Ledger, Level, Liveness, Neighbour, Neighbourhood};
 pub(crate) use pace::Pace;

@@ -11,6 +11,7 @@ use quorate_replica::io::{ApplyJob, Input, InstallJob, StageJob};
 use quorate_replica::store::Store;
 
 use super::{Ending, Gates};
+use crate::covers::Cover;
 use crate::exit::{Exit, Failure};
 
 /// Most jobs in one transaction of the store: what was committed shall soon be seen.
@@ -64,8 +65,13 @@ pub(super) fn run<S: Store>(
                             }
                         }
                     }
+                    let covers: Vec<_> = jobs.iter().filter_map(Cover::of).collect();
                     let begun = Instant::now();
                     let applied = applier.apply(jobs);
+                    if applied.is_ok() {
+                        // Before anybody hears that they are applied.
+                        gates.covers.add(covers);
+                    }
                     gates.meter.applies.took(begun.elapsed());
                     applied.map(|applied| Some(Input::Applied(applied)))
                 }

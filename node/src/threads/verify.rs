@@ -107,25 +107,34 @@ impl Pool {
         }
     }
 
-    /// Takes a transaction of a client.
+    /// Takes transactions of a client, and says where it is heard what becomes of each.
     pub(crate) fn submit(
         &self,
-        transaction: SignedTransaction,
+        transactions: impl IntoIterator<Item = SignedTransaction>,
         wish: Wish,
-    ) -> oneshot::Receiver<Word> {
-        let (reply, word) = oneshot::channel();
+    ) -> Vec<oneshot::Receiver<Word>> {
         let mut work = self.work();
-        if work.closed {
-            drop(reply.send(Word::Answer(Answer::Refused(Refusal::Stopping))));
-        } else if work.submitted.len() >= self.most_submitted {
-            drop(reply.send(Word::Busy));
-        } else {
-            *work.held.entry(transaction.id()).or_default() += 1;
-            work.submitted.push_back(Submitted { transaction, wish, reply });
-            drop(work);
+        let mut words = Vec::new();
+        for transaction in transactions {
+            let (reply, word) = oneshot::channel();
+            words.push(word);
+            if work.closed {
+                drop(reply.send(Word::Answer(Answer::Refused(Refusal::Stopping))));
+            } else if work.submitted.len() >= self.most_submitted {
+                drop(reply.send(Word::Busy));
+            } else {
+                *work.held.entry(transaction.id()).or_default() += 1;
+                work.submitted.push_back(Submitted { transaction, wish, reply });
+            }
+        }
+        let pieces = work.submitted.len().div_ceil(BATCH);
+        drop(work);
+        if pieces > 1 {
+            self.wake.notify_all();
+        } else if pieces == 1 {
             self.wake.notify_one();
         }
-        word
+        words
     }
 
     /// Whether a transaction is being checked, or waits for that.

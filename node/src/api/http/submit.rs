@@ -5,7 +5,6 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -15,9 +14,9 @@ use futures_core::Stream as _;
 use quorate_chain::codec::{Decode as _, DecodeError};
 use quorate_chain::ids::TxId;
 use quorate_chain::transaction::SignedTransaction;
-use quorate_client::problem::Code;
-use serde::Deserialize;
-use tokio::task::JoinSet;
+use quorate_client::answer::Outcome;
+use quorate_client::problem::{Code, Problem};
+use serde::{Deserialize, Serialize};
 
 use super::super::ledger::{Answered, Level};
 use super::super::problem::{bad_request, problem};
@@ -196,30 +195,39 @@ pub(super) async fn batch(
         batched(body)?.into_iter().map(Ok).collect::<Vec<_>>()
     };
     room.grow(items.len() * TRANSACTION)?;
-    let mut outcomes = vec![serde_json::Value::Null; items.len()];
-    // Whoever hangs up waits for nothing any more, and gives the room back: the tasks go with the set.
-    let mut submitted = JoinSet::new();
-    for (at, item) in items.into_iter().enumerate() {
-        let ledger = Arc::clone(&ledger);
-        submitted.spawn(async move {
-            let submit = async { ledger.submit(decode(&item?)?, level, timeout).await };
-            (at, submit.await)
-        });
+    let mut transactions = Vec::new();
+    let mut take = |item: Answered<Bytes>| -> Answered<()> {
+        transactions.push(decode(&item?)?);
+        Ok(())
+    };
+    let decoded: Vec<_> = items.into_iter().map(&mut take).collect();
+    let mut answers = ledger.submit_all(transactions, level, timeout).await.into_iter();
+    let answer = |one: Answered<()>| match one.map(|()| answers.next()) {
+        Ok(Some(answer)) => Told::from(answer),
+        Ok(None) => unreachable!("there is an answer for each transaction"),
+        Err(malformed) => Told::Problem(malformed),
+    };
+    let outcomes = decoded.into_iter().map(answer).collect();
+    Ok(json(StatusCode::OK, &Batch { outcomes }))
+}
+
+/// The answer to a batch: one for each transaction, in order.
+#[derive(Serialize)]
+struct Batch {
+    outcomes: Vec<Told>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Told {
+    Outcome(Box<Outcome>),
+    Problem(Box<Problem>),
+}
+
+impl From<Answered<Outcome>> for Told {
+    fn from(answer: Answered<Outcome>) -> Self {
+        answer.map_or_else(Self::Problem, |outcome| Self::Outcome(Box::new(outcome)))
     }
-    while let Some(one) = submitted.join_next().await {
-        let Ok((at, answered)) = one else { continue };
-        let value = match &answered {
-            Ok(outcome) => serde_json::to_value(outcome),
-            Err(problem) => serde_json::to_value(problem),
-        };
-        outcomes[at] = value.expect("what a node answers has a JSON form");
-    }
-    for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_null()) {
-        // Its task has panicked.
-        let unknown = serde_json::to_value(&*problem(Code::OutcomeUnknown, "this is a bug"));
-        *outcome = unknown.expect("what a node answers has a JSON form");
-    }
-    Ok(json(StatusCode::OK, &serde_json::json!({ "outcomes": outcomes })))
 }
 
 pub(super) async fn transaction(State(ledger): Shared, Path(id): Path<String>) -> Reply {
