@@ -150,6 +150,13 @@ impl<S: StateRead> InBlock<'_, S> {
         }
     }
 
+    fn has(&self, key: &Bytes) -> Result<bool, S::Error> {
+        match self.done.changes.get(&StateKey::Value(key.clone())) {
+            Some(entry) => Ok(entry.is_some()),
+            None => self.state.has(key),
+        }
+    }
+
     fn nonces(&self, account: AccountKey) -> Result<Nonces, S::Error> {
         match self.done.changes.get(&StateKey::Nonces(account)) {
             Some(Some(StateEntry::Nonces(nonces))) => Ok(*nonces),
@@ -208,11 +215,12 @@ impl<S: StateRead> InTransaction<'_, '_, S> {
         if !self.may_write(key)? {
             return Ok(Some(Failure::NotPermitted));
         }
-        let found = self.value(key)?.map(|value| value.bytes);
         let written = match operation {
-            Operation::Put { .. } if found.is_some() => return Ok(Some(Failure::KeyExists)),
-            Operation::Remove { .. } if found.is_none() => return Ok(Some(Failure::KeyNotFound)),
-            Operation::Cas { expected, .. } if *expected != found => {
+            Operation::Put { .. } if self.has(key)? => return Ok(Some(Failure::KeyExists)),
+            Operation::Remove { .. } if !self.has(key)? => return Ok(Some(Failure::KeyNotFound)),
+            Operation::Cas { expected, .. }
+                if *expected != self.value(key)?.map(|value| value.bytes) =>
+            {
                 return Ok(Some(Failure::Mismatch));
             }
             Operation::Put { value, .. }
@@ -270,6 +278,13 @@ impl<S: StateRead> InTransaction<'_, '_, S> {
             Some(Some(StateEntry::Value(value))) => Ok(Some(value.clone())),
             Some(_) => Ok(None),
             None => self.block.value(key),
+        }
+    }
+
+    fn has(&self, key: &Bytes) -> Result<bool, S::Error> {
+        match self.values.get(&StateKey::Value(key.clone())) {
+            Some(entry) => Ok(entry.is_some()),
+            None => self.block.has(key),
         }
     }
 

@@ -97,6 +97,14 @@ pub trait StateRead {
     /// If the state cannot be read.
     fn value(&self, key: &Bytes) -> Result<Option<Value>, Self::Error>;
 
+    /// Whether a key has a value, which can be less work to find out than what it is.
+    ///
+    /// # Errors
+    /// If the state cannot be read.
+    fn has(&self, key: &Bytes) -> Result<bool, Self::Error> {
+        Ok(self.value(key)?.is_some())
+    }
+
     /// The nonces that an account has used.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ use crate::store::{Batch, Convicted, Executed, Install, Standing, Store, StoreRe
 pub enum ApplyError<E> {
     /// The store failed.
     #[error("the store failed: {0}")]
-    Store(#[source] E),
+    Store(#[from] E),
     /// The leaves of the state in the store are not those that were computed here.
     #[error("the state in the store is damaged: {0}")]
     State(StateTreeError<E>),
@@ -219,39 +219,40 @@ impl<S: Store> Applier<S> {
         if run.is_empty() {
             return Ok(Vec::new());
         }
-        let mut overlay = Overlay::new(&self.reader);
-        let (mut blocks, mut applied) = (Vec::new(), Vec::new());
-        let mut standing = self.standing.clone();
         let steps = self.rosters.complete(&self.reader, &run).map_err(ApplyError::Store)?;
-        for (block, anchor, certificate) in run {
-            let (header, height) = (block.header(), anchor.block.height);
-            let follows = header.parent == standing.applied.block.hash;
-            assert!(follows, "blocks are applied one after the other");
-            let rules = Rules::under(&anchor.roster, self.writers);
-            let done = execute(&overlay, &rules, height, &block.body().transactions);
-            let done = done.map_err(ApplyError::Store)?;
-            let moved = self.commitment.advance(&done, &overlay);
-            let leaves = moved.map_err(ApplyError::State)?;
-            let (state_root, outcomes) = (self.commitment.root(), done.outcomes);
-            let at = anchor.block;
-            self.unsafe_bytes += block.bytes().len();
-            applied.push(AppliedBlock { block: at, state_root, outcomes: outcomes.clone() });
-            overlay.extend(done.changes, leaves);
-            let begins = anchor.roster_since == height;
-            let roster = begins.then(|| anchor.roster.clone());
-            blocks.push(Executed { block, roster, outcomes, writes: done.writes, state_root });
-            standing.applied = anchor;
-            standing.state_root = state_root;
-            standing.size = Some(self.commitment.entries().size());
-            standing.certificate = Some(certificate);
-        }
-        standing.outcomes = self.commitment.outcomes();
-        let applied_tip = standing.applied.block;
-        standing.replaced = standing.replaced.and_then(|replaced| replaced.above(applied_tip));
-        let (changes, leaves) = overlay.into_changes();
-        self.standing = standing.clone();
-        let batch = Batch { blocks, changes, leaves, steps, standing };
-        self.store.apply(batch).map_err(ApplyError::Store)?;
+        let Self { store, commitment, standing: stands, unsafe_bytes, writers, .. } = self;
+        let mut applied = Vec::new();
+        store.apply_from(|state| {
+            let (mut overlay, mut blocks) = (Overlay::new(state), Vec::new());
+            let mut standing = stands.clone();
+            for (block, anchor, certificate) in run {
+                let (header, height) = (block.header(), anchor.block.height);
+                let follows = header.parent == standing.applied.block.hash;
+                assert!(follows, "blocks are applied one after the other");
+                let rules = Rules::under(&anchor.roster, *writers);
+                let done = execute(&overlay, &rules, height, &block.body().transactions)?;
+                let moved = commitment.advance(&done, &overlay);
+                let leaves = moved.map_err(ApplyError::State)?;
+                let (state_root, outcomes) = (commitment.root(), done.outcomes);
+                let at = anchor.block;
+                *unsafe_bytes += block.bytes().len();
+                applied.push(AppliedBlock { block: at, state_root, outcomes: outcomes.clone() });
+                overlay.extend(done.changes, leaves);
+                let begins = anchor.roster_since == height;
+                let roster = begins.then(|| anchor.roster.clone());
+                blocks.push(Executed { block, roster, outcomes, writes: done.writes, state_root });
+                standing.applied = anchor;
+                standing.state_root = state_root;
+                standing.size = Some(commitment.entries().size());
+                standing.certificate = Some(certificate);
+            }
+            standing.outcomes = commitment.outcomes();
+            let tip = standing.applied.block;
+            standing.replaced = standing.replaced.and_then(|replaced| replaced.above(tip));
+            let (changes, leaves) = overlay.into_changes();
+            *stands = standing.clone();
+            Ok::<_, ApplyError<S::Error>>(Batch { blocks, changes, leaves, steps, standing })
+        })?;
         Ok(applied)
     }
 

@@ -5,17 +5,15 @@ use quorate_chain::ids::AccountKey;
 use quorate_chain::state::{Changes, Grants, Nonces, StateEntry, StateKey, StateRead, Value};
 use quorate_chain::state_root::{self, Leaf, Leaves, PathRange};
 
-use crate::store::StoreReader;
-
 /// A state in the store with changes on top.
 #[derive(Debug)]
-pub(crate) struct Overlay<'a, R> {
+pub(crate) struct Overlay<'a, R: ?Sized> {
     reader: &'a R,
     changes: Changes,
     leaves: state_root::Changes,
 }
 
-impl<'a, R> Overlay<'a, R> {
+impl<'a, R: ?Sized> Overlay<'a, R> {
     /// The state as the store has it.
     pub(crate) fn new(reader: &'a R) -> Self {
         Self { reader, changes: Changes::new(), leaves: state_root::Changes::new() }
@@ -33,14 +31,21 @@ impl<'a, R> Overlay<'a, R> {
     }
 }
 
-impl<R: StoreReader> StateRead for Overlay<'_, R> {
-    type Error = <R as StateRead>::Error;
+impl<R: StateRead + ?Sized> StateRead for Overlay<'_, R> {
+    type Error = R::Error;
 
     fn value(&self, key: &Bytes) -> Result<Option<Value>, Self::Error> {
         match self.changes.get(&StateKey::Value(key.clone())) {
             Some(Some(StateEntry::Value(value))) => Ok(Some(value.clone())),
             Some(_) => Ok(None),
             None => self.reader.value(key),
+        }
+    }
+
+    fn has(&self, key: &Bytes) -> Result<bool, Self::Error> {
+        match self.changes.get(&StateKey::Value(key.clone())) {
+            Some(entry) => Ok(entry.is_some()),
+            None => self.reader.has(key),
         }
     }
 
@@ -61,8 +66,8 @@ impl<R: StoreReader> StateRead for Overlay<'_, R> {
     }
 }
 
-impl<R: StoreReader> Leaves for Overlay<'_, R> {
-    type Error = <R as StateRead>::Error;
+impl<R: Leaves + ?Sized> Leaves for Overlay<'_, R> {
+    type Error = R::Error;
 
     fn within(&self, range: PathRange) -> Result<Vec<Leaf>, Self::Error> {
         let mut leaves = self.reader.within(range)?;
@@ -111,5 +116,7 @@ mod tests {
         assert_eq!(value_of("removed").ok(), Some(None));
         assert_eq!(value_of("changed").ok(), Some(Some(value("new"))));
         assert_eq!(value_of("kept").ok(), Some(Some(value("old"))));
+        let has = |name: &'static str| overlay.has(&Bytes::from_static(name.as_bytes()));
+        assert_eq!(["removed", "changed", "kept"].map(has), [Ok(false), Ok(true), Ok(true)]);
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! One writer, many readers. What a store promises:
 //!
-//! 1. [`Store::apply`] is one transaction: after a crash all of a batch is there or nothing of it, and
+//! 1. [`Store::apply_from`] is one transaction: after a crash all of a batch is there or nothing of it, and
 //!    of several batches none without those before it.
-//! 2. A reader sees a batch whole or not at all, and as soon as `apply` has returned.
+//! 2. A reader sees a batch whole or not at all, and as soon as `apply_from` has returned.
 //! 3. After a power cut at least what the last [`Store::checkpoint`] covered is there. What came after
 //!    it may be gone, newest first: the log has it, because it is pruned only below a checkpoint.
 //!
@@ -297,6 +297,11 @@ pub trait StoreReader:
     }
 }
 
+/// The state as the writer of a store has it, and its leaves.
+pub trait State<E>: StateRead<Error = E> + Leaves<Error = E> {}
+
+impl<E, S: StateRead<Error = E> + Leaves<Error = E>> State<E> for S {}
+
 /// The writer of a store.
 pub trait Store {
     /// Why it could not do what was asked: the disk, never the question.
@@ -313,8 +318,17 @@ pub trait Store {
     /// If the store cannot be written; so with all that follow.
     fn begin(&mut self, standing: Standing, changes: &Changes) -> Result<(), Self::Error>;
 
+    /// Takes over a batch that is made of the state as it is. In one transaction: what it takes to make it is read
+    /// on the way to writing it, without the detour over a reader. If none can be made nothing has changed.
+    fn apply_from<E: From<Self::Error>>(
+        &mut self,
+        make: impl FnOnce(&dyn State<Self::Error>) -> Result<Batch, E>,
+    ) -> Result<(), E>;
+
     /// Takes over a batch, in one transaction.
-    fn apply(&mut self, batch: Batch) -> Result<(), Self::Error>;
+    fn apply(&mut self, batch: Batch) -> Result<(), Self::Error> {
+        self.apply_from(|_| Ok(batch))
+    }
 
     /// Keeps a commit certificate in the place of the one for the same block, or beside the others.
     fn keep(&mut self, certificate: Certificate) -> Result<(), Self::Error>;

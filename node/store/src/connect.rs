@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::io::Errno;
 
@@ -41,10 +42,18 @@ fn open(file: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(file, flags)?;
     db.execute_batch(schema::SETTINGS)?;
     db.execute_batch(schema::READER_SETTINGS)?;
-    db.set_prepared_statement_cache_capacity(64);
+    prepare_once(&db)?;
     // The first question opens what else there is, so let it be here.
     db.query_row("SELECT count(*) FROM chain", [], |_| Ok(()))?;
     Ok(db)
+}
+
+/// Statements are prepared once and kept, whatever they are asked for: by itself SQLite plans some anew for each new
+/// value.
+pub(crate) fn prepare_once(db: &Connection) -> rusqlite::Result<()> {
+    db.set_prepared_statement_cache_capacity(64);
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 /// Whether no more files can be opened, here or on the whole machine.

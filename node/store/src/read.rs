@@ -14,7 +14,7 @@ use quorate_chain::ids::{
 use quorate_chain::outcome::{Outcome, Status};
 use quorate_chain::proof::RosterStep;
 use quorate_chain::roster::Roster;
-use quorate_chain::state::{Grants, Nonces, StateEntry, StateKey, StateRead, Value};
+use quorate_chain::state::{Grants, Nonces, StateRead, Value};
 use quorate_chain::state_root::{Leaf, Leaves, PathRange};
 use quorate_replica::store::{Convicted, Entries, Place, Range, Standing, StoreReader, Version};
 use rusqlite::{Connection, OptionalExtension, Rows, params};
@@ -23,12 +23,15 @@ use crate::blocks::{below_all, block, certificate, height, number, range_end};
 use crate::connect::connect;
 use crate::convicted;
 use crate::error::StoreError;
+use crate::keys::Keys;
+use crate::path::{above, join};
 use crate::place::{self, place, split_place, split_version};
 use crate::snapshot;
 use crate::standing::{self, decode, hash};
+use crate::state::State;
 use crate::steps;
 use crate::versions::newest_below;
-use crate::write::{half, newest_version};
+use crate::write::half;
 
 /// Most connections kept for the next question.
 const IDLE: usize = 8;
@@ -59,9 +62,10 @@ impl SqliteReader {
     ) -> Result<T, StoreError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let db = idle.map_or_else(|| connect(&self.file), Ok)?;
-        let transaction = db.unchecked_transaction()?;
-        let answer = question(&transaction)?;
-        transaction.commit()?;
+        // Kept statements: to parse these two would take longer than most questions. A connection that failed is closed.
+        db.prepare_cached("BEGIN")?.execute([])?;
+        let answer = question(&db)?;
+        db.prepare_cached("COMMIT")?.execute([])?;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE {
             idle.push(db);
@@ -84,12 +88,6 @@ impl SqliteReader {
         let hash = BlockHash::new(hash("a block's name", &name)?);
         Ok(Some(BlockRef { term: Term::new(term.cast_unsigned()), height, hash }))
     }
-}
-
-/// What a path is above, if it is after this one.
-pub(crate) fn above(after: Option<&Hash>) -> &[u8] {
-    // Whatever has a length is above the empty string.
-    after.map_or(&[], |path| path.as_bytes())
 }
 
 /// What became of a transaction: its id and the rest of its outcome stand in two columns.
@@ -135,21 +133,13 @@ pub(crate) fn version_at(
     Ok(Some((Version { height, index, operation, tx, value }, earlier)))
 }
 
-fn content(db: &Connection, key: &StateKey) -> Result<Option<StateEntry>, StoreError> {
-    let mut select = db.prepare_cached("SELECT content FROM entry WHERE path = ?1")?;
-    let row = select.query_row([key.path().as_bytes()], |row| row.get::<_, Option<Vec<u8>>>(0));
-    let bytes = row.optional()?.flatten();
-    bytes.map(|bytes| decode("an entry of the state", bytes)).transpose()
-}
-
 pub(crate) fn leaves(mut rows: Rows<'_>) -> Result<Vec<Leaf>, StoreError> {
     let missing = |_| StoreError::Missing { what: "a leaf of the state" };
     let mut leaves = Vec::new();
     while let Some(row) = rows.next()? {
-        let path = row.get_ref(0)?.as_blob().map_err(missing)?;
-        let digest = row.get_ref(1)?.as_blob().map_err(missing)?;
-        let (path, digest) = (hash("a path", path)?, hash("a digest", digest)?);
-        leaves.push(Leaf { path: Hash::new(path), digest: Hash::new(digest) });
+        let path = join(row.get(0)?, row.get_ref(1)?.as_blob().map_err(missing)?)?;
+        let digest = hash("a digest", row.get_ref(2)?.as_blob().map_err(missing)?)?;
+        leaves.push(Leaf { path, digest: Hash::new(digest) });
     }
     Ok(leaves)
 }
@@ -158,27 +148,19 @@ impl StateRead for SqliteReader {
     type Error = StoreError;
 
     fn value(&self, key: &Bytes) -> Result<Option<Value>, StoreError> {
-        self.ask(|db| {
-            let Some(number) = newest_version(db, key)? else { return Ok(None) };
-            let missing = StoreError::Missing { what: "the newest version of a key" };
-            let (version, _) = version_at(db, number)?.ok_or(missing)?;
-            let Version { height, tx, value, .. } = version;
-            Ok(value.map(|bytes| Value { height, tx, bytes }))
-        })
+        self.ask(|db| State::of(db).value(key))
+    }
+
+    fn has(&self, key: &Bytes) -> Result<bool, StoreError> {
+        self.ask(|db| State::of(db).has(key))
     }
 
     fn nonces(&self, account: AccountKey) -> Result<Nonces, StoreError> {
-        Ok(match self.ask(|db| content(db, &StateKey::Nonces(account)))? {
-            Some(StateEntry::Nonces(nonces)) => nonces,
-            Some(StateEntry::Value(_) | StateEntry::Grants(_)) | None => Nonces::default(),
-        })
+        self.ask(|db| State::of(db).nonces(account))
     }
 
     fn grants(&self, account: AccountKey) -> Result<Grants, StoreError> {
-        Ok(match self.ask(|db| content(db, &StateKey::Grants(account)))? {
-            Some(StateEntry::Grants(grants)) => grants,
-            Some(StateEntry::Value(_) | StateEntry::Nonces(_)) | None => Grants::default(),
-        })
+        self.ask(|db| State::of(db).grants(account))
     }
 }
 
@@ -186,13 +168,7 @@ impl Leaves for SqliteReader {
     type Error = StoreError;
 
     fn within(&self, range: PathRange) -> Result<Vec<Leaf>, StoreError> {
-        self.ask(|db| {
-            let mut select = db.prepare_cached(
-                "SELECT path, digest FROM entry
-                 WHERE path BETWEEN ?1 AND ?2 AND digest IS NOT NULL ORDER BY path",
-            )?;
-            leaves(select.query([range.first().as_bytes(), range.last().as_bytes()])?)
-        })
+        self.ask(|db| State::of(db).within(range))
     }
 }
 
@@ -336,11 +312,12 @@ impl StoreReader for SqliteReader {
     fn leaves_after(&self, after: Option<Hash>, limit: usize) -> Result<Vec<Leaf>, StoreError> {
         self.ask(|db| {
             let mut select = db.prepare_cached(
-                "SELECT path, digest FROM entry
-                 WHERE path > ?1 AND digest IS NOT NULL ORDER BY path LIMIT ?2",
+                "SELECT half, rest, digest FROM entry
+                 WHERE (half, rest) > (?1, ?2) AND digest IS NOT NULL ORDER BY half, rest LIMIT ?3",
             )?;
-            let after = above(after.as_ref());
-            leaves(select.query(params![after, i64::try_from(limit).unwrap_or(i64::MAX)])?)
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let (half, rest) = above(after.as_ref());
+            leaves(select.query(params![half, rest, limit])?)
         })
     }
 
@@ -356,7 +333,7 @@ impl StoreReader for SqliteReader {
                      coalesce(base.tx, tx.id)
                  FROM entry JOIN version USING (version) LEFT JOIN base USING (version)
                      LEFT JOIN tx ON tx.place = entry.version >> 7
-                 WHERE entry.kind = 1 AND entry.digest IS NOT NULL
+                 WHERE entry.kind = 1
                      AND entry.name >= ?1 AND (?2 IS NULL OR entry.name > ?2)
                  ORDER BY entry.name LIMIT ?3",
             )?;
@@ -387,7 +364,8 @@ impl StoreReader for SqliteReader {
         limit: usize,
     ) -> Result<Vec<Version>, StoreError> {
         self.ask(|db| {
-            let mut next = newest_version(db, &Bytes::copy_from_slice(key))?;
+            let known = Keys::new(db).get(&Bytes::copy_from_slice(key))?;
+            let mut next = known.newest().map(|newest| newest.version);
             let before = before
                 .and_then(|(height, index, operation)| place::before(height, index, operation));
             if let Some(before) = before {

@@ -5,9 +5,9 @@
 //!  tx ───── one row a transaction, by place                             appended
 //!  version  one row a value ever written, by place; each names the      appended
 //!           version that its key had before, and one further back
-//!  entry ── one row an entry of the state, by path: its digest, and     written at random places
-//!           for a key the number of its newest version; of a key that
-//!           was removed the row stays, without a digest
+//!  entry ── one row an entry of the state, by the halves of its path:   written at random places
+//!           its digest, and for a key its newest version; of a key that
+//!           was removed the row stays, of another kind, without a digest
 //!  tx_index_N   the first half of each transaction's id → its place     random, but only in the newest
 //! ```
 //!
@@ -39,7 +39,7 @@
 pub(crate) const APPLICATION: i32 = 0x5175_6f72;
 
 /// What `PRAGMA user_version` says.
-pub(crate) const VERSION: i32 = 7;
+pub(crate) const VERSION: i32 = 8;
 
 /// Bits of a place that are the index in the block: a block has at most 10,000 transactions.
 pub(crate) const INDEX_BITS: u32 = 14;
@@ -72,10 +72,13 @@ pub(crate) const READER_SETTINGS: &str = "
 
 /// What makes of each version the next one, from an empty file on.
 pub(crate) const STEPS: [&str; VERSION as usize] =
-    [FIRST, SNAPSHOTS, PRUNING, EVIDENCE, ROSTERS, SIZES, LEAPS];
+    [FIRST, SNAPSHOTS, PRUNING, EVIDENCE, ROSTERS, SIZES, LEAPS, HALVES];
 
 /// The version since which versions of keys have leaps.
 pub(crate) const WITH_LEAPS: i32 = 7;
+
+/// The version since which entries have the halves of their paths.
+pub(crate) const WITH_HALVES: i32 = 8;
 
 const FIRST: &str = "
 CREATE TABLE chain (
@@ -219,6 +222,33 @@ ALTER TABLE frozen ADD COLUMN top BLOB;
 const LEAPS: &str = "
 ALTER TABLE version ADD COLUMN nth INTEGER;
 ALTER TABLE version ADD COLUMN leap INTEGER;
+";
+
+/// Entries by the halves of their paths, with what the next version of a key needs to know of the newest one. The index
+/// over names depends on nothing that changes while a key has a value: otherwise each write would write to it too.
+/// The rows of before are moved by [`crate::keys::split_paths`].
+const HALVES: &str = "
+DROP VIEW state;
+DROP INDEX entry_name;
+ALTER TABLE entry RENAME TO old_entry;
+CREATE TABLE entry (
+    half INTEGER NOT NULL, rest BLOB NOT NULL, digest BLOB, kind INTEGER NOT NULL, name BLOB NOT NULL,
+    version INTEGER, nth INTEGER, leap INTEGER, content BLOB, PRIMARY KEY (half, rest)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX entry_name ON entry (name) WHERE kind = 1;
+CREATE VIEW state AS
+    SELECT CAST(entry.name AS TEXT) AS key, version.value,
+           coalesce(base.height, entry.version >> 21) AS height,
+           lower(hex(coalesce(base.tx, tx.id))) AS tx
+    FROM entry JOIN version USING (version) LEFT JOIN base USING (version)
+        LEFT JOIN tx ON tx.place = entry.version >> 7
+    WHERE entry.kind = 1;
+
+DROP TABLE staged;
+CREATE TABLE staged (
+    half INTEGER NOT NULL, rest BLOB NOT NULL, digest BLOB NOT NULL, bytes BLOB NOT NULL,
+    PRIMARY KEY (half, rest)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Leaves the signed header of the blocks without an item from one height up to another.

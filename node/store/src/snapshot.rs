@@ -1,5 +1,6 @@
 //! States that are frozen for others, and one that others send.
 
+use bytes::Bytes;
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
 use quorate_chain::codec::{Decode, DecodeError, Encode, Reader};
@@ -11,11 +12,13 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::blocks::number;
 use crate::error::StoreError;
+use crate::keys::{Keys, REMOVED, VALUE};
+use crate::path::{Halves, above, join};
 use crate::place::version;
-use crate::read::{above, leaves, version_at};
+use crate::read::{leaves, version_at};
 use crate::standing::{self, decode};
-use crate::versions::{self, newest_below};
-use crate::write::{Content, first_index, keep, put};
+use crate::versions::newest_below;
+use crate::write::{first_index, keep, put};
 
 /// Freezes the state as it is; of those frozen before only the one at a height stays. Returns the newest height.
 pub(crate) fn freeze(db: &Connection, keep: Option<Height>) -> Result<Option<i64>, StoreError> {
@@ -39,8 +42,9 @@ pub(crate) fn freeze(db: &Connection, keep: Option<Height>) -> Result<Option<i64
 
 /// A row of `entry` as a frozen state needs it.
 struct Found {
-    path: Vec<u8>,
-    kind: u8,
+    half: i64,
+    rest: Vec<u8>,
+    kind: i64,
     name: Vec<u8>,
     version: Option<i64>,
     content: Option<Vec<u8>>,
@@ -49,11 +53,12 @@ struct Found {
 impl Found {
     fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
-            path: row.get(0)?,
-            kind: row.get(1)?,
-            name: row.get(2)?,
-            version: row.get(3)?,
-            content: row.get(4)?,
+            half: row.get(0)?,
+            rest: row.get(1)?,
+            kind: row.get(2)?,
+            name: row.get(3)?,
+            version: row.get(4)?,
+            content: row.get(5)?,
         })
     }
 }
@@ -71,14 +76,15 @@ pub(crate) fn entries(
     let Some(from) = frozen.iter().position(|at| *at == number(height)) else { return Ok(None) };
     let then = Then { db, end: version(height, 0, 0)? + (1 << 21), frozen: &frozen[from..] };
     let mut select = db.prepare_cached(
-        "SELECT path, kind, name, version, content FROM entry WHERE path > ?1 ORDER BY path",
+        "SELECT half, rest, kind, name, version, content FROM entry
+         WHERE (half, rest) > (?1, ?2) ORDER BY half, rest",
     )?;
-    let mut rows = select.query([above(after.as_ref())])?;
+    let mut rows = select.query(above(after.as_ref()))?;
     let (mut room, mut entries) = (bytes, Entries::new());
     while let Some(row) = rows.next()? {
         let found = Found::of(row)?;
-        let path = Hash::new(standing::hash("a path", &found.path)?);
-        let Some((key, entry)) = then.entry(found)? else { continue };
+        let path = join(found.half, &found.rest)?;
+        let Some((key, entry)) = then.entry(path, found)? else { continue };
         if key.path() != path {
             return Err(StoreError::Missing { what: "an entry at its path" });
         }
@@ -102,12 +108,16 @@ struct Then<'a> {
 }
 
 impl Then<'_> {
-    fn entry(&self, found: Found) -> Result<Option<(StateKey, StateEntry)>, StoreError> {
-        if found.kind == 1 {
+    fn entry(
+        &self,
+        path: Hash,
+        found: Found,
+    ) -> Result<Option<(StateKey, StateEntry)>, StoreError> {
+        if found.kind == VALUE || found.kind == REMOVED {
             let value = self.value(found.version)?.map(StateEntry::Value);
             return Ok(value.map(|value| (StateKey::Value(found.name.into()), value)));
         }
-        let Some(bytes) = self.content(&found.path, found.content)? else { return Ok(None) };
+        let Some(bytes) = self.content(path, found.content)? else { return Ok(None) };
         let account = decode("an account", found.name)?;
         let key = if found.kind == 2 { StateKey::Nonces } else { StateKey::Grants };
         Ok(Some((key(account), decode("an entry of the state", bytes)?)))
@@ -123,11 +133,12 @@ impl Then<'_> {
     }
 
     /// What nonces or grants were.
-    fn content(&self, path: &[u8], now: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, StoreError> {
+    fn content(&self, path: Hash, now: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, StoreError> {
         let mut select =
             self.db.prepare_cached("SELECT content FROM before WHERE frozen = ?1 AND path = ?2")?;
         for frozen in self.frozen {
-            let kept = select.query_row(params![frozen, path], |row| row.get(0)).optional()?;
+            let kept =
+                select.query_row(params![frozen, path.as_bytes()], |row| row.get(0)).optional()?;
             if let Some(content) = kept {
                 return Ok(content);
             }
@@ -141,12 +152,13 @@ pub(crate) fn stage(db: &Connection, entries: &Entries, first: bool) -> Result<(
     if first {
         db.execute("DELETE FROM staged", [])?;
     }
-    let mut insert = db.prepare_cached("REPLACE INTO staged VALUES (?1, ?2, ?3)")?;
+    let mut insert = db.prepare_cached("REPLACE INTO staged VALUES (?1, ?2, ?3, ?4)")?;
     for (key, entry) in entries {
         let mut bytes = Vec::new();
         key.encode(&mut bytes);
         entry.encode(&mut bytes);
-        insert.execute(params![key.path().as_bytes(), entry.digest().as_bytes(), &bytes])?;
+        let Halves { first, rest } = Halves::of(&key.path());
+        insert.execute(params![first, rest, entry.digest().as_bytes(), &bytes])?;
     }
     Ok(())
 }
@@ -157,10 +169,13 @@ pub(crate) fn staged_leaves(
     after: Option<Hash>,
     limit: usize,
 ) -> Result<Vec<Leaf>, StoreError> {
-    let mut select = db
-        .prepare_cached("SELECT path, digest FROM staged WHERE path > ?1 ORDER BY path LIMIT ?2")?;
+    let mut select = db.prepare_cached(
+        "SELECT half, rest, digest FROM staged
+         WHERE (half, rest) > (?1, ?2) ORDER BY half, rest LIMIT ?3",
+    )?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    leaves(select.query(params![above(after.as_ref()), limit])?)
+    let (half, rest) = above(after.as_ref());
+    leaves(select.query(params![half, rest, limit])?)
 }
 
 /// What came before.
@@ -173,21 +188,20 @@ const FORGET: &str = "
 pub(crate) fn install(db: &Connection, standing: &Standing) -> Result<(), StoreError> {
     db.execute_batch(FORGET)?;
     forget_index(db)?;
-    let mut select = db.prepare_cached("SELECT bytes FROM staged ORDER BY path")?;
+    let mut select = db.prepare_cached("SELECT bytes FROM staged ORDER BY half, rest")?;
     let mut rows = select.query([])?;
-    let mut next = -1;
+    let (keys, mut next) = (Keys::new(db), -1);
     while let Some(row) = rows.next()? {
         let (key, entry) = staged(row.get(0)?)
             .map_err(|why| StoreError::Damaged { what: "an entry that was staged", why })?;
-        let content = match (&key, &entry) {
+        match (&key, &entry) {
             (StateKey::Value(name), StateEntry::Value(value)) => {
-                base_value(db, next, name, value)?;
+                base_value(&keys, next, name, value)?;
+                keys.put(name, |_| Some(entry.digest()))?;
                 next -= 1;
-                Content::Version(next + 1)
             }
-            _ => Content::Entry(Some(&entry)),
-        };
-        put(db, &key, Some(entry.digest()), content)?;
+            _ => put(db, &key, key.path(), Some(&entry), Some(entry.digest()))?,
+        }
     }
     db.execute("DELETE FROM staged", [])?;
     let anchor = &standing.applied;
@@ -218,9 +232,9 @@ fn staged(bytes: Vec<u8>) -> Result<(StateKey, StateEntry), DecodeError> {
     Ok(both)
 }
 
-fn base_value(db: &Connection, number: i64, name: &[u8], value: &Value) -> Result<(), StoreError> {
-    versions::add(db, number, None, name, Some(&value.bytes))?;
-    db.prepare_cached("INSERT INTO base VALUES (?1, ?2, ?3)")?.execute(params![
+fn base_value(keys: &Keys<'_>, number: i64, name: &Bytes, value: &Value) -> Result<(), StoreError> {
+    keys.add(number, name, Some(&value.bytes))?;
+    keys.db().prepare_cached("INSERT INTO base VALUES (?1, ?2, ?3)")?.execute(params![
         number,
         value.height.get().cast_signed(),
         value.tx.as_bytes()

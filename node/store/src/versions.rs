@@ -35,33 +35,53 @@ fn links(db: &Connection, number: i64) -> Result<Links, StoreError> {
     row.optional()?.ok_or(StoreError::Missing { what: "a version of a key" })
 }
 
-/// Which of its key a version is that follows another one, and where it leaps to.
-fn place_after(db: &Connection, earlier: Option<i64>) -> Result<(i64, Option<i64>), StoreError> {
-    let Some(number) = earlier else { return Ok((1, None)) };
-    let mut before = links(db, number)?;
-    let nth = before.nth + 1;
-    let (mut leap, goal) = (earlier, nth & (nth - 1));
-    // Between the one before and the goal there are only leaps: they take bit after bit.
-    while before.nth != goal {
-        leap = before.leap;
-        let Some(number) = leap else { break };
-        before = links(db, number)?;
-    }
-    Ok((nth, leap))
+/// The newest version of a key, and what the next one needs to know of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Newest {
+    pub(crate) version: i64,
+    /// Which of its key it is; the first is 1.
+    pub(crate) nth: i64,
+    /// Where it leaps to.
+    pub(crate) leap: Option<i64>,
 }
 
-/// Adds a version of a key after the newest one.
+/// A version with its number, as the newest of its key.
+pub(crate) fn newest(db: &Connection, version: i64) -> Result<Newest, StoreError> {
+    let Links { nth, leap, .. } = links(db, version)?;
+    Ok(Newest { version, nth, leap })
+}
+
+/// Which of its key a version is that follows another one, and where it leaps to.
+fn place_after(db: &Connection, earlier: Option<Newest>) -> Result<(i64, Option<i64>), StoreError> {
+    let Some(earlier) = earlier else { return Ok((1, None)) };
+    let nth = earlier.nth + 1;
+    let goal = nth & (nth - 1);
+    // Between the one before and the goal there are only leaps: they take bit after bit.
+    let (mut at, mut on, mut next) = (earlier.nth, Some(earlier.version), earlier.leap);
+    while at != goal {
+        // Each leap takes the lowest bit, so it is known where this one ends without a look.
+        (at, on) = (at & (at - 1), next);
+        if at != goal {
+            let Some(number) = on else { break };
+            next = links(db, number)?.leap;
+        }
+    }
+    Ok((nth, on))
+}
+
+/// Adds a version of a key after the newest one, and says what is the newest one then.
 pub(crate) fn add(
     db: &Connection,
-    number: i64,
-    earlier: Option<i64>,
+    version: i64,
+    before: Option<Newest>,
     key: &[u8],
     value: Option<&[u8]>,
-) -> Result<(), StoreError> {
-    let (nth, leap) = place_after(db, earlier)?;
+) -> Result<Newest, StoreError> {
+    let (nth, leap) = place_after(db, before)?;
+    let earlier = before.map(|before| before.version);
     db.prepare_cached("INSERT INTO version VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-        .execute(params![number, earlier, key, value, nth, leap])?;
-    Ok(())
+        .execute(params![version, earlier, key, value, nth, leap])?;
+    Ok(Newest { version, nth, leap })
 }
 
 /// Gives the versions of a file of before version 7 their leaps. Each comes after the ones that it leads to.
@@ -71,8 +91,9 @@ pub(crate) fn add_leaps(db: &Connection) -> Result<(), StoreError> {
         let mut select = db.prepare_cached(
             "SELECT version, earlier FROM version WHERE version > ?1 ORDER BY version LIMIT 1",
         )?;
-        let row = select.query_row([last], |row| Ok((row.get(0)?, row.get(1)?)));
+        let row = select.query_row([last], |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?)));
         let Some((number, earlier)) = row.optional()? else { return Ok(()) };
+        let earlier = earlier.map(|earlier| newest(db, earlier)).transpose()?;
         let (nth, leap) = place_after(db, earlier)?;
         db.prepare_cached("UPDATE version SET nth = ?2, leap = ?3 WHERE version = ?1")?
             .execute(params![number, nth, leap])?;
@@ -144,7 +165,9 @@ mod tests {
     #[test]
     fn any_version_of_a_busy_key_is_found_in_few_steps() {
         check(&written(&schema::STEPS, |db, number, earlier, key| {
-            add(db, number, earlier, key, None).unwrap();
+            let earlier = earlier.map(|earlier| newest(db, earlier).unwrap());
+            let added = add(db, number, earlier, key, None).unwrap();
+            assert_eq!(newest(db, number).unwrap(), added);
         }));
     }
 

@@ -1,26 +1,29 @@
 //! Writing: one connection, one transaction for a batch.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use bytes::Bytes;
 use quorate_chain::block::Header;
 use quorate_chain::certificate::Certificate;
 use quorate_chain::codec::Encode;
 use quorate_chain::ids::{ChainId, Hash, Height, Signature, TxId};
 use quorate_chain::state::{Changes, StateEntry, StateKey};
-use quorate_replica::store::{Batch, Convicted, Entries, Executed, Install, Standing, Store};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use quorate_chain::state_root;
+use quorate_replica::store::{self, Batch, Convicted, Entries, Executed, Install, Standing, Store};
+use rusqlite::{Connection, TransactionBehavior, params};
 
 use crate::blocks::number;
+use crate::connect::prepare_once;
 use crate::convicted;
 use crate::error::StoreError;
+use crate::keys::{self, Keys};
+use crate::path::Halves;
 use crate::place::{place, version};
 use crate::read::SqliteReader;
 use crate::schema::{self, INDEX_ROWS};
 use crate::snapshot;
 use crate::standing::{self, kind_name};
+use crate::state::State;
 use crate::steps;
 use crate::versions;
 
@@ -60,7 +63,7 @@ impl SqliteStore {
         let mut db = Connection::open(file)?;
         db.execute_batch(schema::SETTINGS)?;
         db.execute_batch(schema::WRITER_SETTINGS)?;
-        db.set_prepared_statement_cache_capacity(64);
+        prepare_once(&db)?;
         make_or_check(&mut db, file, chain_id)?;
         let newest = "SELECT number, rows FROM tx_index ORDER BY number DESC LIMIT 1";
         let (index, rows) = db.query_row(newest, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -95,6 +98,9 @@ fn make_or_check(db: &mut Connection, file: &Path, chain_id: ChainId) -> Result<
     if found < schema::WITH_LEAPS {
         versions::add_leaps(&transaction)?;
     }
+    if found < schema::WITH_HALVES {
+        keys::split_paths(&transaction)?;
+    }
     if found == 0 {
         first_index(&transaction)?;
         transaction
@@ -117,19 +123,29 @@ pub(crate) fn first_index(db: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The newest version of each key that a batch has written so far.
-type Newest = BTreeMap<Bytes, i64>;
-
 /// What one batch adds, within its transaction.
 struct Taking<'a> {
     db: &'a Connection,
+    keys: &'a Keys<'a>,
     index: i64,
     rows: i64,
     frozen: Option<i64>,
-    newest: Newest,
 }
 
 impl Taking<'_> {
+    fn batch(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        for executed in &batch.blocks {
+            self.block(executed)?;
+        }
+        self.entries(&batch.changes, &batch.leaves)?;
+        self.keep_count()?;
+        if let Some(certificate) = &batch.standing.certificate {
+            keep(self.db, certificate)?;
+        }
+        steps::keep(self.db, &batch.steps)?;
+        standing::write(self.db, &batch.standing)
+    }
+
     fn block(&mut self, executed: &Executed) -> Result<(), StoreError> {
         let (block, header) = (&executed.block, executed.block.header());
         let height = header.height.get().cast_signed();
@@ -202,35 +218,27 @@ impl Taking<'_> {
         let height = executed.block.header().height;
         for write in &executed.writes {
             let number = version(height, write.index, write.operation)?;
-            self.write(number, &write.key, write.value.as_deref())?;
+            self.keys.add(number, &write.key, write.value.as_deref())?;
         }
         Ok(())
     }
 
-    /// Adds a version of a key.
-    fn write(&mut self, number: i64, key: &Bytes, value: Option<&[u8]>) -> Result<(), StoreError> {
-        let earlier = match self.newest.insert(key.clone(), number) {
-            Some(earlier) => Some(earlier),
-            None => newest_version(self.db, key)?,
-        };
-        versions::add(self.db, number, earlier, key, value)
-    }
-
-    /// Puts the entries of the state in their places.
-    fn entries(&self, changes: &Changes) -> Result<(), StoreError> {
+    /// Puts the entries of the state in their places. Those of the leaves that are known are not computed again.
+    fn entries(&self, changes: &Changes, leaves: &state_root::Changes) -> Result<(), StoreError> {
         for (key, entry) in changes {
-            let content = match key {
-                StateKey::Value(name) => {
-                    // A key that was touched and never written is as it was.
-                    let Some(version) = self.newest.get(name) else { continue };
-                    Content::Version(*version)
-                }
-                StateKey::Nonces(_) | StateKey::Grants(_) => {
-                    self.keep_before(key.path())?;
-                    Content::Entry(entry.as_ref())
-                }
+            let digest = |path: &Hash| match leaves.get(path) {
+                Some(digest) => *digest,
+                None => entry.as_ref().map(StateEntry::digest),
             };
-            put(self.db, key, entry.as_ref().map(StateEntry::digest), content)?;
+            match key {
+                // A key that was touched and never written is as it was.
+                StateKey::Value(name) => self.keys.put(name, digest)?,
+                StateKey::Nonces(_) | StateKey::Grants(_) => {
+                    let path = key.path();
+                    self.keep_before(path)?;
+                    put(self.db, key, path, entry.as_ref(), digest(&path))?;
+                }
+            }
         }
         Ok(())
     }
@@ -238,54 +246,38 @@ impl Taking<'_> {
     /// Keeps what an entry was in the state that was frozen last, unless it has changed since.
     fn keep_before(&self, path: Hash) -> Result<(), StoreError> {
         let Some(frozen) = self.frozen else { return Ok(()) };
+        let Halves { first, rest } = Halves::of(&path);
         self.db
             .prepare_cached(
                 "INSERT OR IGNORE INTO before
-                     VALUES (?1, ?2, (SELECT content FROM entry WHERE path = ?2))",
+                     VALUES (?1, ?2, (SELECT content FROM entry WHERE half = ?3 AND rest = ?4))",
             )?
-            .execute(params![frozen, path.as_bytes()])?;
+            .execute(params![frozen, path.as_bytes(), first, rest])?;
         Ok(())
     }
 }
 
-/// What a row of `entry` leads to.
-pub(crate) enum Content<'a> {
-    /// A value: to its newest version.
-    Version(i64),
-    /// Nonces or grants: to themselves.
-    Entry(Option<&'a StateEntry>),
-}
-
-/// Puts an entry of the state in its place.
+/// Puts nonces or grants in their place.
 pub(crate) fn put(
     db: &Connection,
     key: &StateKey,
+    path: Hash,
+    entry: Option<&StateEntry>,
     digest: Option<Hash>,
-    content: Content<'_>,
 ) -> Result<(), StoreError> {
     let (kind, name) = match key {
-        StateKey::Value(name) => (1, name.as_ref()),
+        StateKey::Value(name) => (keys::VALUE, name.as_ref()),
         StateKey::Nonces(account) => (2, account.as_bytes().as_slice()),
         StateKey::Grants(account) => (3, account.as_bytes().as_slice()),
     };
-    let (version, content) = match content {
-        Content::Version(version) => (Some(version), None),
-        Content::Entry(entry) => (None, entry.map(Encode::to_bytes)),
-    };
-    let digest = digest.map(|digest| *digest.as_bytes());
-    // An update leaves the index over the names alone, a replacement would not.
+    let Halves { first, rest } = Halves::of(&path);
+    let (digest, content) = (digest.map(|digest| *digest.as_bytes()), entry.map(Encode::to_bytes));
     db.prepare_cached(
-        "INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (path) DO UPDATE
-             SET digest = excluded.digest, version = excluded.version, content = excluded.content",
+        "INSERT INTO entry (half, rest, digest, kind, name, content)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (half, rest) DO UPDATE
+             SET digest = excluded.digest, content = excluded.content",
     )?
-    .execute(params![
-        key.path().as_bytes(),
-        digest,
-        kind,
-        name,
-        version,
-        content.as_deref()
-    ])?;
+    .execute(params![first, rest, digest, kind, name, content.as_deref()])?;
     Ok(())
 }
 
@@ -294,14 +286,6 @@ pub(crate) fn keep(db: &Connection, certificate: &Certificate) -> Result<(), Sto
     db.prepare_cached("REPLACE INTO certificate VALUES (?1, ?2)")?
         .execute(params![height, certificate.to_bytes().as_ref()])?;
     Ok(())
-}
-
-/// The newest version of a key, also of one that was removed.
-pub(crate) fn newest_version(db: &Connection, key: &Bytes) -> Result<Option<i64>, StoreError> {
-    let path = StateKey::Value(key.clone()).path();
-    let mut select = db.prepare_cached("SELECT version FROM entry WHERE path = ?1")?;
-    let found = select.query_row([path.as_bytes()], |row| row.get::<_, Option<i64>>(0));
-    Ok(found.optional()?.flatten())
 }
 
 /// The first half of a transaction's id, as the index has it.
@@ -329,44 +313,42 @@ impl Store for SqliteStore {
                 standing.applied.roster.to_bytes().as_ref()
             ],
         )?;
-        let mut taking =
-            Taking { db: &transaction, index: 0, rows: 0, frozen: None, newest: Newest::new() };
+        let keys = Keys::new(&transaction);
+        let taking = Taking { db: &transaction, keys: &keys, index: 0, rows: 0, frozen: None };
         let values = changes.iter().filter_map(|change| match change {
             (StateKey::Value(key), Some(StateEntry::Value(value))) => Some((key, &value.bytes)),
             _ => None,
         });
         for (number, (key, value)) in (first..).zip(values) {
-            taking.write(number, key, Some(value))?;
+            keys.add(number, key, Some(value))?;
         }
-        taking.entries(changes)?;
+        taking.entries(changes, &state_root::Changes::new())?;
         standing::write(&transaction, &standing)?;
         transaction.commit()?;
         self.checkpoint()
     }
 
-    fn apply(&mut self, batch: Batch) -> Result<(), StoreError> {
-        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    fn apply_from<E: From<StoreError>>(
+        &mut self,
+        make: impl FnOnce(&dyn store::State<StoreError>) -> Result<Batch, E>,
+    ) -> Result<(), E> {
+        let immediate = TransactionBehavior::Immediate;
+        let transaction = self.db.transaction_with_behavior(immediate).map_err(StoreError::from)?;
+        let state = State::of(&transaction);
+        let batch = make(&state)?;
         let mut taking = Taking {
             db: &transaction,
+            keys: &state.keys,
             index: self.index,
             rows: self.rows,
             frozen: self.frozen,
-            newest: Newest::new(),
         };
-        for executed in &batch.blocks {
-            taking.block(executed)?;
-        }
-        taking.entries(&batch.changes)?;
-        taking.keep_count()?;
-        if let Some(certificate) = &batch.standing.certificate {
-            keep(&transaction, certificate)?;
-        }
-        steps::keep(&transaction, &batch.steps)?;
-        standing::write(&transaction, &batch.standing)?;
+        taking.batch(&batch)?;
         let Taking { index, rows, .. } = taking;
-        transaction.commit()?;
+        drop(state);
+        transaction.commit().map_err(StoreError::from)?;
         (self.index, self.rows) = (index, rows);
-        self.move_pages()
+        Ok(self.move_pages()?)
     }
 
     fn keep(&mut self, certificate: Certificate) -> Result<(), StoreError> {

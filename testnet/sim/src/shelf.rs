@@ -26,7 +26,7 @@ use quorate_chain::state::{Changes, Grants, Nonces, StateRead, Value};
 use quorate_chain::state_root::{Leaf, Leaves, PathRange};
 use quorate_replica::store::{
     Batch, Convicted, Entries, Install, MemoryError, MemoryReader, MemoryStore, Place, Range,
-    Standing, Store, StoreReader, Version,
+    Standing, State, Store, StoreReader, Version,
 };
 use quorate_store::{SqliteReader, SqliteStore, StoreError};
 use tempfile::TempDir;
@@ -274,8 +274,18 @@ impl Store for ProcessStore {
         Ok(())
     }
 
-    fn apply(&mut self, batch: Batch) -> Result<(), StoreError> {
-        either!(self, store => store.apply(batch))
+    fn apply_from<E: From<StoreError>>(
+        &mut self,
+        make: impl FnOnce(&dyn State<StoreError>) -> Result<Batch, E>,
+    ) -> Result<(), E> {
+        match self {
+            // What it says of its state goes through the same type as that of the other one.
+            Self::Memory(store) => {
+                let batch = make(&ProcessReader::Memory(store.reader()))?;
+                Ok(never(store.apply(batch))?)
+            }
+            Self::Sqlite(store, _) => store.apply_from(make),
+        }
     }
 
     fn keep(&mut self, certificate: Certificate) -> Result<(), StoreError> {
@@ -316,6 +326,10 @@ impl StateRead for ProcessReader {
 
     fn value(&self, key: &Bytes) -> Result<Option<Value>, StoreError> {
         either!(self, reader => reader.value(key))
+    }
+
+    fn has(&self, key: &Bytes) -> Result<bool, StoreError> {
+        either!(self, reader => reader.has(key))
     }
 
     fn nonces(&self, account: AccountKey) -> Result<Nonces, StoreError> {

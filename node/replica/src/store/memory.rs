@@ -23,7 +23,7 @@ use quorate_chain::state::{Changes, Grants, Nonces, StateEntry, StateKey, StateR
 use quorate_chain::state_root::{self, Leaf, Leaves, PathRange};
 
 use super::{
-    Batch, Convicted, Entries, Install, Place, Range, Standing, Store, StoreReader, Version,
+    Batch, Convicted, Entries, Install, Place, Range, Standing, State, Store, StoreReader, Version,
 };
 use snapshots::{Frozen, Snapshots};
 
@@ -266,7 +266,11 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn apply(&mut self, batch: Batch) -> Result<(), MemoryError> {
+    fn apply_from<E: From<MemoryError>>(
+        &mut self,
+        make: impl FnOnce(&dyn State<MemoryError>) -> Result<Batch, E>,
+    ) -> Result<(), E> {
+        let batch = make(&self.reader())?;
         lock(&self.contents).take(batch);
         Ok(())
     }
