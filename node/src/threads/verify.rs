@@ -359,7 +359,7 @@ mod tests {
                 } else {
                     transaction.sign(&key).unwrap()
                 };
-                pool.submit(signed, Wish::Accepted)
+                pool.submit([signed], Wish::Accepted).pop().unwrap()
             })
             .collect();
         std::thread::scope(|scope| {
@@ -387,7 +387,7 @@ mod tests {
         let pool = pool(8, 1 << 20, 2);
         let submit = |nonce| {
             let (transaction, key) = transaction(nonce);
-            pool.submit(transaction.sign(&key).unwrap(), Wish::Settled)
+            pool.submit([transaction.sign(&key).unwrap()], Wish::Settled).pop().unwrap()
         };
         let [mut first, mut second, mut third] = [1, 2, 3].map(submit);
         assert!(matches!(third.try_recv(), Ok(Word::Busy)));
@@ -408,7 +408,7 @@ mod tests {
         let id = transaction.id();
         assert!(!pool.holds(id));
         // The same bytes twice: they are held until the second one is through, too.
-        let words = [1, 2].map(|_| pool.submit(transaction.clone(), Wish::Accepted));
+        let words = [1, 2].map(|_| pool.submit([transaction.clone()], Wish::Accepted));
         assert!(pool.holds(id));
         let Some(Piece::Batch(mut batch)) = pool.next() else { panic!("it waits to be checked") };
         let second = batch.split_off(1);
