@@ -15,6 +15,7 @@
 
 mod batch;
 mod flight;
+mod idle;
 mod load;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ use quorate_consensus::time::Moment;
 
 use crate::io::{Answer, Dropped, Placed, Refusal, Submission};
 use flight::Flight;
+use idle::Idle;
 pub use load::Load;
 use load::Size;
 
@@ -82,11 +84,12 @@ pub(crate) enum Gone {
 /// Transactions that wait.
 ///
 /// Invariants, checked by [`Mempool::check`]: an id is known exactly if its transaction is there, and so
-/// is its age; the loads are those of the transactions; no sender is there without a transaction.
+/// is its age; the loads are those of the transactions; no sender is there without a transaction, nor idle with one.
 #[derive(Debug)]
 pub(crate) struct Mempool {
     room: Room,
     senders: BTreeMap<AccountKey, Sender>,
+    idle: Idle,
     ids: BTreeMap<TxId, (AccountKey, Nonce)>,
     expiries: BTreeSet<(Height, TxId)>,
     /// Since when each is there.
@@ -107,6 +110,7 @@ impl Mempool {
         Self {
             room,
             senders: BTreeMap::new(),
+            idle: Idle::default(),
             ids: BTreeMap::new(),
             expiries: BTreeSet::new(),
             ages: BTreeSet::new(),
@@ -160,7 +164,8 @@ impl Mempool {
 
     /// The nonces of a sender in the applied state, if they are known here.
     pub(crate) fn nonces(&self, sender: AccountKey) -> Option<Nonces> {
-        self.senders.get(&sender).map(|sender| sender.nonces)
+        let waiting = self.senders.get(&sender).map(|sender| sender.nonces);
+        waiting.or_else(|| self.idle.nonces(sender))
     }
 
     /// Whether a block in flight grants an account something, if it takes effect.
@@ -207,6 +212,7 @@ impl Mempool {
         }
         let fresh = || Sender { nonces: known, waiting: BTreeMap::new() };
         let sender = self.senders.entry(account).or_insert_with(fresh);
+        self.idle.remove(account);
         let transaction = transaction.detached();
         let (since, submissions) = (self.now, submission.into_iter().collect());
         sender.waiting.insert(nonce, Waiting { transaction, since, submissions });
@@ -226,6 +232,7 @@ impl Mempool {
         for transaction in self.flight.cut(Height::ZERO) {
             self.landed(transaction.id());
         }
+        self.idle.clear();
         self.senders.keys().copied().collect()
     }
 
@@ -298,10 +305,12 @@ impl Mempool {
             if matches!(outcome.status, Status::Void(_)) {
                 continue;
             }
-            if let Some(sender) = self.senders.get_mut(&account) {
-                // The reader may have been ahead: then it is used already.
-                let _ = sender.nonces.take(nonce);
-            }
+            let nonces = match self.senders.get_mut(&account) {
+                Some(sender) => Some(&mut sender.nonces),
+                None => self.idle.nonces_mut(account),
+            };
+            // The reader may have been ahead: then it is used already.
+            let _ = nonces.map(|nonces| nonces.take(nonce));
             let placed = Placed { block, index, status: outcome.status, duplicate: false };
             gone.extend(self.remove(outcome.tx, Ok(placed)));
         }
@@ -359,6 +368,7 @@ impl Mempool {
         let sender = self.senders.get_mut(&account)?;
         let Waiting { transaction, since, submissions } = sender.waiting.remove(&nonce)?;
         if sender.waiting.is_empty() {
+            self.idle.add(account, sender.nonces);
             self.senders.remove(&account);
         }
         let size = Size::of(&transaction);
@@ -399,6 +409,7 @@ impl Mempool {
         let (mut all, mut free) = (Load::default(), Load::default());
         for (account, sender) in &self.senders {
             assert!(!sender.waiting.is_empty(), "a sender has a transaction");
+            assert!(self.idle.nonces(*account).is_none(), "who waits is not idle");
             assert!(sender.waiting.len() <= self.room.sender, "a sender has its room");
             for (nonce, waiting) in &sender.waiting {
                 let (id, size) = (waiting.transaction.id(), Size::of(&waiting.transaction));
