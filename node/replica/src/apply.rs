@@ -68,6 +68,8 @@ pub struct Applier<S: Store> {
     offered: Height,
     /// The same, as far as the frozen states that it rests on survive a power cut.
     prunable: Height,
+    /// Below this height nothing is left to prune.
+    pruned: Height,
     /// Who gets which frozen state.
     demand: Arc<Demand>,
     /// At how many heights in a row no state was frozen because somebody gets one that would go.
@@ -103,6 +105,7 @@ impl<S: Store> Applier<S> {
             keep_blocks: limits.keep_blocks,
             offered: Height::ZERO,
             prunable: Height::ZERO,
+            pruned: Height::ZERO,
             demand: Arc::default(),
             held: 0,
         })
@@ -195,16 +198,17 @@ impl<S: Store> Applier<S> {
     fn prune(&mut self, applied: usize) -> Result<(), ApplyError<S::Error>> {
         let kept = self.standing.applied.block.height.get().saturating_sub(self.keep_blocks);
         let goal = self.prunable.get().min(kept).min(self.checkpointed.get());
-        if self.keep_blocks == 0 || goal == 0 {
+        if self.keep_blocks == 0 || goal <= self.pruned.get() {
             return Ok(());
         }
         let oldest = self.reader.oldest().map_err(ApplyError::Store)?;
-        let Some(oldest) = oldest.map(Height::get).filter(|oldest| *oldest < goal) else {
-            return Ok(());
-        };
-        let step = PRUNED.max(2 * applied as u64);
-        let below = Height::new(goal.min(oldest + step));
-        self.store.prune(below).map_err(ApplyError::Store)
+        self.pruned = Height::new(goal);
+        if let Some(oldest) = oldest.map(Height::get).filter(|oldest| *oldest < goal) {
+            let step = PRUNED.max(2 * applied as u64);
+            self.pruned = Height::new(goal.min(oldest + step));
+            self.store.prune(self.pruned).map_err(ApplyError::Store)?;
+        }
+        Ok(())
     }
 
     fn is_frozen_at(&self, height: Height) -> bool {
@@ -306,6 +310,14 @@ impl<S: Store> Applier<S> {
     pub fn convict(&mut self, conviction: &Conviction) -> Result<(), ApplyError<S::Error>> {
         let (key, evidence) = (conviction.key().clone(), conviction.evidence().get().clone());
         self.store.convict(Convicted { key, evidence }).map_err(ApplyError::Store)
+    }
+
+    /// There is nothing to apply for a while.
+    ///
+    /// # Errors
+    /// If the store failed: then the node must stop.
+    pub fn settle(&mut self) -> Result<(), ApplyError<S::Error>> {
+        self.store.settle().map_err(ApplyError::Store)
     }
 
     /// Makes all that was applied survive a power cut. Returns up to which height.

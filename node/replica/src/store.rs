@@ -5,8 +5,8 @@
 //! 1. [`Store::apply_from`] is one transaction: after a crash all of a batch is there or nothing of it, and
 //!    of several batches none without those before it.
 //! 2. A reader sees a batch whole or not at all, and as soon as `apply_from` has returned.
-//! 3. After a power cut at least what the last [`Store::checkpoint`] covered is there. What came after
-//!    it may be gone, newest first: the log has it, because it is pruned only below a checkpoint.
+//! 3. After a power cut, or the end of the process, at least what the last [`Store::checkpoint`] covered is there. What
+//!    came after it may be gone, newest first: the log has it, because it is pruned only below a checkpoint.
 //!
 //! **Rosters.** The steps from each roster to the next are kept for ever, beyond pruning and the installation of
 //! a state: who comes from an old roster is led by them to the one of now.
@@ -328,6 +328,12 @@ pub trait Store {
     /// Takes over a batch, in one transaction.
     fn apply(&mut self, batch: Batch) -> Result<(), Self::Error> {
         self.apply_from(|_| Ok(batch))
+    }
+
+    /// There is nothing to do: what was taken over and is still on its way is written now, as far as a store writes
+    /// several batches at a time. Readers see all of it before, too.
+    fn settle(&mut self) -> Result<(), Self::Error> {
+        Ok(())
     }
 
     /// Keeps a commit certificate in the place of the one for the same block, or beside the others.

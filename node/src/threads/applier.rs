@@ -1,7 +1,7 @@
 //! The applier's thread: one transaction of the store for all that waits.
 
-use std::sync::mpsc::Receiver;
-use std::time::Instant;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
@@ -16,6 +16,11 @@ use crate::exit::{Exit, Failure};
 
 /// Most jobs in one transaction of the store: what was committed shall soon be seen.
 const JOBS: usize = 64;
+
+/// After so long without a task what was applied is written, as far as it waits for more.
+const SOON: Duration = Duration::from_millis(20);
+/// And if nothing waits, this is as good as for ever.
+const LONG: Duration = Duration::from_secs(3_600);
 
 /// What the driver wants of the applier.
 pub(super) enum Task {
@@ -42,7 +47,20 @@ pub(super) fn run<S: Store>(
     gates: &Gates,
     ending: &Ending,
 ) -> Result<(), Failure> {
-    while let Ok(first) = tasks.recv() {
+    let mut settled = true;
+    loop {
+        let first = match tasks.recv_timeout(if settled { LONG } else { SOON }) {
+            Ok(first) => first,
+            Err(RecvTimeoutError::Timeout) => {
+                if !settled {
+                    applier.settle().map_err(|error| failed(&error))?;
+                    settled = true;
+                }
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        settled = false;
         let mut waiting = Some(first);
         while let Some(task) = waiting.take().or_else(|| tasks.try_recv().ok()) {
             if ending.drops_all() {

@@ -8,10 +8,12 @@
 //! `schema` has the tables; people may open the file with the `sqlite3` shell and look at the views
 //! `blocks`, `transactions`, `state`, `history` and `evidence`.
 
+mod batch;
 mod blocks;
 mod connect;
 mod convicted;
 mod error;
+mod index;
 mod keys;
 mod path;
 mod place;
@@ -23,6 +25,7 @@ mod state;
 mod steps;
 mod versions;
 mod write;
+mod writer;
 
 pub use error::StoreError;
 pub use read::SqliteReader;

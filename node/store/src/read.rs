@@ -23,6 +23,7 @@ use crate::blocks::{below_all, block, certificate, height, number, range_end};
 use crate::connect::connect;
 use crate::convicted;
 use crate::error::StoreError;
+use crate::index::Index;
 use crate::keys::Keys;
 use crate::path::{above, join};
 use crate::place::{self, place, split_place, split_version};
@@ -31,7 +32,7 @@ use crate::standing::{self, decode, hash};
 use crate::state::State;
 use crate::steps;
 use crate::versions::newest_below;
-use crate::write::half;
+use crate::writer::Behind;
 
 /// Most connections kept for the next question.
 const IDLE: usize = 8;
@@ -42,6 +43,8 @@ pub struct SqliteReader {
     file: Arc<PathBuf>,
     chain_id: ChainId,
     idle: Arc<Mutex<Vec<Connection>>>,
+    index: Index,
+    writer: Behind,
 }
 
 impl fmt::Debug for SqliteReader {
@@ -51,8 +54,9 @@ impl fmt::Debug for SqliteReader {
 }
 
 impl SqliteReader {
-    pub(crate) fn new(file: &Path, chain_id: ChainId) -> Self {
-        Self { file: Arc::new(file.to_owned()), chain_id, idle: Arc::default() }
+    pub(crate) fn new(file: &Path, chain_id: ChainId, index: Index, writer: Behind) -> Self {
+        let (file, idle) = (Arc::new(file.to_owned()), Arc::default());
+        Self { file, chain_id, idle, index, writer }
     }
 
     /// Answers a question on one snapshot.
@@ -60,6 +64,7 @@ impl SqliteReader {
         &self,
         question: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        self.writer.catch_up()?;
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let db = idle.map_or_else(|| connect(&self.file), Ok)?;
         // Kept statements: to parse these two would take longer than most questions. A connection that failed is closed.
@@ -233,17 +238,9 @@ impl StoreReader for SqliteReader {
 
     fn place(&self, tx: TxId) -> Result<Option<Place>, StoreError> {
         self.ask(|db| {
-            let mut numbers =
-                db.prepare_cached("SELECT number FROM tx_index ORDER BY number DESC")?;
-            let numbers = numbers.query_map([], |row| row.get::<_, i64>(0))?;
-            for index in numbers {
-                let question = format!("SELECT place FROM tx_index_{} WHERE half = ?1", index?);
-                let mut select = db.prepare_cached(&question)?;
-                let places = select.query_map([half(tx)], |row| row.get::<_, i64>(0))?;
-                for place in places {
-                    if let Some(found) = self.place_at(db, place?, tx)? {
-                        return Ok(Some(found));
-                    }
+            for place in self.index.places(db, tx)? {
+                if let Some(found) = self.place_at(db, place, tx)? {
+                    return Ok(Some(found));
                 }
             }
             Ok(None)
@@ -417,8 +414,8 @@ impl SqliteReader {
         let mut select = db.prepare_cached("SELECT id, outcome FROM tx WHERE place = ?1")?;
         let row = select
             .query_row([place], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?)));
-        let missing = StoreError::Missing { what: "a transaction that the index names" };
-        let (id, rest) = row.optional()?.ok_or(missing)?;
+        // What stands in memory may be newer than what is seen here.
+        let Some((id, rest)) = row.optional()? else { return Ok(None) };
         let outcome = outcome(id, rest)?;
         if outcome.tx != tx || matches!(outcome.status, Status::Void(_)) {
             return Ok(None);

@@ -8,13 +8,12 @@
 //!  entry ── one row an entry of the state, by the halves of its path:   written at random places
 //!           its digest, and for a key its newest version; of a key that
 //!           was removed the row stays, of another kind, without a digest
-//!  tx_index_N   the first half of each transaction's id → its place     random, but only in the newest
+//!  tx_index_N   the first half of each transaction's id → its place     sorted, when there are many new ones
 //! ```
 //!
 //! What costs is a page that is rewritten for one random row, so each write of a key pays for one: the
 //! row of its entry. The value is in `version`, which only grows at its end, and so are blocks and
-//! transactions. The index by id is one small table after another: only the newest is written to, and it
-//! is small enough to stay in memory.
+//! transactions. The index by id is one table after another, each written in the order of its rows: `index` says how.
 //!
 //! **Snapshots.** Freezing a state copies nothing. What a key was then is found along its versions; of
 //! nonces and grants, which have none, the first change after it keeps in `before` what they were. What
@@ -46,9 +45,6 @@ pub(crate) const INDEX_BITS: u32 = 14;
 
 /// Bits of a version that are the operation: a transaction has at most 128.
 pub(crate) const OPERATION_BITS: u32 = 7;
-
-/// Rows of one table of the index by id.
-pub(crate) const INDEX_ROWS: i64 = 1 << 18;
 
 /// Settings of every connection. No memory map: an I/O error would be a signal and not an error.
 pub(crate) const SETTINGS: &str = "
@@ -244,6 +240,9 @@ CREATE VIEW state AS
         LEFT JOIN tx ON tx.place = entry.version >> 7
     WHERE entry.kind = 1;
 
+ALTER TABLE tx_index ADD COLUMN last INTEGER;
+UPDATE tx_index SET last = (SELECT max(place) FROM tx);
+
 DROP TABLE staged;
 CREATE TABLE staged (
     half INTEGER NOT NULL, rest BLOB NOT NULL, digest BLOB NOT NULL, bytes BLOB NOT NULL,
@@ -257,11 +256,17 @@ pub(crate) const PRUNE: &str = "
     WHERE height >= ?1 AND height < ?2 AND kind IN ('transactions', 'closing')
 ";
 
+/// The name of a table of the index by id.
+pub(crate) fn index_name(number: i64) -> String {
+    format!("tx_index_{number}")
+}
+
 /// One table of the index by id.
 pub(crate) fn index_table(number: i64) -> String {
     format!(
-        "CREATE TABLE tx_index_{number} (
+        "CREATE TABLE {} (
              half INTEGER NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (half, place)
-         ) STRICT, WITHOUT ROWID"
+         ) STRICT, WITHOUT ROWID",
+        index_name(number)
     )
 }

@@ -10,15 +10,16 @@ use quorate_chain::state_root::Leaf;
 use quorate_replica::store::{Entries, Standing};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::batch::{keep, put};
 use crate::blocks::number;
 use crate::error::StoreError;
+use crate::index::Index;
 use crate::keys::{Keys, REMOVED, VALUE};
 use crate::path::{Halves, above, join};
 use crate::place::version;
 use crate::read::{leaves, version_at};
 use crate::standing::{self, decode};
 use crate::versions::newest_below;
-use crate::write::{first_index, keep, put};
 
 /// Freezes the state as it is; of those frozen before only the one at a height stays. Returns the newest height.
 pub(crate) fn freeze(db: &Connection, keep: Option<Height>) -> Result<Option<i64>, StoreError> {
@@ -185,9 +186,13 @@ const FORGET: &str = "
 ";
 
 /// Makes what was staged the state, in the place of all that was.
-pub(crate) fn install(db: &Connection, standing: &Standing) -> Result<(), StoreError> {
+pub(crate) fn install(
+    db: &Connection,
+    index: &Index,
+    standing: &Standing,
+) -> Result<(), StoreError> {
     db.execute_batch(FORGET)?;
-    forget_index(db)?;
+    index.forget(db)?;
     let mut select = db.prepare_cached("SELECT bytes FROM staged ORDER BY half, rest")?;
     let mut rows = select.query([])?;
     let (keys, mut next) = (Keys::new(db), -1);
@@ -213,16 +218,6 @@ pub(crate) fn install(db: &Connection, standing: &Standing) -> Result<(), StoreE
         keep(db, certificate)?;
     }
     standing::write(db, standing)
-}
-
-fn forget_index(db: &Connection) -> Result<(), StoreError> {
-    let mut numbers = db.prepare("SELECT number FROM tx_index")?;
-    let numbers: Vec<i64> = numbers.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    for number in numbers {
-        db.execute_batch(&format!("DROP TABLE tx_index_{number}"))?;
-    }
-    db.execute("DELETE FROM tx_index", [])?;
-    first_index(db)
 }
 
 fn staged(bytes: Vec<u8>) -> Result<(StateKey, StateEntry), DecodeError> {

@@ -34,6 +34,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::dice::Dice;
+use crate::shelf::Keeping;
 use crate::signatures::Signatures;
 
 macro_rules! faults {
@@ -226,8 +227,8 @@ pub struct Dials {
     pub keep_blocks: u64,
     /// Whose signatures these are.
     pub signatures: Signatures,
-    /// Whether the stores are the product's own, in SQLite.
-    pub sqlite: bool,
+    /// Where seats keep what they have applied.
+    pub keeping: Keeping,
     /// Whether a transaction may be long.
     pub long_values: bool,
     /// Most seats in the world: validators, and those who join.
@@ -271,7 +272,10 @@ impl Dials {
             checkpoint_every: dice.spread(1, 300),
             snapshot_every: [0, 10, 10, 40][dice.index(4)],
             signatures: if dice.below(100) == 0 { Signatures::Real } else { Signatures::StandIn },
-            sqlite: Dice::new(choice.seed, 6).below(50) == 0,
+            keeping: match Dice::new(choice.seed, 6).below(50) {
+                0 => Keeping::Sqlite,
+                _ => Keeping::Memory,
+            },
             long_values: dice.flip(),
             keep_blocks: [0, 1, 10, 60][dice.index(4)],
         }
@@ -315,7 +319,7 @@ impl Dials {
             snapshot_every: 0,
             keep_blocks: 0,
             signatures: Signatures::StandIn,
-            sqlite: false,
+            keeping: Keeping::Memory,
             long_values: false,
             seats: SEATS,
             replaces: false,

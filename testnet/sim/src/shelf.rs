@@ -64,11 +64,23 @@ impl Contents {
     }
 }
 
+/// Where something that was applied is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeping {
+    /// In memory.
+    Memory,
+    /// In the product's own store. The end of a process takes what it has not written yet.
+    Sqlite,
+    /// The same, and all of it is written at once.
+    SqliteAtOnce,
+}
+
 /// A folder with the files of SQLite.
 #[derive(Debug)]
 pub struct Files {
     folder: TempDir,
     chain_id: ChainId,
+    at_once: bool,
     /// How many bytes of the log survive a power cut.
     synced: Arc<AtomicU64>,
 }
@@ -83,10 +95,10 @@ pub enum Shelf {
 }
 
 impl Files {
-    fn new(chain_id: ChainId) -> io::Result<Self> {
+    fn new(chain_id: ChainId, at_once: bool) -> io::Result<Self> {
         let builder = || tempfile::Builder::new().prefix("quorate-sim").tempdir_in(IN_MEMORY);
         let folder = builder().or_else(|_| TempDir::new())?;
-        Ok(Self { folder, chain_id, synced: Arc::default() })
+        Ok(Self { folder, chain_id, at_once, synced: Arc::default() })
     }
 
     fn file(&self) -> PathBuf {
@@ -125,11 +137,11 @@ fn sure<T>(result: io::Result<T>) -> T {
 impl Shelf {
     /// An empty one.
     #[must_use]
-    pub fn new(sqlite: bool, chain_id: ChainId) -> Self {
-        if sqlite {
-            Self::Sqlite(sure(Files::new(chain_id)))
-        } else {
-            Self::Memory(MemoryStore::new())
+    pub fn new(keeping: Keeping, chain_id: ChainId) -> Self {
+        match keeping {
+            Keeping::Memory => Self::Memory(MemoryStore::new()),
+            Keeping::Sqlite => Self::Sqlite(sure(Files::new(chain_id, false))),
+            Keeping::SqliteAtOnce => Self::Sqlite(sure(Files::new(chain_id, true))),
         }
     }
 
@@ -141,7 +153,8 @@ impl Shelf {
         Ok(match self {
             Self::Memory(store) => ProcessStore::Memory(store.clone()),
             Self::Sqlite(files) => {
-                let mark = Mark { log: files.log(), synced: Arc::clone(&files.synced) };
+                let (synced, at_once) = (Arc::clone(&files.synced), files.at_once);
+                let mark = Mark { log: files.log(), synced, at_once };
                 // Who has closed it in order has begun the log anew.
                 mark.synced.fetch_min(mark.length(), Ordering::Relaxed);
                 let store = SqliteStore::open(&files.file(), files.chain_id)?;
@@ -208,6 +221,8 @@ impl Shelf {
 pub struct Mark {
     log: PathBuf,
     synced: Arc<AtomicU64>,
+    /// Whether all is written at once.
+    at_once: bool,
 }
 
 impl Mark {
@@ -284,8 +299,18 @@ impl Store for ProcessStore {
                 let batch = make(&ProcessReader::Memory(store.reader()))?;
                 Ok(never(store.apply(batch))?)
             }
-            Self::Sqlite(store, _) => store.apply_from(make),
+            Self::Sqlite(store, mark) => {
+                store.apply_from(make)?;
+                if mark.at_once {
+                    store.settle()?;
+                }
+                Ok(())
+            }
         }
+    }
+
+    fn settle(&mut self) -> Result<(), StoreError> {
+        either!(self, store => store.settle())
     }
 
     fn keep(&mut self, certificate: Certificate) -> Result<(), StoreError> {

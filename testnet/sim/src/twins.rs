@@ -137,7 +137,7 @@ impl World {
             self.die(at, Death::Killed)?;
         }
         let (draws, genesis) = ([(); 2].map(|()| self.dice.draw()), self.chain_id().genesis_ref());
-        let mut shelf = Shelf::new(self.dials.sqlite, self.chain_id());
+        let mut shelf = Shelf::new(self.dials.keeping, self.chain_id());
         let seat = &mut self.seats[at];
         seat.spoil();
         shelf.replace(Some(seat.store.copy()));

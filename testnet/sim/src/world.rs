@@ -204,7 +204,7 @@ impl World {
     /// A new machine for a node, which starts at once.
     pub(super) fn settle(&mut self, node: NodeId) {
         let setup = genesis::setup(&self.founding, &self.dials, node, &mut self.dice);
-        let shelf = Shelf::new(self.dials.sqlite, self.chain_id());
+        let shelf = Shelf::new(self.dials.keeping, self.chain_id());
         let seat =
             Seat::new(setup, shelf, self.now, self.dice.draw(), self.chain_id().genesis_ref());
         self.seats.push(seat);

@@ -8,17 +8,17 @@ use quorate_sim::dials::{Choice, Dials, Fault};
 use quorate_sim::dice::Dice;
 use quorate_sim::genesis::found;
 use quorate_sim::life::{Outcome, live_in};
-use quorate_sim::shelf::Shelf;
+use quorate_sim::shelf::{Keeping, Shelf};
 use quorate_sim::world::World;
 
 use super::planted::{anchor, certificate, genesis_ref, sealed};
 
-fn life(choice: &Choice, sqlite: bool) -> Outcome {
+fn life(choice: &Choice, keeping: Keeping) -> Outcome {
     let mut dials = Dials::draw(choice);
-    dials.sqlite = sqlite;
+    dials.keeping = keeping;
     let outcome = live_in(choice, World::with(choice, dials));
     let failure = &outcome.failure;
-    assert!(failure.is_none(), "seed {}, sqlite {sqlite}: {failure:?}", choice.seed);
+    assert!(failure.is_none(), "seed {}, {keeping:?}: {failure:?}", choice.seed);
     outcome
 }
 
@@ -27,7 +27,8 @@ fn a_world_without_power_cuts_is_the_same_on_either_store() {
     for seed in 1..=4 {
         let without = vec![Fault::Power, Fault::Blackout];
         let choice = Choice { without, ..super::choice(seed, 20) };
-        let (memory, sqlite) = (life(&choice, false), life(&choice, true));
+        let (memory, sqlite) =
+            (life(&choice, Keeping::Memory), life(&choice, Keeping::SqliteAtOnce));
         assert_eq!((memory.trace, memory.tally), (sqlite.trace, sqlite.tally), "seed {seed}");
     }
 }
@@ -36,7 +37,7 @@ fn a_world_without_power_cuts_is_the_same_on_either_store() {
 fn worlds_on_the_product_s_store_keep_every_promise_and_can_be_lived_again() {
     for seed in 1..=6 {
         let choice = super::choice(seed, 20);
-        let (one, two) = (life(&choice, true), life(&choice, true));
+        let (one, two) = (life(&choice, Keeping::Sqlite), life(&choice, Keeping::Sqlite));
         assert_eq!(one.trace, two.trace, "seed {seed}");
     }
 }
@@ -47,7 +48,7 @@ const AT_RISK: u64 = 5;
 /// How many certificates are there after a power cut, if they are the first ones.
 fn survivors(seed: u64) -> u64 {
     let chain_id = found(&Dials::calm(3)).chain_id;
-    let mut shelf = Shelf::new(true, chain_id);
+    let mut shelf = Shelf::new(Keeping::Sqlite, chain_id);
     let mut store = shelf.open().unwrap();
     let genesis =
         Anchor { block: genesis_ref(), kind: None, ..anchor(&sealed(genesis_ref(), 1, 0)) };
@@ -86,7 +87,7 @@ fn survivors(seed: u64) -> u64 {
 
 /// How many certificates are there, without a gap; leaves things as a killed process does.
 fn kept(shelf: &Shelf) -> u64 {
-    let mut copy = Shelf::new(true, found(&Dials::calm(3)).chain_id);
+    let mut copy = Shelf::new(Keeping::Sqlite, found(&Dials::calm(3)).chain_id);
     copy.replace(Some(shelf.copy()));
     let reader = copy.open().unwrap().reader();
     let there = |height: u64| {

@@ -1,0 +1,226 @@
+//! The connection that writes, and the transaction that it is in.
+//!
+//! A page costs as much for one row as for many, and batches that come one after the other write to the same pages. So
+//! the transaction of a batch stays open for the next ones, until it has grown, or somebody reads: whoever asks has it
+//! committed first, and so sees all that was taken over. While there are those who ask, each batch is committed at once:
+//! nobody has to wait for the next one.
+//!
+//! What is not committed when a process ends is gone, newest first, like what was not synced when the power goes. The log
+//! has it.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use quorate_chain::ids::ChainId;
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::connect::prepare_once;
+use crate::error::StoreError;
+use crate::index::Index;
+use crate::keys;
+use crate::schema;
+use crate::standing;
+use crate::versions;
+
+/// Rows of transactions and values after which a transaction is committed.
+const GROUP: usize = 2_048;
+/// Pages in SQLite's log after which they are moved into the file. The log is read whole when a node
+/// starts, and pages that are written again and again are moved the less often the longer it is.
+const LOG: i64 = 8_192;
+/// After so many more, readers are waited for: each may begin before another one ends, so that the log is never free
+/// to begin anew. New readers do not need it once all its pages are moved.
+const OVERDUE: i64 = 2 * LOG;
+/// How long readers are waited for. One that takes longer, such as a person with a transaction open, stops nobody: it is
+/// tried again when the log has grown by as much.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How long other writers are waited for. There are none but people.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// What the writer and its readers tell each other without a lock.
+#[derive(Debug, Default)]
+pub(crate) struct Signs {
+    /// Something is not committed.
+    open: AtomicBool,
+    /// Somebody has asked since the last batch.
+    asked: AtomicBool,
+}
+
+/// The writer as its readers have it.
+#[derive(Clone, Debug)]
+pub(crate) struct Behind {
+    signs: Arc<Signs>,
+    writer: Weak<Mutex<Writer>>,
+}
+
+impl Behind {
+    pub(crate) fn of(signs: Arc<Signs>, writer: &Arc<Mutex<Writer>>) -> Self {
+        Self { signs, writer: Arc::downgrade(writer) }
+    }
+
+    /// Has committed what was taken over by now.
+    pub(crate) fn catch_up(&self) -> Result<(), StoreError> {
+        self.signs.asked.store(true, Ordering::Relaxed);
+        if !self.signs.open.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let Some(writer) = self.writer.upgrade() else { return Ok(()) };
+        // One that has panicked may have stopped within a batch: that is never committed.
+        let Ok(mut writer) = writer.lock() else { return Ok(()) };
+        writer.commit()
+    }
+}
+
+/// The connection that writes.
+///
+/// Invariant: what is in the open transaction is whole batches, as long as nobody works on one.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) db: Connection,
+    pub(crate) index: Index,
+    /// The height of the state that was frozen last.
+    pub(crate) frozen: Option<i64>,
+    pub(crate) signs: Arc<Signs>,
+    /// How many rows the open transaction has, about.
+    rows: usize,
+    /// At how many pages of SQLite's log readers are waited for.
+    overdue: i64,
+}
+
+impl Writer {
+    pub(crate) fn open(file: &Path, chain_id: ChainId) -> Result<Self, StoreError> {
+        let mut db = Connection::open(file)?;
+        db.execute_batch(schema::SETTINGS)?;
+        db.execute_batch(schema::WRITER_SETTINGS)?;
+        prepare_once(&db)?;
+        make_or_check(&mut db, file, chain_id)?;
+        let index = Index::open(&db)?;
+        let frozen = db.query_row("SELECT max(height) FROM frozen", [], |row| row.get(0))?;
+        db.busy_timeout(BUSY)?;
+        let (signs, overdue) = (Arc::default(), LOG + OVERDUE);
+        Ok(Self { db, index, frozen, signs, rows: 0, overdue })
+    }
+
+    /// Does something within the open transaction, or within a new one. It has done all of it, or the transaction
+    /// is undone, with all that is in it.
+    pub(crate) fn within<T, E: From<StoreError>>(
+        &mut self,
+        what: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.begin()?;
+        let done = what(self);
+        if done.is_err() {
+            self.undo()?;
+        }
+        done
+    }
+
+    fn begin(&self) -> Result<(), StoreError> {
+        if self.db.is_autocommit() {
+            self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        }
+        Ok(())
+    }
+
+    fn undo(&mut self) -> Result<(), StoreError> {
+        // SQLite may have done so itself.
+        if !self.db.is_autocommit() {
+            self.db.execute_batch("ROLLBACK")?;
+        }
+        self.rows = 0;
+        self.signs.open.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// A batch of so many rows was taken over. It is committed now, unless it can wait for the next one.
+    pub(crate) fn batch_is_done(&mut self, rows: usize) -> Result<(), StoreError> {
+        self.rows += rows;
+        if self.signs.asked.swap(false, Ordering::Relaxed) || self.rows >= GROUP {
+            return self.commit();
+        }
+        self.signs.open.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Commits what is open.
+    pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
+        if !self.db.is_autocommit() {
+            self.db.prepare_cached("COMMIT")?.execute([])?;
+        }
+        self.rows = 0;
+        self.signs.open.store(false, Ordering::Release);
+        self.move_pages()
+    }
+
+    /// Makes what was taken over survive a power cut.
+    pub(crate) fn checkpoint(&mut self) -> Result<(), StoreError> {
+        self.commit()?;
+        // A transaction that is synced syncs all those before it: they stand in one log. What readers
+        // hold open cannot delay it, as it may delay the moving of pages.
+        self.db.pragma_update(None, "synchronous", "FULL")?;
+        self.db.execute("UPDATE standing SET one = 1", [])?;
+        self.db.pragma_update(None, "synchronous", "NORMAL")?;
+        Ok(())
+    }
+
+    /// Moves pages from SQLite's log into the file once it is long, as far as readers let it, so that it
+    /// begins anew. SQLite would do it by itself, and not say that it failed.
+    fn move_pages(&mut self) -> Result<(), StoreError> {
+        let mut ask = self.db.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
+        let pages: i64 = ask.query_row([], |row| row.get("log"))?;
+        if pages < LOG {
+            self.overdue = LOG + OVERDUE;
+        } else if pages < self.overdue {
+            self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        } else {
+            self.db.busy_timeout(PATIENCE)?;
+            let restarted = self.db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+            self.db.busy_timeout(BUSY)?;
+            restarted?;
+            self.overdue = pages + OVERDUE;
+        }
+        Ok(())
+    }
+}
+
+fn make_or_check(db: &mut Connection, file: &Path, chain_id: ChainId) -> Result<(), StoreError> {
+    let setting = |db: &Connection, name| db.pragma_query_value(None, name, |row| row.get(0));
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let tables: i64 =
+        transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables == 0 {
+        transaction.pragma_update(None, "application_id", schema::APPLICATION)?;
+    }
+    let found: i32 = setting(&transaction, "application_id")?;
+    if found != schema::APPLICATION {
+        return Err(StoreError::Foreign { file: file.to_owned(), found });
+    }
+    let found: i32 = setting(&transaction, "user_version")?;
+    let missing = usize::try_from(found).ok().and_then(|found| schema::STEPS.get(found..));
+    let Some(steps) = missing else {
+        let expected = schema::VERSION;
+        return Err(StoreError::UnknownVersion { file: file.to_owned(), expected, found });
+    };
+    for step in steps {
+        transaction.execute_batch(step)?;
+    }
+    if found < schema::WITH_LEAPS {
+        versions::add_leaps(&transaction)?;
+    }
+    if found < schema::WITH_HALVES {
+        keys::split_paths(&transaction)?;
+    }
+    if found == 0 {
+        transaction
+            .execute("INSERT INTO chain (one, chain_id) VALUES (1, ?1)", [chain_id.as_bytes()])?;
+    }
+    transaction.pragma_update(None, "user_version", schema::VERSION)?;
+    let bytes: Vec<u8> =
+        transaction.query_row("SELECT chain_id FROM chain", [], |row| row.get(0))?;
+    let found = ChainId::new(standing::hash("the chain's name", &bytes)?);
+    if found != chain_id {
+        return Err(StoreError::OtherChain { file: file.to_owned(), expected: chain_id, found });
+    }
+    Ok(transaction.commit()?)
+}
