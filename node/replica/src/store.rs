@@ -319,7 +319,8 @@ pub trait Store {
     fn begin(&mut self, standing: Standing, changes: &Changes) -> Result<(), Self::Error>;
 
     /// Takes over a batch that is made of the state as it is. In one transaction: what it takes to make it is read
-    /// on the way to writing it, without the detour over a reader. If none can be made nothing has changed.
+    /// on the way to writing it, without the detour over a reader. If none can be made nothing of it is taken over, and
+    /// what would not survive a power cut may be gone.
     fn apply_from<E: From<Self::Error>>(
         &mut self,
         make: impl FnOnce(&dyn State<Self::Error>) -> Result<Batch, E>,

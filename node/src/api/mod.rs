@@ -17,6 +17,7 @@ mod serve;
 mod state;
 mod status;
 mod stream;
+mod submitting;
 
 use std::sync::Arc;
 

@@ -18,7 +18,7 @@ use crate::error::StoreError;
 use crate::schema;
 
 /// How many become a table.
-const ROWS: usize = 1 << 17;
+const ROWS: usize = if cfg!(test) { 64 } else { 1 << 17 };
 /// How many rows of a table are written for each transaction that is added: it is there before there are
 /// enough for the next one.
 const PACE: usize = 4;
@@ -171,4 +171,66 @@ fn next(db: &Connection) -> Result<i64, StoreError> {
     let newest = db.query_row("SELECT max(number) FROM tx_index", [], |row| row.get(0));
     let newest: Option<Option<i64>> = newest.optional()?;
     Ok(newest.flatten().map_or(0, |number| number + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_chain::ids::Hash;
+    use rusqlite::params;
+
+    use super::*;
+
+    fn id(place: i64) -> TxId {
+        TxId::new(*Hash::of(&[b"transaction", &place.to_be_bytes()]).as_bytes())
+    }
+
+    fn empty() -> Connection {
+        let db = Connection::open_in_memory().unwrap();
+        for step in schema::STEPS {
+            db.execute_batch(step).unwrap();
+        }
+        db
+    }
+
+    /// Takes up transactions at these places as a batch does.
+    fn add(db: &Connection, index: &Index, places: std::ops::Range<i64>) {
+        for place in places.clone() {
+            db.prepare_cached("INSERT INTO tx VALUES (?1, ?2, x'00', 0, x'00')")
+                .unwrap()
+                .execute(params![place, id(place).as_bytes()])
+                .unwrap();
+        }
+        index.add(db, places.map(|place| (id(place), place))).unwrap();
+    }
+
+    fn check(db: &Connection, index: &Index, places: std::ops::Range<i64>) {
+        for place in places.clone() {
+            assert_eq!(index.places(db, id(place)).unwrap(), [place], "of {places:?}");
+        }
+        assert!(index.places(db, id(places.end)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_transaction_is_found_wherever_it_stands_and_whenever_the_store_is_opened() {
+        let (db, mut index, mut end) = (empty(), Index::default(), 0);
+        for batch in 1..=60 {
+            let more = 1 + batch % 11;
+            add(&db, &index, end..end + more);
+            end += more;
+            check(&db, &index, 0..end);
+            if batch % 7 == 0 {
+                // What stood in memory is gone with the process, and so is a table that was not finished.
+                index = Index::open(&db).unwrap();
+                check(&db, &index, 0..end);
+            }
+        }
+        let tables: i64 =
+            db.query_row("SELECT count(*) FROM tx_index", [], |row| row.get(0)).unwrap();
+        assert!(tables > 1, "{tables} tables");
+        index.forget(&db).unwrap();
+        db.execute("DELETE FROM tx", []).unwrap();
+        check(&db, &index, 0..0);
+        add(&db, &index, 0..200);
+        check(&db, &index, 0..200);
+    }
 }

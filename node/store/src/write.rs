@@ -171,7 +171,7 @@ impl Store for SqliteStore {
 
 #[cfg(test)]
 mod tests {
-    use quorate_replica::store::suite;
+    use quorate_replica::store::{StoreReader as _, suite};
     use rusqlite::Connection;
 
     use super::*;
@@ -203,5 +203,60 @@ mod tests {
         db.pragma_update(None, "user_version", schema::VERSION + 1).unwrap();
         let newer = SqliteStore::open(&file, suite::CHAIN);
         assert!(matches!(newer, Err(StoreError::UnknownVersion { .. })), "{newer:?}");
+    }
+
+    /// The applied height, as somebody sees it who has the file open.
+    fn seen(file: &Path) -> i64 {
+        let db = Connection::open(file).unwrap();
+        db.query_row("SELECT height FROM standing", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn batches_wait_for_more_and_who_asks_the_store_sees_all_of_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("chain.db");
+        let mut store = SqliteStore::open(&file, suite::CHAIN).unwrap();
+        let mut chain = suite::Chain::default();
+        store.begin(suite::genesis(), &Changes::new()).unwrap();
+        let mut apply = |store: &mut SqliteStore, count| {
+            for _ in 0..count {
+                store.apply(chain.batch(1, Changes::new())).unwrap();
+            }
+        };
+        let applied = |store: &SqliteStore| {
+            store.reader().standing().unwrap().unwrap().applied.block.height.get()
+        };
+        apply(&mut store, 3);
+        assert_eq!(seen(&file), 0);
+        assert_eq!((applied(&store), seen(&file)), (3, 3));
+        // Somebody has asked, and may ask again.
+        apply(&mut store, 1);
+        assert_eq!(seen(&file), 4);
+        apply(&mut store, 2);
+        assert_eq!(seen(&file), 4);
+        store.settle().unwrap();
+        assert_eq!(seen(&file), 6);
+        apply(&mut store, 1_000);
+        assert!(seen(&file) > 6, "so many are not left open");
+        // What is open when a process ends is gone, in whole batches.
+        store.settle().unwrap();
+        apply(&mut store, 1);
+        drop(store);
+        let store = SqliteStore::open(&file, suite::CHAIN).unwrap();
+        assert_eq!(applied(&store), 1_006);
+    }
+
+    #[test]
+    fn a_batch_that_could_not_be_made_takes_what_is_open_with_it_and_nothing_of_it_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("chain.db");
+        let mut store = SqliteStore::open(&file, suite::CHAIN).unwrap();
+        let mut chain = suite::Chain::default();
+        store.begin(suite::genesis(), &Changes::new()).unwrap();
+        store.apply(chain.batch(1, Changes::new())).unwrap();
+        let failed = store.apply_from(|_| Err(StoreError::Exhausted));
+        assert!(matches!(failed, Err(StoreError::Exhausted)));
+        store.settle().unwrap();
+        assert_eq!(seen(&file), 0);
     }
 }

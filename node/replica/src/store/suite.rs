@@ -20,8 +20,8 @@ use quorate_chain::state::{Changes, Grants, Nonces, StateEntry, StateKey, StateR
 use quorate_chain::state_root::{Leaf, MemoryLeaves, StateTree};
 
 use super::{Convicted, EVIDENCE, Store, StoreReader};
-pub use chain::CHAIN;
-use chain::{Chain, account, genesis, key};
+pub use chain::{CHAIN, Chain, genesis};
+use chain::{account, key};
 
 /// Runs all tests, each on a fresh store.
 ///

@@ -65,7 +65,9 @@ pub(super) fn roster(voters: u32) -> Roster {
     Roster::single(part).unwrap()
 }
 
-pub(crate) fn genesis() -> Standing {
+/// Where a store of the suite begins.
+#[must_use]
+pub fn genesis() -> Standing {
     let applied = Anchor {
         block: CHAIN.genesis_ref(),
         kind: None,
@@ -118,8 +120,8 @@ pub(super) fn write(index: u32, operation: u8, name: &str, value: Option<&str>) 
 }
 
 /// A chain in the making.
-#[derive(Default)]
-pub(super) struct Chain {
+#[derive(Debug, Default)]
+pub struct Chain {
     pub(super) blocks: Vec<Block>,
 }
 
@@ -162,7 +164,7 @@ impl Chain {
 
     /// So many more blocks of two transactions each, with a certificate for the last. What they make of
     /// the state is written by the first transaction of the last one.
-    pub(super) fn batch(&mut self, count: usize, changes: Changes) -> Batch {
+    pub fn batch(&mut self, count: usize, changes: Changes) -> Batch {
         let start = self.blocks.len();
         (0..count).for_each(|_| self.push());
         self.since(start, changes)
