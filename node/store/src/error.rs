@@ -11,6 +11,9 @@ pub enum StoreError {
     /// SQLite failed.
     #[error("SQLite: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// It has failed before. What it had taken over and not written by then is gone, and the log has it.
+    #[error("the store has failed before, and takes nothing more")]
+    Failed,
     /// The operating system has no more files to give, to this process or to any; that passes.
     #[error("no more files can be opened")]
     Exhausted,

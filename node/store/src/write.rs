@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_could_not_be_made_takes_what_is_open_with_it_and_nothing_of_it_stays() {
+    fn a_store_that_has_failed_once_takes_nothing_more_and_what_was_open_is_gone() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("chain.db");
         let mut store = SqliteStore::open(&file, suite::CHAIN).unwrap();
@@ -256,7 +256,32 @@ mod tests {
         store.apply(chain.batch(1, Changes::new())).unwrap();
         let failed = store.apply_from(|_| Err(StoreError::Exhausted));
         assert!(matches!(failed, Err(StoreError::Exhausted)));
-        store.settle().unwrap();
+        // It would stand on a block that is not there.
+        let next = store.apply(chain.batch(1, Changes::new()));
+        assert!(matches!(next, Err(StoreError::Failed)), "{next:?}");
+        assert!(matches!(store.settle(), Err(StoreError::Failed)));
+        assert!(matches!(store.checkpoint(), Err(StoreError::Failed)));
+        drop(store);
+        assert_eq!(seen(&file), 0);
+    }
+
+    #[test]
+    fn a_reader_whose_commit_fails_says_so_and_nothing_is_put_on_top_of_the_gap() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("chain.db");
+        let mut store = SqliteStore::open(&file, suite::CHAIN).unwrap();
+        let mut chain = suite::Chain::default();
+        let tables = "PRAGMA foreign_keys = ON; CREATE TABLE one (it INTEGER PRIMARY KEY);
+            CREATE TABLE other (it INTEGER REFERENCES one DEFERRABLE INITIALLY DEFERRED)";
+        store.writer().db.execute_batch(tables).unwrap();
+        store.begin(suite::genesis(), &Changes::new()).unwrap();
+        store.apply(chain.batch(1, Changes::new())).unwrap();
+        // A row that cannot be committed stands for a disk that is full.
+        store.writer().db.execute_batch("INSERT INTO other VALUES (1)").unwrap();
+        assert!(store.reader().standing().is_err());
+        store.writer().db.execute_batch("DELETE FROM other").unwrap();
+        let next = store.apply(chain.batch(1, Changes::new()));
+        assert!(matches!(next, Err(StoreError::Failed)), "{next:?}");
         assert_eq!(seen(&file), 0);
     }
 }

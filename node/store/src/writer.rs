@@ -84,6 +84,9 @@ pub(crate) struct Writer {
     pub(crate) signs: Arc<Signs>,
     /// How many rows the open transaction has, about.
     rows: usize,
+    /// It could not write once. What was open may be gone then, and nothing may be put in its place: whoever wanted it
+    /// hears of the failure and ends the node, but others may come first.
+    failed: bool,
     /// At how many pages of SQLite's log readers are waited for.
     overdue: i64,
 }
@@ -99,7 +102,7 @@ impl Writer {
         let frozen = db.query_row("SELECT max(height) FROM frozen", [], |row| row.get(0))?;
         db.busy_timeout(BUSY)?;
         let (signs, overdue) = (Arc::default(), LOG + OVERDUE);
-        Ok(Self { db, index, frozen, signs, rows: 0, overdue })
+        Ok(Self { db, index, frozen, signs, rows: 0, failed: false, overdue })
     }
 
     /// Does something within the open transaction, or within a new one. It has done all of it, or the transaction
@@ -108,15 +111,32 @@ impl Writer {
         &mut self,
         what: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.begin()?;
+        self.or_never_again(Self::begin)?;
+        // Also if it panics.
+        self.failed = true;
         let done = what(self);
         if done.is_err() {
             self.undo()?;
+        } else {
+            self.failed = false;
         }
         done
     }
 
-    fn begin(&self) -> Result<(), StoreError> {
+    /// Does something, if nothing has failed before.
+    fn or_never_again(
+        &mut self,
+        what: impl FnOnce(&mut Self) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        if self.failed {
+            return Err(StoreError::Failed);
+        }
+        let done = what(self);
+        self.failed = done.is_err();
+        done
+    }
+
+    fn begin(&mut self) -> Result<(), StoreError> {
         if self.db.is_autocommit() {
             self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         }
@@ -145,12 +165,14 @@ impl Writer {
 
     /// Commits what is open.
     pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
-        if !self.db.is_autocommit() {
-            self.db.prepare_cached("COMMIT")?.execute([])?;
-        }
-        self.rows = 0;
-        self.signs.open.store(false, Ordering::Release);
-        self.move_pages()
+        self.or_never_again(|writer| {
+            if !writer.db.is_autocommit() {
+                writer.db.prepare_cached("COMMIT")?.execute([])?;
+            }
+            writer.rows = 0;
+            writer.signs.open.store(false, Ordering::Release);
+            writer.move_pages()
+        })
     }
 
     /// Makes what was taken over survive a power cut.
