@@ -65,7 +65,7 @@
 //! crash, at the very end of the log, with nothing after it: a whole sector of the last group lost
 //! after it was synced. That window is open only until the next group, the next segment, or the mark
 //! that [`Wal::idle_work`] writes as soon as nothing waits; after any of the three the same loss is
-//! called damage. In the window the floor still tells if the caller had applied it, unless a record of
+//! called damage. In the window the floor still tells if the caller had applied it and has kept that, unless a record of
 //! the same rank or a higher one, and one as high, were there before; and a changed bit is always
 //! told, because of 2. A torn tail is never silent: see [`Recovered::torn`].
 //!

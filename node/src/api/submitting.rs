@@ -59,13 +59,15 @@ impl Ledger {
         // What takes longer than a look: each of these waits for itself. Whoever hangs up waits for nothing any more: the
         // tasks go with the set.
         let mut others = JoinSet::new();
-        if self.quorum_in_sight(first.id(), self.patience(timeout)).await.is_err() {
+        let quorum = self.quorum_in_sight(first.id(), self.patience(timeout)).await;
+        if let Err(refusal) = quorum {
             for (at, transaction) in transactions.into_iter().enumerate() {
-                let (ledger, left) = (Arc::clone(self), deadline - Instant::now());
-                others.spawn(async move { (at, ledger.submit(transaction, level, left).await) });
+                let (ledger, mut refusal) = (Arc::clone(self), refusal.clone());
+                refusal.tx = Some(transaction.id());
+                others.spawn(async move { (at, ledger.unless_known(&transaction, refusal).await) });
             }
         } else {
-            let heard = self.pool.submit(transactions.iter().cloned(), level.wish());
+            let heard = self.pool.submit(transactions.clone(), level.wish());
             for (at, (transaction, heard)) in transactions.into_iter().zip(heard).enumerate() {
                 let word = self.word(transaction.id(), Some(heard), deadline).await;
                 match word.map(|word| self.answer_at_once(&transaction, word)) {

@@ -19,8 +19,6 @@ const JOBS: usize = 64;
 
 /// After so long without a task what was applied is written, as far as it waits for more.
 const SOON: Duration = Duration::from_millis(20);
-/// And if nothing waits, this is as good as for ever.
-const LONG: Duration = Duration::from_secs(3_600);
 
 /// What the driver wants of the applier.
 pub(super) enum Task {
@@ -40,6 +38,19 @@ fn failed<E: std::error::Error>(error: &ApplyError<E>) -> Failure {
     Failure::new(Exit::Storage, error)
 }
 
+/// The next task; if none comes for a while what was applied is settled first. `None` if nobody can give one any more.
+fn next<S: Store>(
+    tasks: &Receiver<Task>,
+    applier: &mut Applier<S>,
+) -> Result<Option<Task>, Failure> {
+    match tasks.recv_timeout(SOON) {
+        Ok(task) => return Ok(Some(task)),
+        Err(RecvTimeoutError::Disconnected) => return Ok(None),
+        Err(RecvTimeoutError::Timeout) => applier.settle().map_err(|error| failed(&error))?,
+    }
+    Ok(tasks.recv().ok())
+}
+
 /// Works until nobody can give tasks any more; then what was applied is made safe.
 pub(super) fn run<S: Store>(
     mut applier: Applier<S>,
@@ -47,20 +58,7 @@ pub(super) fn run<S: Store>(
     gates: &Gates,
     ending: &Ending,
 ) -> Result<(), Failure> {
-    let mut settled = true;
-    loop {
-        let first = match tasks.recv_timeout(if settled { LONG } else { SOON }) {
-            Ok(first) => first,
-            Err(RecvTimeoutError::Timeout) => {
-                if !settled {
-                    applier.settle().map_err(|error| failed(&error))?;
-                    settled = true;
-                }
-                continue;
-            }
-            Err(RecvTimeoutError::Disconnected) => break,
-        };
-        settled = false;
+    while let Some(first) = next(tasks, &mut applier)? {
         let mut waiting = Some(first);
         while let Some(task) = waiting.take().or_else(|| tasks.try_recv().ok()) {
             if ending.drops_all() {
@@ -93,7 +91,10 @@ pub(super) fn run<S: Store>(
                     gates.meter.applies.took(begun.elapsed());
                     applied.map(|applied| Some(Input::Applied(applied)))
                 }
-                Task::Keep(certificate) => applier.keep(certificate).map(|()| None),
+                Task::Keep(certificate) => {
+                    gates.covers.keep(&certificate);
+                    applier.keep(certificate).map(|()| None)
+                }
                 Task::Convict(conviction) => applier.convict(&conviction).map(|()| None),
                 Task::Stage(job) => applier.stage(job).map(|taken| Some(Input::Staged(taken))),
                 Task::Install(job) => {

@@ -195,12 +195,14 @@ pub(crate) fn install(
     index.forget(db)?;
     let mut select = db.prepare_cached("SELECT bytes FROM staged ORDER BY half, rest")?;
     let mut rows = select.query([])?;
-    let (keys, mut next) = (Keys::new(db), -1);
+    let mut next = -1;
     while let Some(row) = rows.next()? {
         let (key, entry) = staged(row.get(0)?)
             .map_err(|why| StoreError::Damaged { what: "an entry that was staged", why })?;
         match (&key, &entry) {
             (StateKey::Value(name), StateEntry::Value(value)) => {
+                // Each key comes once.
+                let keys = Keys::new(db);
                 base_value(&keys, next, name, value)?;
                 keys.put(name, |_| Some(entry.digest()))?;
                 next -= 1;

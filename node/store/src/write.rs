@@ -112,12 +112,14 @@ impl Store for SqliteStore {
     }
 
     fn keep(&mut self, certificate: Certificate) -> Result<(), StoreError> {
-        keep(&self.writer().db, &certificate)
+        let mut writer = self.writer();
+        writer.within(|writer| keep(&writer.db, &certificate))?;
+        writer.batch_is_done(1)
     }
 
     fn convict(&mut self, convicted: Convicted) -> Result<(), StoreError> {
         let mut writer = self.writer();
-        convicted::keep(&writer.db, &convicted)?;
+        writer.within(|writer| convicted::keep(&writer.db, &convicted))?;
         writer.checkpoint()
     }
 
@@ -261,8 +263,27 @@ mod tests {
         assert!(matches!(next, Err(StoreError::Failed)), "{next:?}");
         assert!(matches!(store.settle(), Err(StoreError::Failed)));
         assert!(matches!(store.checkpoint(), Err(StoreError::Failed)));
+        let asked = store.reader().standing();
+        assert!(matches!(asked, Err(StoreError::Failed)), "nobody sees what was before: {asked:?}");
         drop(store);
         assert_eq!(seen(&file), 0);
+    }
+
+    #[test]
+    fn who_asks_when_the_writer_has_gone_with_something_open_does_not_see_what_was_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("chain.db");
+        let mut store = SqliteStore::open(&file, suite::CHAIN).unwrap();
+        let mut chain = suite::Chain::default();
+        store.begin(suite::genesis(), &Changes::new()).unwrap();
+        store.apply(chain.batch(1, Changes::new())).unwrap();
+        let reader = store.reader();
+        assert!(reader.standing().is_ok());
+        store.settle().unwrap();
+        store.apply(chain.batch(1, Changes::new())).unwrap();
+        store.apply(chain.batch(1, Changes::new())).unwrap();
+        drop(store);
+        assert!(matches!(reader.standing(), Err(StoreError::Failed)));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, TryLockError, Weak};
 use std::time::Duration;
 
 use quorate_chain::ids::ChainId;
@@ -38,11 +38,16 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// How long other writers are waited for. There are none but people.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// How soon a reader looks again whether what it waits for is committed.
+const PAUSE: Duration = Duration::from_micros(100);
+
 /// What the writer and its readers tell each other without a lock.
 #[derive(Debug, Default)]
 pub(crate) struct Signs {
     /// Something is not committed.
     open: AtomicBool,
+    /// What was taken over may be gone. Said before nothing is open any more.
+    failed: AtomicBool,
     /// Somebody has asked since the last batch.
     asked: AtomicBool,
 }
@@ -59,22 +64,28 @@ impl Behind {
         Self { signs, writer: Arc::downgrade(writer) }
     }
 
-    /// Has committed what was taken over by now.
+    /// Has committed what was taken over by now. Moving pages, which may take as long as the disk likes, is not for those
+    /// who ask: they do not wait for it either.
     pub(crate) fn catch_up(&self) -> Result<(), StoreError> {
         self.signs.asked.store(true, Ordering::Relaxed);
-        if !self.signs.open.load(Ordering::Acquire) {
-            return Ok(());
+        while self.signs.open.load(Ordering::Acquire) {
+            let Some(writer) = self.writer.upgrade() else { break };
+            match writer.try_lock() {
+                Ok(mut writer) => return writer.commit_open(),
+                // One that has panicked may have stopped within a batch: that is never committed.
+                Err(TryLockError::Poisoned(_)) => return Err(StoreError::Failed),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            }
         }
-        let Some(writer) = self.writer.upgrade() else { return Ok(()) };
-        // One that has panicked may have stopped within a batch: that is never committed.
-        let Ok(mut writer) = writer.lock() else { return Ok(()) };
-        writer.commit()
+        if self.signs.failed.load(Ordering::Acquire) { Err(StoreError::Failed) } else { Ok(()) }
     }
 }
 
 /// The connection that writes.
 ///
-/// Invariant: what is in the open transaction is whole batches, as long as nobody works on one.
+/// Invariants: what is in the open transaction is whole batches, as long as nobody works on one. Once something has failed
+/// (`signs.failed`) what was open may be gone: nothing more is written, which would stand on it, and nobody is told
+/// anything. Whoever wanted what has failed ends the node, but others may come first.
 #[derive(Debug)]
 pub(crate) struct Writer {
     pub(crate) db: Connection,
@@ -84,11 +95,18 @@ pub(crate) struct Writer {
     pub(crate) signs: Arc<Signs>,
     /// How many rows the open transaction has, about.
     rows: usize,
-    /// It could not write once. What was open may be gone then, and nothing may be put in its place: whoever wanted it
-    /// hears of the failure and ends the node, but others may come first.
-    failed: bool,
     /// At how many pages of SQLite's log readers are waited for.
     overdue: i64,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Who still asks must not see what was before.
+        if self.signs.open.load(Ordering::Acquire) {
+            self.signs.failed.store(true, Ordering::Release);
+            self.signs.open.store(false, Ordering::Release);
+        }
+    }
 }
 
 impl Writer {
@@ -102,7 +120,7 @@ impl Writer {
         let frozen = db.query_row("SELECT max(height) FROM frozen", [], |row| row.get(0))?;
         db.busy_timeout(BUSY)?;
         let (signs, overdue) = (Arc::default(), LOG + OVERDUE);
-        Ok(Self { db, index, frozen, signs, rows: 0, failed: false, overdue })
+        Ok(Self { db, index, frozen, signs, rows: 0, overdue })
     }
 
     /// Does something within the open transaction, or within a new one. It has done all of it, or the transaction
@@ -112,13 +130,10 @@ impl Writer {
         what: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<T, E> {
         self.or_never_again(Self::begin)?;
-        // Also if it panics.
-        self.failed = true;
         let done = what(self);
         if done.is_err() {
+            self.signs.failed.store(true, Ordering::Release);
             self.undo()?;
-        } else {
-            self.failed = false;
         }
         done
     }
@@ -128,11 +143,13 @@ impl Writer {
         &mut self,
         what: impl FnOnce(&mut Self) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        if self.failed {
+        if self.signs.failed.load(Ordering::Acquire) {
             return Err(StoreError::Failed);
         }
         let done = what(self);
-        self.failed = done.is_err();
+        if done.is_err() {
+            self.signs.failed.store(true, Ordering::Release);
+        }
         done
     }
 
@@ -163,15 +180,21 @@ impl Writer {
         Ok(())
     }
 
-    /// Commits what is open.
+    /// Commits what is open, and moves pages if there are many.
     pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
+        self.commit_open()?;
+        self.or_never_again(Self::move_pages)
+    }
+
+    fn commit_open(&mut self) -> Result<(), StoreError> {
         self.or_never_again(|writer| {
             if !writer.db.is_autocommit() {
                 writer.db.prepare_cached("COMMIT")?.execute([])?;
             }
+            writer.index.committed();
             writer.rows = 0;
             writer.signs.open.store(false, Ordering::Release);
-            writer.move_pages()
+            Ok(())
         })
     }
 
@@ -180,10 +203,12 @@ impl Writer {
         self.commit()?;
         // A transaction that is synced syncs all those before it: they stand in one log. What readers
         // hold open cannot delay it, as it may delay the moving of pages.
-        self.db.pragma_update(None, "synchronous", "FULL")?;
-        self.db.execute("UPDATE standing SET one = 1", [])?;
-        self.db.pragma_update(None, "synchronous", "NORMAL")?;
-        Ok(())
+        self.or_never_again(|writer| {
+            writer.db.pragma_update(None, "synchronous", "FULL")?;
+            writer.db.execute("UPDATE standing SET one = 1", [])?;
+            writer.db.pragma_update(None, "synchronous", "NORMAL")?;
+            Ok(())
+        })
     }
 
     /// Moves pages from SQLite's log into the file once it is long, as far as readers let it, so that it
