@@ -265,6 +265,14 @@ macro_rules! either {
 }
 
 impl ProcessStore {
+    /// Something was taken over, which may have to be written at once.
+    fn note_taken(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store, mark) if mark.at_once => store.settle(),
+            Self::Sqlite(..) | Self::Memory(_) => Ok(()),
+        }
+    }
+
     fn note_synced(&self) {
         if let Self::Sqlite(_, mark) = self {
             mark.synced.store(mark.length(), Ordering::Relaxed);
@@ -299,12 +307,9 @@ impl Store for ProcessStore {
                 let batch = make(&ProcessReader::Memory(store.reader()))?;
                 Ok(never(store.apply(batch))?)
             }
-            Self::Sqlite(store, mark) => {
+            Self::Sqlite(store, _) => {
                 store.apply_from(make)?;
-                if mark.at_once {
-                    store.settle()?;
-                }
-                Ok(())
+                Ok(self.note_taken()?)
             }
         }
     }
@@ -314,7 +319,8 @@ impl Store for ProcessStore {
     }
 
     fn keep(&mut self, certificate: Certificate) -> Result<(), StoreError> {
-        either!(self, store => store.keep(certificate))
+        either!(self, store => store.keep(certificate))?;
+        self.note_taken()
     }
 
     fn convict(&mut self, convicted: Convicted) -> Result<(), StoreError> {

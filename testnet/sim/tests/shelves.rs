@@ -48,7 +48,7 @@ const AT_RISK: u64 = 5;
 /// How many certificates are there after a power cut, if they are the first ones.
 fn survivors(seed: u64) -> u64 {
     let chain_id = found(&Dials::calm(3)).chain_id;
-    let mut shelf = Shelf::new(Keeping::Sqlite, chain_id);
+    let mut shelf = Shelf::new(Keeping::SqliteAtOnce, chain_id);
     let mut store = shelf.open().unwrap();
     let genesis =
         Anchor { block: genesis_ref(), kind: None, ..anchor(&sealed(genesis_ref(), 1, 0)) };
