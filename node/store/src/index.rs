@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use quorate_chain::ids::TxId;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use crate::error::StoreError;
 use crate::schema;
@@ -131,7 +131,7 @@ impl Index {
             insert.execute([half, place])?;
             sorted.written += 1;
         }
-        if !sorted.rows.is_empty() && !sorted.is_finished && sorted.written == sorted.rows.len() {
+        if !sorted.is_finished && sorted.written == sorted.rows.len() {
             let rows = i64::try_from(sorted.written).unwrap_or(i64::MAX);
             db.execute(
                 "INSERT INTO tx_index (number, rows, last) VALUES (?1, ?2, ?3)",
@@ -188,9 +188,9 @@ impl Index {
 
 /// The number of the next table.
 fn next(db: &Connection) -> Result<i64, StoreError> {
-    let newest = db.query_row("SELECT max(number) FROM tx_index", [], |row| row.get(0));
-    let newest: Option<Option<i64>> = newest.optional()?;
-    Ok(newest.flatten().map_or(0, |number| number + 1))
+    let newest: Option<i64> =
+        db.query_row("SELECT max(number) FROM tx_index", [], |row| row.get(0))?;
+    Ok(newest.map_or(0, |number| number + 1))
 }
 
 #[cfg(test)]

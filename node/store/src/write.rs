@@ -207,6 +207,16 @@ mod tests {
         assert!(matches!(newer, Err(StoreError::UnknownVersion { .. })), "{newer:?}");
     }
 
+    const FILE: &str = "chain.db";
+
+    /// A store at the genesis, in a folder that goes with it.
+    fn begun() -> (tempfile::TempDir, SqliteStore, suite::Chain) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = SqliteStore::open(&folder.path().join(FILE), suite::CHAIN).unwrap();
+        store.begin(suite::genesis(), &Changes::new()).unwrap();
+        (folder, store, suite::Chain::default())
+    }
+
     /// The applied height, as somebody sees it who has the file open.
     fn seen(file: &Path) -> i64 {
         let db = Connection::open(file).unwrap();
@@ -215,11 +225,8 @@ mod tests {
 
     #[test]
     fn batches_wait_for_more_and_who_asks_the_store_sees_all_of_them() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("chain.db");
-        let mut store = SqliteStore::open(&file, suite::CHAIN).unwrap();
-        let mut chain = suite::Chain::default();
-        store.begin(suite::genesis(), &Changes::new()).unwrap();
+        let (folder, mut store, mut chain) = begun();
+        let file = folder.path().join(FILE);
         let mut apply = |store: &mut SqliteStore, count| {
             for _ in 0..count {
                 store.apply(chain.batch(1, Changes::new())).unwrap();
@@ -250,11 +257,8 @@ mod tests {
 
     #[test]
     fn a_store_that_has_failed_once_takes_nothing_more_and_what_was_open_is_gone() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("chain.db");
-        let mut store = SqliteStore::open(&file, suite::CHAIN).unwrap();
-        let mut chain = suite::Chain::default();
-        store.begin(suite::genesis(), &Changes::new()).unwrap();
+        let (folder, mut store, mut chain) = begun();
+        let file = folder.path().join(FILE);
         store.apply(chain.batch(1, Changes::new())).unwrap();
         let failed = store.apply_from(|_| Err(StoreError::Exhausted));
         assert!(matches!(failed, Err(StoreError::Exhausted)));
@@ -271,11 +275,7 @@ mod tests {
 
     #[test]
     fn who_asks_when_the_writer_has_gone_with_something_open_does_not_see_what_was_before() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("chain.db");
-        let mut store = SqliteStore::open(&file, suite::CHAIN).unwrap();
-        let mut chain = suite::Chain::default();
-        store.begin(suite::genesis(), &Changes::new()).unwrap();
+        let (_folder, mut store, mut chain) = begun();
         store.apply(chain.batch(1, Changes::new())).unwrap();
         let reader = store.reader();
         assert!(reader.standing().is_ok());
@@ -288,14 +288,11 @@ mod tests {
 
     #[test]
     fn a_reader_whose_commit_fails_says_so_and_nothing_is_put_on_top_of_the_gap() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("chain.db");
-        let mut store = SqliteStore::open(&file, suite::CHAIN).unwrap();
-        let mut chain = suite::Chain::default();
+        let (folder, mut store, mut chain) = begun();
+        let file = folder.path().join(FILE);
         let tables = "PRAGMA foreign_keys = ON; CREATE TABLE one (it INTEGER PRIMARY KEY);
             CREATE TABLE other (it INTEGER REFERENCES one DEFERRABLE INITIALLY DEFERRED)";
         store.writer().db.execute_batch(tables).unwrap();
-        store.begin(suite::genesis(), &Changes::new()).unwrap();
         store.apply(chain.batch(1, Changes::new())).unwrap();
         // A row that cannot be committed stands for a disk that is full.
         store.writer().db.execute_batch("INSERT INTO other VALUES (1)").unwrap();
