@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use quorate_node::exit::{Exit, Failure};
 use quorate_node::stderr;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::ceiling::Ceiling;
 use crate::group::Group;
 use crate::load::{self, Client, Run};
 use crate::others;
@@ -29,10 +30,17 @@ const CALLERS: u64 = 256;
 /// Without --nodes three validators are started for it on this machine, with their logs on its disk, and are gone
 /// afterwards. What is measured beside them takes turns with them.
 #[derive(Debug, Parser)]
-#[command(name = "quorate bench", bin_name = "quorate bench", version)]
+#[command(
+    name = "quorate bench",
+    bin_name = "quorate bench",
+    version,
+    args_conflicts_with_subcommands = true
+)]
 struct Bench {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// What is printed: text for people, or one line of JSON.
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    #[arg(long, value_name = "FORMAT", default_value = "text", global = true)]
     output: Output,
     /// Nodes that are there, such as http://127.0.0.1:7600,…; what is written stays on their chain.
     #[arg(long, value_name = "URL,…")]
@@ -80,6 +88,12 @@ struct Bench {
     report: Option<PathBuf>,
 }
 
+/// What else can be measured.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Ceiling(Ceiling),
+}
+
 /// What is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
@@ -123,6 +137,10 @@ struct Signing {
 
 impl Bench {
     fn run(self) -> Result<(), Failure> {
+        if let Some(Command::Ceiling(ceiling)) = &self.command {
+            let sum = ceiling.measured()?;
+            return said(self.output, || sum.text(), || sum.json());
+        }
         let first = match &self.nodes {
             Some(nodes) => Group::named(nodes)?,
             None => Group::quorate(self.validators, self.dir.as_deref())?,
@@ -138,12 +156,7 @@ impl Bench {
             std::fs::write(path, page::page(&report))
                 .map_err(|error| Failure::new(Exit::Storage, storage(error)))?;
         }
-        let text = match self.output {
-            Output::Text => report.text(),
-            Output::Json => report.json().to_string() + "\n",
-        };
-        let written = std::io::stdout().lock().write_all(text.as_bytes());
-        written.map_err(|error| Failure::new(Exit::Storage, error))
+        said(self.output, || report.text(), || report.json())
     }
 
     fn bed(&self, group: Group) -> Result<Bed, Failure> {
@@ -213,8 +226,22 @@ impl Bench {
     }
 }
 
+/// Prints what was measured.
+fn said(
+    output: Output,
+    text: impl FnOnce() -> String,
+    json: impl FnOnce() -> serde_json::Value,
+) -> Result<(), Failure> {
+    let text = match output {
+        Output::Text => text(),
+        Output::Json => json().to_string() + "\n",
+    };
+    let written = std::io::stdout().lock().write_all(text.as_bytes());
+    written.map_err(|error| Failure::new(Exit::Storage, error))
+}
+
 /// Something that no other run has had: who writes with it has no past on a chain.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let nanos = now.map_or(0, |time| time.as_nanos());
     u64::try_from(nanos & u128::from(u64::MAX)).unwrap_or_default() ^ u64::from(std::process::id())

@@ -8,6 +8,7 @@
 //! work     what is asked for: signed ahead, so that signing costs nothing while it is timed
 //! load     clients in a closed loop, or requests at a fixed rate (timed from when they were due)
 //! usage    what that has cost the nodes: processor, memory, bytes written, fsyncs
+//! ceiling  what the bare work of three validators leaves room for, and how near the running system comes to it
 //! report   one row for each kind of work and number of clients; repeated, with the spread; as a page with plots, too
 //! ```
 //!
@@ -16,6 +17,7 @@
 
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
+mod ceiling;
 mod cli;
 mod connection;
 mod group;

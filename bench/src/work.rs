@@ -11,7 +11,7 @@ use crate::connection::nats;
 use crate::protobuf;
 
 /// Transactions in a batch, and operations in a large transaction.
-const MANY: u64 = 100;
+pub(crate) const MANY: u64 = 100;
 /// Keys that are written all the time.
 const HOT: u64 = 100;
 /// How long a node may take with a write, at most.
@@ -189,6 +189,12 @@ impl Account {
         self.signed(operations, field)
     }
 
+    /// A transaction that writes a random key.
+    pub(crate) fn update(&mut self, field: &Field) -> Result<Bytes, Failure> {
+        let key = self.draw() % field.keys.max(1);
+        self.transaction(&[key], field)
+    }
+
     /// A request that writes these keys, all or none.
     fn writing(&mut self, system: System, keys: &[u64], field: &Field) -> Result<Bytes, Failure> {
         let pairs = |account: &mut Self| -> Vec<(Bytes, Bytes)> {
@@ -226,8 +232,7 @@ impl Account {
             Kind::Batches => {
                 let mut body = u32::try_from(MANY).unwrap_or(u32::MAX).to_le_bytes().to_vec();
                 for _ in 0..MANY {
-                    let key = self.draw() % keys;
-                    let transaction = self.transaction(&[key], field)?;
+                    let transaction = self.update(field)?;
                     let length = u32::try_from(transaction.len()).unwrap_or(u32::MAX);
                     body.extend_from_slice(&length.to_le_bytes());
                     body.extend_from_slice(&transaction);

@@ -58,10 +58,15 @@ const OUTSIDE: &[(&str, &str)] = &[
     ("web-time", "a clock"),
 ];
 
-/// `(library, manifests that may ask for it, manifests whose tests may)`.
+/// `(library, manifests that may ask for it, manifests whose tests may)`. The benchmark asks for SQLite to measure what
+/// a store costs by itself.
 const HOMES: &[(&str, &[&str], &[&str])] = &[
     ("libp2p", &["Cargo.toml", "node/Cargo.toml"], &["testnet/Cargo.toml"]),
-    ("rusqlite", &["Cargo.toml", "node/store/Cargo.toml"], &["testnet/Cargo.toml"]),
+    (
+        "rusqlite",
+        &["Cargo.toml", "node/store/Cargo.toml", "bench/Cargo.toml"],
+        &["testnet/Cargo.toml"],
+    ),
     ("axum", &["Cargo.toml", "node/Cargo.toml"], &[]),
     ("tonic", &["Cargo.toml", "node/Cargo.toml"], &[]),
 ];
