@@ -1,4 +1,4 @@
-//! Every planted bug can still be planted, and says what it is.
+//! Every planted bug can still be planted, and says what it is; other patches can still be applied.
 //!
 //! A mutant is a unified diff below a few lines of text. It is planted by what it changes and not by
 //! line numbers, so here too: the old lines of each hunk stand exactly once in the file that it names.
@@ -91,6 +91,12 @@ fn every_mutant_can_be_planted_and_says_who_has_to_look() {
         offences.extend(unplantable(patch, &FILES));
     }
     assert_none(&offences);
+}
+
+#[test]
+fn every_other_patch_can_be_applied() {
+    let others = FILES.iter().filter(|file| file.path.ends_with(".patch") && !is_mutant(file));
+    assert_none(&others.flat_map(|patch| unplantable(patch, &FILES)).collect::<Vec<_>>());
 }
 
 #[test]
