@@ -9,7 +9,7 @@
 # (3). Prints every figure, and then the middle ones side by side.
 set -euo pipefail
 case ${1:-} in
-    -h | --help) sed -n '/^# /s/^# *//p' "${BASH_SOURCE[0]}" && exit 0 ;;
+    -h | --help) sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit 0 ;;
 esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD

@@ -22,7 +22,8 @@
 //! | decryption | and decrypted | on the followers |
 //!
 //! Left out is what could be done in another way, or not at all: HTTP and JSON, sockets, threads that wake each other,
-//! the mempool, execution, elections, certificates (one for a whole block). So nobody comes near it; the running system shows what all of that costs.
+//! the mempool, execution, elections, certificates (one for a whole block). So nobody comes near it; the running system
+//! shows what all of that costs.
 //!
 //! Clients run on the same machine and take their share of it. What they take is measured while the system runs; the
 //! ceiling is said without it and with it.
@@ -62,8 +63,8 @@ const VALUE: usize = 256;
 /// cost. Then 256 clients send batches of a hundred to three validators on this machine.
 #[derive(Debug, Args)]
 pub(crate) struct Ceiling {
-    /// How long the running system is measured.
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    /// How long the running system is measured: a batch by each client takes about one.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
     /// How often; 0 for never.
     #[arg(long, value_name = "COUNT", default_value = "3", value_parser = clap::value_parser!(u64).range(..=100))]
