@@ -10,6 +10,7 @@ pub mod evidence;
 pub mod execute;
 pub mod genesis;
 pub mod ids;
+pub mod lately;
 pub mod limits;
 pub mod merkle;
 pub mod outcome;

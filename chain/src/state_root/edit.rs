@@ -5,6 +5,7 @@ use super::nodes::{Below, Node, Nodes};
 use super::undo::Change;
 use super::{BUCKET, Leaf, Leaves, PathRange, StateTreeError, bit, bucket_hash};
 use crate::ids::Hash;
+use crate::lately::Lately;
 use crate::merkle::node_hash;
 
 /// A prefix after the update.
@@ -28,6 +29,7 @@ struct Place {
 pub(super) struct Edit<'a> {
     nodes: &'a Nodes,
     free: &'a [u32],
+    lately: &'a Lately<u32, Vec<Leaf>>,
     draft: Draft,
 }
 
@@ -41,6 +43,8 @@ pub(super) struct Draft {
     pub(super) freed: Vec<u32>,
     /// The nodes written, each slot once.
     pub(super) writes: Vec<(u32, Node)>,
+    /// The leaves of those of them that are buckets, as far as it is worth to remember them.
+    pub(super) buckets: Vec<(u32, Vec<Leaf>)>,
     /// What stood at the paths that change, ascending.
     pub(super) before: Vec<Change>,
     /// How many leaves come and go.
@@ -49,17 +53,22 @@ pub(super) struct Draft {
 }
 
 impl<'a> Edit<'a> {
-    pub(super) fn new(nodes: &'a Nodes, free: &'a [u32]) -> Self {
+    pub(super) fn new(
+        nodes: &'a Nodes,
+        free: &'a [u32],
+        lately: &'a Lately<u32, Vec<Leaf>>,
+    ) -> Self {
         let draft = Draft {
             slots: nodes.slots(),
             reused: 0,
             freed: Vec::new(),
             writes: Vec::new(),
+            buckets: Vec::new(),
             before: Vec::new(),
             added: 0,
             removed: 0,
         };
-        Self { nodes, free, draft }
+        Self { nodes, free, lately, draft }
     }
 
     /// Makes these changes, which ascend by path.
@@ -123,7 +132,7 @@ impl<'a> Edit<'a> {
         before: &L,
     ) -> Result<Settled, StateTreeError<L::Error>> {
         let range = PathRange::around(&changes[0].0, at.depth);
-        let old = read(self.nodes.get(at.slot), range, before)?;
+        let old = self.read(at.slot, range, before)?;
         let Some(new) = self.draft.merge(&old, changes) else {
             return Ok(Settled::Same(Some(old)));
         };
@@ -158,7 +167,7 @@ impl<'a> Edit<'a> {
             Settled::Few(leaves) | Settled::Same(Some(leaves)) => Ok(leaves),
             // An empty bucket is not worth a look: a chain of them may end here.
             Settled::Same(None) if self.size(slot, &child) == 0 => Ok(Vec::new()),
-            Settled::Same(None) => read(self.nodes.get(slot), range, before),
+            Settled::Same(None) => self.read(slot, range, before),
             Settled::Many(_) => unreachable!("a child with more leaves than a bucket is not taken"),
         }
     }
@@ -167,11 +176,28 @@ impl<'a> Edit<'a> {
     fn place(&mut self, slot: u32, child: Settled) -> Hash {
         let node = match child {
             Settled::Same(_) => return *self.nodes.hash(slot),
-            Settled::Few(leaves) => Node::bucket(&leaves),
+            Settled::Few(leaves) => {
+                let node = Node::bucket(&leaves);
+                self.draft.buckets.push((slot, leaves));
+                node
+            }
             Settled::Many(node) => node,
         };
         self.draft.writes.push((slot, node));
         node.hash
+    }
+
+    /// The leaves of a bucket, from memory if they are there.
+    fn read<L: Leaves>(
+        &self,
+        slot: u32,
+        range: PathRange,
+        before: &L,
+    ) -> Result<Vec<Leaf>, StateTreeError<L::Error>> {
+        match self.lately.get(&slot) {
+            Some(leaves) => Ok(leaves.clone()),
+            None => read(self.nodes.get(slot), range, before),
+        }
     }
 
     /// A node for the range of a prefix of `depth` bits, with all that is below it.

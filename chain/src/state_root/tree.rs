@@ -7,6 +7,10 @@ use super::nodes::{Below, Node, Nodes};
 use super::undo::{Change, Undo};
 use super::{Leaf, Leaves, PathRange, StateProof, StateSize, bit};
 use crate::ids::Hash;
+use crate::lately::Lately;
+
+/// How many buckets are in memory at most: some ten megabytes.
+const BUCKETS: usize = 32_768;
 
 /// What becomes of paths: a new digest, or none.
 pub type Changes = BTreeMap<Hash, Option<Hash>>;
@@ -44,6 +48,8 @@ pub struct StateTree {
     nodes: Nodes,
     /// Pairs without a parent.
     free: Vec<u32>,
+    /// The leaves of buckets that were changed lately, by their slots: those that change next are mostly among them.
+    lately: Lately<u32, Vec<Leaf>>,
 }
 
 impl Default for StateTree {
@@ -59,7 +65,7 @@ impl StateTree {
         let mut nodes = Nodes::default();
         nodes.extend_to(2);
         nodes.swap(0, &mut Node::bucket(&[]));
-        Self { count: 0, nodes, free: Vec::new() }
+        Self { count: 0, nodes, free: Vec::new(), lately: Lately::new(BUCKETS) }
     }
 
     /// The tree over these leaves, which come in the order of their paths.
@@ -70,7 +76,7 @@ impl StateTree {
         leaves: impl Iterator<Item = Result<Leaf, E>>,
     ) -> Result<Self, StateTreeError<E>> {
         let mut tree = Self::new();
-        let draft = Edit::new(&tree.nodes, &tree.free).fill(leaves)?;
+        let draft = Edit::new(&tree.nodes, &tree.free, &tree.lately).fill(leaves)?;
         tree.commit(draft);
         Ok(tree)
     }
@@ -100,7 +106,8 @@ impl StateTree {
     }
 
     /// Makes the changes; all of them, or on an error none. `before` are the leaves as they are
-    /// without the changes; each bucket is read at most once, in the order of paths.
+    /// without the changes; each bucket is read at most once, in the order of paths, and not if it was
+    /// changed lately.
     ///
     /// # Errors
     /// If the leaves cannot be read, or are not those that the tree stands for.
@@ -110,7 +117,7 @@ impl StateTree {
         before: &L,
     ) -> Result<Undo, StateTreeError<L::Error>> {
         let changes: Vec<Change> = changes.iter().map(|(path, new)| (*path, *new)).collect();
-        let draft = Edit::new(&self.nodes, &self.free).change(&changes, before)?;
+        let draft = Edit::new(&self.nodes, &self.free, &self.lately).change(&changes, before)?;
         Ok(self.commit(draft))
     }
 
@@ -154,6 +161,13 @@ impl StateTree {
     fn commit(&mut self, draft: Draft) -> Undo {
         let (root, count, slots) = (self.root(), self.count, self.nodes.slots());
         self.nodes.extend_to(draft.slots);
+        // A slot that is freed is written before it is a bucket again.
+        for (slot, _) in &draft.writes {
+            self.lately.remove(slot);
+        }
+        for (slot, leaves) in draft.buckets {
+            self.lately.put(slot, leaves);
+        }
         let mut nodes = draft.writes;
         for (slot, node) in &mut nodes {
             self.nodes.swap(*slot, node);
