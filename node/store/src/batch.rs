@@ -1,19 +1,21 @@
 //! What a batch of blocks adds to the tables.
 
+use std::cell::RefCell;
+
 use quorate_chain::certificate::Certificate;
 use quorate_chain::codec::Encode;
 use quorate_chain::ids::{Hash, TxId};
 use quorate_chain::state::{Changes, StateEntry, StateKey};
 use quorate_chain::state_root;
-use quorate_replica::store::{Batch, Executed};
+use quorate_replica::store::{Batch, Executed, Standing};
 use rusqlite::{Connection, params};
 
+use crate::entries::EntryTable;
 use crate::error::StoreError;
 use crate::index::Index;
-use crate::keys::{self, Keys};
-use crate::path::Halves;
+use crate::keys::Keys;
 use crate::place::{place, version};
-use crate::standing::{self, kind_name};
+use crate::standing::kind_name;
 use crate::steps;
 
 /// What one batch adds, within its transaction.
@@ -21,21 +23,20 @@ pub(crate) struct Taking<'a> {
     pub(crate) db: &'a Connection,
     pub(crate) keys: &'a Keys<'a>,
     pub(crate) index: &'a Index,
-    /// The height of the state that was frozen last.
-    pub(crate) frozen: Option<i64>,
+    pub(crate) entries: &'a RefCell<EntryTable>,
 }
 
 impl Taking<'_> {
-    pub(crate) fn batch(&self, batch: &Batch) -> Result<(), StoreError> {
+    pub(crate) fn batch(&self, batch: Batch) -> Result<Standing, StoreError> {
         for executed in &batch.blocks {
             self.block(executed)?;
         }
-        self.entries(&batch.changes, &batch.leaves)?;
+        self.entries(batch.changes, &batch.leaves)?;
         if let Some(certificate) = &batch.standing.certificate {
             keep(self.db, certificate)?;
         }
         steps::keep(self.db, &batch.steps)?;
-        standing::write(self.db, &batch.standing)
+        Ok(batch.standing)
     }
 
     fn block(&self, executed: &Executed) -> Result<(), StoreError> {
@@ -94,66 +95,35 @@ impl Taking<'_> {
         Ok(())
     }
 
-    /// Puts the entries of the state in their places. Those of the leaves that are known are not computed again.
+    /// Takes over the entries of the state. The digests of leaves that are known are not computed again.
     pub(crate) fn entries(
         &self,
-        changes: &Changes,
+        changes: Changes,
         leaves: &state_root::Changes,
     ) -> Result<(), StoreError> {
+        let mut entries = self.entries.borrow_mut();
         for (key, entry) in changes {
             let digest = |path: &Hash| match leaves.get(path) {
                 Some(digest) => *digest,
                 None => entry.as_ref().map(StateEntry::digest),
             };
-            match key {
-                // A key that was touched and never written is as it was.
-                StateKey::Value(name) => self.keys.put(name, digest)?,
+            match &key {
+                StateKey::Value(name) => {
+                    let known = self.keys.get(name)?;
+                    // A key that was touched and never written is as it was.
+                    if let Some(newest) = known.written {
+                        entries.put_key(known.path, name, newest, digest(&known.path));
+                    }
+                }
                 StateKey::Nonces(_) | StateKey::Grants(_) => {
                     let path = key.path();
-                    self.keep_before(path)?;
-                    put(self.db, key, path, entry.as_ref(), digest(&path))?;
+                    let digest = digest(&path);
+                    entries.put_account(path, &key, entry, digest);
                 }
             }
         }
         Ok(())
     }
-
-    /// Keeps what an entry was in the state that was frozen last, unless it has changed since.
-    fn keep_before(&self, path: Hash) -> Result<(), StoreError> {
-        let Some(frozen) = self.frozen else { return Ok(()) };
-        let Halves { first, rest } = Halves::of(&path);
-        self.db
-            .prepare_cached(
-                "INSERT OR IGNORE INTO before
-                     VALUES (?1, ?2, (SELECT content FROM entry WHERE half = ?3 AND rest = ?4))",
-            )?
-            .execute(params![frozen, path.as_bytes(), first, rest])?;
-        Ok(())
-    }
-}
-
-/// Puts nonces or grants in their place.
-pub(crate) fn put(
-    db: &Connection,
-    key: &StateKey,
-    path: Hash,
-    entry: Option<&StateEntry>,
-    digest: Option<Hash>,
-) -> Result<(), StoreError> {
-    let (kind, name) = match key {
-        StateKey::Value(name) => (keys::VALUE, name.as_ref()),
-        StateKey::Nonces(account) => (2, account.as_bytes().as_slice()),
-        StateKey::Grants(account) => (3, account.as_bytes().as_slice()),
-    };
-    let Halves { first, rest } = Halves::of(&path);
-    let (digest, content) = (digest.map(|digest| *digest.as_bytes()), entry.map(Encode::to_bytes));
-    db.prepare_cached(
-        "INSERT INTO entry (half, rest, digest, kind, name, content)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (half, rest) DO UPDATE
-             SET digest = excluded.digest, content = excluded.content",
-    )?
-    .execute(params![first, rest, digest, kind, name, content.as_deref()])?;
-    Ok(())
 }
 
 pub(crate) fn keep(db: &Connection, certificate: &Certificate) -> Result<(), StoreError> {

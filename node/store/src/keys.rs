@@ -5,21 +5,26 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use quorate_chain::ids::Hash;
-use quorate_chain::state::StateKey;
+use quorate_chain::state::{StateEntry, StateKey};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::entries::EntryTable;
 use crate::error::StoreError;
 use crate::path::Halves;
-use crate::standing::hash;
+use crate::standing::{decode, hash};
 use crate::versions::{self, Newest};
 
 /// `entry.kind` of a key that was removed.
 pub(crate) const REMOVED: i64 = 0;
 /// `entry.kind` of a key that has a value.
 pub(crate) const VALUE: i64 = 1;
+/// `entry.kind` of the nonces of an account.
+pub(crate) const NONCES: i64 = 2;
+/// `entry.kind` of the grants of an account.
+pub(crate) const GRANTS: i64 = 3;
 
 /// The row of a key.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Row {
     pub(crate) newest: Newest,
     /// Whether it has a value.
@@ -30,9 +35,9 @@ pub(crate) struct Row {
 #[derive(Clone, Copy)]
 pub(crate) struct Known {
     pub(crate) path: Hash,
-    /// Its row in the table, if it has ever been written.
+    /// What it was when it was asked for first, if it had ever been written.
     pub(crate) row: Option<Row>,
-    /// What was written since: the row does not say so yet.
+    /// What was written since.
     pub(crate) written: Option<Newest>,
 }
 
@@ -46,16 +51,28 @@ impl Known {
 /// Keys that were asked for.
 pub(crate) struct Keys<'a> {
     db: &'a Connection,
+    /// Of the writer: what is not in the table yet.
+    entries: Option<&'a RefCell<EntryTable>>,
     known: RefCell<HashMap<Bytes, Known>>,
 }
 
 impl<'a> Keys<'a> {
+    /// Those in the table.
     pub(crate) fn new(db: &'a Connection) -> Self {
-        Self { db, known: RefCell::default() }
+        Self { db, entries: None, known: RefCell::default() }
+    }
+
+    /// Those in the table or still with the writer.
+    pub(crate) fn with(db: &'a Connection, entries: &'a RefCell<EntryTable>) -> Self {
+        Self { db, entries: Some(entries), known: RefCell::default() }
     }
 
     pub(crate) const fn db(&self) -> &'a Connection {
         self.db
+    }
+
+    pub(crate) const fn entries(&self) -> Option<&'a RefCell<EntryTable>> {
+        self.entries
     }
 
     pub(crate) fn get(&self, key: &Bytes) -> Result<Known, StoreError> {
@@ -63,21 +80,13 @@ impl<'a> Keys<'a> {
             return Ok(*known);
         }
         let path = StateKey::Value(key.clone()).path();
-        let known = Known { path, row: self.row(path)?, written: None };
+        let row = match self.entries {
+            Some(entries) => entries.borrow_mut().row(self.db, path)?,
+            None => row(self.db, path)?,
+        };
+        let known = Known { path, row, written: None };
         self.known.borrow_mut().insert(key.clone(), known);
         Ok(known)
-    }
-
-    fn row(&self, path: Hash) -> Result<Option<Row>, StoreError> {
-        let mut select = self.db.prepare_cached(
-            "SELECT version, nth, leap, kind FROM entry WHERE half = ?1 AND rest = ?2",
-        )?;
-        let Halves { first, rest } = Halves::of(&path);
-        let row = select.query_row(params![first, rest], |row| {
-            let newest = Newest { version: row.get(0)?, nth: row.get(1)?, leap: row.get(2)? };
-            Ok(Row { newest, has: row.get::<_, i64>(3)? == VALUE })
-        });
-        Ok(row.optional()?)
     }
 
     /// Adds a version of a key.
@@ -92,39 +101,29 @@ impl<'a> Keys<'a> {
         self.known.borrow_mut().insert(key.clone(), Known { written: Some(newest), ..known });
         Ok(())
     }
+}
 
-    /// Puts the newest version of a key into its row, with the digest of its value if it has one; nothing if the key
-    /// was not written.
-    pub(crate) fn put(
-        &self,
-        key: &Bytes,
-        digest: impl FnOnce(&Hash) -> Option<Hash>,
-    ) -> Result<(), StoreError> {
-        let Known { path, row, written } = self.get(key)?;
-        let Some(Newest { version, nth, leap }) = written else { return Ok(()) };
-        let digest = digest(&path).map(|digest| *digest.as_bytes());
-        let (has, Halves { first, rest }) = (digest.is_some(), Halves::of(&path));
-        if row.is_some_and(|row| row.has == has) {
-            // The index over names is left alone, as it would not be if a column changed that it depends on.
-            self.db
-                .prepare_cached(
-                    "UPDATE entry SET digest = ?3, version = ?4, nth = ?5, leap = ?6
-                         WHERE half = ?1 AND rest = ?2",
-                )?
-                .execute(params![first, rest, digest, version, nth, leap])?;
-            return Ok(());
-        }
-        let kind = if has { VALUE } else { REMOVED };
-        self.db
-            .prepare_cached(
-                "INSERT INTO entry (half, rest, digest, kind, name, version, nth, leap)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (half, rest) DO UPDATE
-                     SET digest = excluded.digest, kind = excluded.kind, version = excluded.version,
-                         nth = excluded.nth, leap = excluded.leap",
-            )?
-            .execute(params![first, rest, digest, kind, key.as_ref(), version, nth, leap])?;
-        Ok(())
-    }
+/// The row of a key in the table.
+pub(crate) fn row(db: &Connection, path: Hash) -> Result<Option<Row>, StoreError> {
+    let mut select = db.prepare_cached(
+        "SELECT version, nth, leap, kind FROM entry WHERE half = ?1 AND rest = ?2",
+    )?;
+    let Halves { first, rest } = Halves::of(&path);
+    let row = select.query_row(params![first, rest], |row| {
+        let newest = Newest { version: row.get(0)?, nth: row.get(1)?, leap: row.get(2)? };
+        Ok(Row { newest, has: row.get::<_, i64>(3)? == VALUE })
+    });
+    Ok(row.optional()?)
+}
+
+/// Nonces or grants in the table.
+pub(crate) fn account(db: &Connection, path: Hash) -> Result<Option<StateEntry>, StoreError> {
+    let mut select =
+        db.prepare_cached("SELECT content FROM entry WHERE half = ?1 AND rest = ?2")?;
+    let Halves { first, rest } = Halves::of(&path);
+    let row = select.query_row(params![first, rest], |row| row.get::<_, Option<Vec<u8>>>(0));
+    let bytes = row.optional()?.flatten();
+    bytes.map(|bytes| decode("an entry of the state", bytes)).transpose()
 }
 
 /// Moves the entries of a file of before version 8 into a table that has their paths in halves.

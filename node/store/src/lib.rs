@@ -12,6 +12,7 @@ mod batch;
 mod blocks;
 mod connect;
 mod convicted;
+mod entries;
 mod error;
 mod index;
 mod keys;

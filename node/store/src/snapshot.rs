@@ -10,16 +10,17 @@ use quorate_chain::state_root::Leaf;
 use quorate_replica::store::{Entries, Standing};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::batch::{keep, put};
+use crate::batch::keep;
 use crate::blocks::number;
+use crate::entries::EntryTable;
 use crate::error::StoreError;
 use crate::index::Index;
-use crate::keys::{Keys, REMOVED, VALUE};
+use crate::keys::{NONCES, REMOVED, VALUE};
 use crate::path::{Halves, above, join};
 use crate::place::version;
 use crate::read::{leaves, version_at};
 use crate::standing::{self, decode};
-use crate::versions::newest_below;
+use crate::versions::{self, Newest, newest_below};
 
 /// Freezes the state as it is; of those frozen before only the one at a height stays. Returns the newest height.
 pub(crate) fn freeze(db: &Connection, keep: Option<Height>) -> Result<Option<i64>, StoreError> {
@@ -120,7 +121,7 @@ impl Then<'_> {
         }
         let Some(bytes) = self.content(path, found.content)? else { return Ok(None) };
         let account = decode("an account", found.name)?;
-        let key = if found.kind == 2 { StateKey::Nonces } else { StateKey::Grants };
+        let key = if found.kind == NONCES { StateKey::Nonces } else { StateKey::Grants };
         Ok(Some((key(account), decode("an entry of the state", bytes)?)))
     }
 
@@ -189,10 +190,12 @@ const FORGET: &str = "
 pub(crate) fn install(
     db: &Connection,
     index: &Index,
+    entries: &mut EntryTable,
     standing: &Standing,
 ) -> Result<(), StoreError> {
     db.execute_batch(FORGET)?;
     index.forget(db)?;
+    *entries = EntryTable::default();
     let mut select = db.prepare_cached("SELECT bytes FROM staged ORDER BY half, rest")?;
     let mut rows = select.query([])?;
     let mut next = -1;
@@ -201,15 +204,18 @@ pub(crate) fn install(
             .map_err(|why| StoreError::Damaged { what: "an entry that was staged", why })?;
         match (&key, &entry) {
             (StateKey::Value(name), StateEntry::Value(value)) => {
-                // Each key comes once.
-                let keys = Keys::new(db);
-                base_value(&keys, next, name, value)?;
-                keys.put(name, |_| Some(entry.digest()))?;
+                let newest = base_value(db, next, name, value)?;
+                entries.put_key(key.path(), name, newest, Some(entry.digest()));
                 next -= 1;
             }
-            _ => put(db, &key, key.path(), Some(&entry), Some(entry.digest()))?,
+            _ => {
+                let digest = entry.digest();
+                entries.put_account(key.path(), &key, Some(entry), Some(digest));
+            }
         }
+        entries.write_many(db, None)?;
     }
+    entries.write(db, None)?;
     db.execute("DELETE FROM staged", [])?;
     let anchor = &standing.applied;
     let base = anchor.block.to_bytes();
@@ -229,12 +235,18 @@ fn staged(bytes: Vec<u8>) -> Result<(StateKey, StateEntry), DecodeError> {
     Ok(both)
 }
 
-fn base_value(keys: &Keys<'_>, number: i64, name: &Bytes, value: &Value) -> Result<(), StoreError> {
-    keys.add(number, name, Some(&value.bytes))?;
-    keys.db().prepare_cached("INSERT INTO base VALUES (?1, ?2, ?3)")?.execute(params![
+/// Each key comes once.
+fn base_value(
+    db: &Connection,
+    number: i64,
+    name: &Bytes,
+    value: &Value,
+) -> Result<Newest, StoreError> {
+    let newest = versions::add(db, number, None, name, Some(&value.bytes))?;
+    db.prepare_cached("INSERT INTO base VALUES (?1, ?2, ?3)")?.execute(params![
         number,
         value.height.get().cast_signed(),
         value.tx.as_bytes()
     ])?;
-    Ok(())
+    Ok(newest)
 }

@@ -1,17 +1,19 @@
 //! The state as a connection sees it: what execution asks of it, and its leaves.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use quorate_chain::ids::AccountKey;
 use quorate_chain::state::{Grants, Nonces, StateEntry, StateKey, StateRead, Value};
 use quorate_chain::state_root::{Leaf, Leaves, PathRange};
 use quorate_replica::store::Version;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::Connection;
 
+use crate::entries::EntryTable;
 use crate::error::StoreError;
-use crate::keys::Keys;
+use crate::keys::{self, Keys};
 use crate::path::Halves;
 use crate::read::{leaves, version_at};
-use crate::standing::decode;
 
 /// The state, within whatever transaction the connection is in.
 pub(crate) struct State<'a> {
@@ -19,18 +21,22 @@ pub(crate) struct State<'a> {
 }
 
 impl<'a> State<'a> {
+    /// As it is in the tables.
     pub(crate) fn of(db: &'a Connection) -> Self {
         Self { keys: Keys::new(db) }
     }
 
-    fn content(&self, key: &StateKey) -> Result<Option<StateEntry>, StoreError> {
-        let db = self.keys.db();
-        let mut select =
-            db.prepare_cached("SELECT content FROM entry WHERE half = ?1 AND rest = ?2")?;
-        let Halves { first, rest } = Halves::of(&key.path());
-        let row = select.query_row(params![first, rest], |row| row.get::<_, Option<Vec<u8>>>(0));
-        let bytes = row.optional()?.flatten();
-        bytes.map(|bytes| decode("an entry of the state", bytes)).transpose()
+    /// As the writer has it.
+    pub(crate) fn with(db: &'a Connection, entries: &'a RefCell<EntryTable>) -> Self {
+        Self { keys: Keys::with(db, entries) }
+    }
+
+    fn account(&self, key: &StateKey) -> Result<Option<StateEntry>, StoreError> {
+        let (db, path) = (self.keys.db(), key.path());
+        match self.keys.entries() {
+            Some(entries) => entries.borrow_mut().account(db, path),
+            None => keys::account(db, path),
+        }
     }
 }
 
@@ -50,14 +56,14 @@ impl StateRead for State<'_> {
     }
 
     fn nonces(&self, account: AccountKey) -> Result<Nonces, StoreError> {
-        Ok(match self.content(&StateKey::Nonces(account))? {
+        Ok(match self.account(&StateKey::Nonces(account))? {
             Some(StateEntry::Nonces(nonces)) => nonces,
             Some(StateEntry::Value(_) | StateEntry::Grants(_)) | None => Nonces::default(),
         })
     }
 
     fn grants(&self, account: AccountKey) -> Result<Grants, StoreError> {
-        Ok(match self.content(&StateKey::Grants(account))? {
+        Ok(match self.account(&StateKey::Grants(account))? {
             Some(StateEntry::Grants(grants)) => grants,
             Some(StateEntry::Value(_) | StateEntry::Nonces(_)) | None => Grants::default(),
         })
@@ -76,6 +82,9 @@ impl Leaves for State<'_> {
         let mut leaves = leaves(select.query(ends)?)?;
         // A range may be so narrow that its ends differ in the second half alone.
         leaves.retain(|leaf| range.contains(&leaf.path));
+        if let Some(entries) = self.keys.entries() {
+            entries.borrow().correct(range, &mut leaves);
+        }
         Ok(leaves)
     }
 }

@@ -21,7 +21,6 @@ use crate::place::version;
 use crate::read::SqliteReader;
 use crate::schema;
 use crate::snapshot;
-use crate::standing;
 use crate::state::State;
 use crate::steps;
 use crate::writer::{Behind, Writer};
@@ -77,7 +76,8 @@ impl Store for SqliteStore {
                     standing.applied.roster.to_bytes().as_ref()
                 ],
             )?;
-            let (db, index, keys) = (&writer.db, &writer.index, Keys::new(&writer.db));
+            let Writer { db, index, entries, .. } = &*writer;
+            let keys = &Keys::with(db, entries);
             let values = changes.iter().filter_map(|change| match change {
                 (StateKey::Value(key), Some(StateEntry::Value(value))) => Some((key, &value.bytes)),
                 _ => None,
@@ -85,9 +85,10 @@ impl Store for SqliteStore {
             for (number, (key, value)) in (first..).zip(values) {
                 keys.add(number, key, Some(value))?;
             }
-            let taking = Taking { db, keys: &keys, index, frozen: None };
-            taking.entries(changes, &state_root::Changes::new())?;
-            standing::write(db, &standing)
+            let taking = Taking { db, keys, index, entries };
+            taking.entries(changes.clone(), &state_root::Changes::new())?;
+            writer.standing = Some(standing);
+            Ok::<_, StoreError>(())
         })?;
         writer.checkpoint()
     }
@@ -98,11 +99,14 @@ impl Store for SqliteStore {
     ) -> Result<(), E> {
         let mut writer = self.writer();
         let rows = writer.within(|writer| -> Result<usize, E> {
-            let (db, index, state) = (&writer.db, &writer.index, State::of(&writer.db));
+            let Writer { db, index, entries, frozen, .. } = &*writer;
+            let state = State::with(db, entries);
             let batch = make(&state)?;
-            let taking = Taking { db, keys: &state.keys, index, frozen: writer.frozen };
-            taking.batch(&batch)?;
-            Ok(rows(&batch))
+            let rows = rows(&batch);
+            let standing = Taking { db, keys: &state.keys, index, entries }.batch(batch)?;
+            entries.borrow_mut().write_many(db, *frozen)?;
+            writer.standing = Some(standing);
+            Ok(rows)
         })?;
         Ok(writer.batch_is_done(rows)?)
     }
@@ -146,7 +150,7 @@ impl Store for SqliteStore {
 
     fn freeze(&mut self, keep: Option<Height>) -> Result<bool, StoreError> {
         let mut writer = self.writer();
-        let frozen = writer.within(|writer| snapshot::freeze(&writer.db, keep))?;
+        let frozen = writer.with_tables(|writer| snapshot::freeze(&writer.db, keep))?;
         writer.commit()?;
         writer.frozen = frozen;
         Ok(true)
@@ -161,9 +165,10 @@ impl Store for SqliteStore {
 
     fn install(&mut self, install: Install) -> Result<bool, StoreError> {
         let mut writer = self.writer();
-        writer.within(|writer| {
-            snapshot::install(&writer.db, &writer.index, &install.standing)?;
-            steps::keep(&writer.db, &install.steps)
+        writer.with_tables(|writer| {
+            let Writer { db, index, entries, .. } = writer;
+            snapshot::install(db, index, entries.get_mut(), &install.standing)?;
+            steps::keep(db, &install.steps)
         })?;
         writer.commit()?;
         writer.frozen = None;
@@ -245,14 +250,14 @@ mod tests {
         assert_eq!(seen(&file), 4);
         store.settle().unwrap();
         assert_eq!(seen(&file), 6);
-        apply(&mut store, 1_000);
+        apply(&mut store, 4_000);
         assert!(seen(&file) > 6, "so many are not left open");
         // What is open when a process ends is gone, in whole batches.
         store.settle().unwrap();
         apply(&mut store, 1);
         drop(store);
         let store = SqliteStore::open(&file, suite::CHAIN).unwrap();
-        assert_eq!(applied(&store), 1_006);
+        assert_eq!(applied(&store), 4_006);
     }
 
     #[test]

@@ -8,15 +8,18 @@
 //! What is not committed when a process ends is gone, newest first, like what was not synced when the power goes. The log
 //! has it.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, TryLockError, Weak};
 use std::time::Duration;
 
 use quorate_chain::ids::ChainId;
+use quorate_replica::store::Standing;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::connect::prepare_once;
+use crate::entries::EntryTable;
 use crate::error::StoreError;
 use crate::index::Index;
 use crate::keys;
@@ -25,7 +28,7 @@ use crate::standing;
 use crate::versions;
 
 /// Rows of transactions and values after which a transaction is committed.
-const GROUP: usize = 2_048;
+const GROUP: usize = 8_192;
 /// Pages in SQLite's log after which they are moved into the file. The log is read whole when a node
 /// starts, and pages that are written again and again are moved the less often the longer it is.
 const LOG: i64 = 8_192;
@@ -90,6 +93,10 @@ impl Behind {
 pub(crate) struct Writer {
     pub(crate) db: Connection,
     pub(crate) index: Index,
+    /// Entries of the state whose rows are not written yet.
+    pub(crate) entries: RefCell<EntryTable>,
+    /// Where the store stands, if its row does not say so yet.
+    pub(crate) standing: Option<Standing>,
     /// The height of the state that was frozen last.
     pub(crate) frozen: Option<i64>,
     pub(crate) signs: Arc<Signs>,
@@ -120,7 +127,28 @@ impl Writer {
         let frozen = db.query_row("SELECT max(height) FROM frozen", [], |row| row.get(0))?;
         db.busy_timeout(BUSY)?;
         let (signs, overdue) = (Arc::default(), LOG + OVERDUE);
-        Ok(Self { db, index, frozen, signs, rows: 0, overdue })
+        let (entries, standing) = Default::default();
+        Ok(Self { db, index, entries, standing, frozen, signs, rows: 0, overdue })
+    }
+
+    /// Does something that looks at the tables themselves: first they say all that is in memory.
+    pub(crate) fn with_tables<T>(
+        &mut self,
+        what: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.within(|writer| {
+            writer.write_rows()?;
+            what(writer)
+        })
+    }
+
+    /// Writes the rows that wait for more.
+    fn write_rows(&mut self) -> Result<(), StoreError> {
+        self.entries.get_mut().write(&self.db, self.frozen)?;
+        if let Some(standing) = self.standing.take() {
+            standing::write(&self.db, &standing)?;
+        }
+        Ok(())
     }
 
     /// Does something within the open transaction, or within a new one. It has done all of it, or the transaction
@@ -189,6 +217,7 @@ impl Writer {
     fn commit_open(&mut self) -> Result<(), StoreError> {
         self.or_never_again(|writer| {
             if !writer.db.is_autocommit() {
+                writer.write_rows()?;
                 writer.db.prepare_cached("COMMIT")?.execute([])?;
             }
             writer.index.committed();
