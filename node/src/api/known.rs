@@ -15,6 +15,7 @@ use quorate_chain::transaction::{Operation, SignedTransaction};
 use quorate_client::answer::{self, Outcome, TxStatus};
 use quorate_client::problem::{Code, Effect, EffectWord, Problem};
 use quorate_replica::io::Placed;
+use quorate_replica::store::Place;
 use tokio::sync::oneshot;
 
 use super::answers;
@@ -68,6 +69,12 @@ pub(super) fn settled(
     let mut outcome = answers::outcome(transaction.id(), operations, placed);
     outcome.certificate = certificate.map(Arc::unwrap_or_clone);
     if outcome.error.is_some() { Err(failed(outcome)) } else { Ok(outcome) }
+}
+
+/// What stands at a place.
+const fn placed_at(place: &Place) -> Placed {
+    let Place { block, index, outcome } = place;
+    Placed { block: *block, index: *index, status: outcome.status, duplicate: false }
 }
 
 impl Ledger {
@@ -178,14 +185,20 @@ impl Ledger {
 
     /// The outcome of a transaction that was applied here. One whose nonce is free was not: that is seen at once, and so
     /// whoever floods a node with what it refuses does not make it go through the index of all transactions each time.
+    /// What is in it is known to whoever has sent it, so its block is not read.
     async fn placed_if_used(&self, transaction: &SignedTransaction) -> Answered<Option<Outcome>> {
-        let (sender, nonce) = (transaction.content().sender, transaction.content().nonce);
-        let (nonces, _) = self.read(move |store| store.account(sender)).await?;
-        if nonces.check(nonce) == Err(NonceError::Used) {
-            self.placed(transaction.id()).await
-        } else {
-            Ok(None)
+        let (id, content) = (transaction.id(), transaction.content());
+        let (sender, nonce) = (content.sender, content.nonce);
+        let found = self.read(move |store| {
+            let (nonces, _) = store.account(sender)?;
+            if nonces.check(nonce) == Err(NonceError::Used) { store.place(id) } else { Ok(None) }
+        });
+        let Some(place) = found.await? else { return Ok(None) };
+        let mut outcome = answers::outcome(id, &content.operations, placed_at(&place));
+        if let Covered::By(certificate) = self.certificate_here(place.block.height).await? {
+            outcome.certificate = Some(Arc::unwrap_or_clone(certificate));
         }
+        Ok(Some(outcome))
     }
 
     /// The outcome of a transaction that was applied here. If its block is not kept, it is told without
@@ -201,9 +214,7 @@ impl Ledger {
         let transaction = block.as_ref().and_then(|block| block.body().transactions.get(at));
         let operations: &[Operation] =
             transaction.map_or(&[], |transaction| &transaction.content().operations);
-        let (block, index, status) = (place.block, place.index, place.outcome.status);
-        let placed = Placed { block, index, status, duplicate: false };
-        let mut outcome = answers::outcome(id, operations, placed);
+        let mut outcome = answers::outcome(id, operations, placed_at(&place));
         if let Covered::By(certificate) = covered {
             outcome.certificate = Some(Arc::unwrap_or_clone(certificate));
         }
