@@ -1,5 +1,7 @@
 //! What nodes answer, as types. A node may send fields that are not here; they are passed over.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use quorate_chain::ids::{
     AccountKey, BlockHash, BodyRoot, ChainId, Height, NodeId, Nonce, RosterHash, StateRoot, Term,
@@ -216,7 +218,7 @@ pub struct Outcome {
     pub block_hash: Option<BlockHash>,
     /// Proof that a quorum has that block.
     #[serde(default)]
-    pub certificate: Option<Certificate>,
+    pub certificate: Option<Arc<Certificate>>,
     /// What each operation did.
     #[serde(default)]
     pub results: Vec<OperationResult>,

@@ -67,7 +67,7 @@ pub(super) fn settled(
 ) -> Answered<Outcome> {
     let operations = &transaction.content().operations;
     let mut outcome = answers::outcome(transaction.id(), operations, placed);
-    outcome.certificate = certificate.map(Arc::unwrap_or_clone);
+    outcome.certificate = certificate;
     if outcome.error.is_some() { Err(failed(outcome)) } else { Ok(outcome) }
 }
 
@@ -196,7 +196,7 @@ impl Ledger {
         let Some(place) = found.await? else { return Ok(None) };
         let mut outcome = answers::outcome(id, &content.operations, placed_at(&place));
         if let Covered::By(certificate) = self.certificate_here(place.block.height).await? {
-            outcome.certificate = Some(Arc::unwrap_or_clone(certificate));
+            outcome.certificate = Some(certificate);
         }
         Ok(Some(outcome))
     }
@@ -216,7 +216,7 @@ impl Ledger {
             transaction.map_or(&[], |transaction| &transaction.content().operations);
         let mut outcome = answers::outcome(id, operations, placed_at(&place));
         if let Covered::By(certificate) = covered {
-            outcome.certificate = Some(Arc::unwrap_or_clone(certificate));
+            outcome.certificate = Some(certificate);
         }
         Ok(Some(outcome))
     }
