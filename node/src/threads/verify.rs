@@ -137,6 +137,25 @@ impl Pool {
         words
     }
 
+    /// Takes a transaction of a client and checks it here and now: for one that has nobody to be checked with, to wake
+    /// another thread takes as long as the check.
+    pub(crate) fn submit_now(
+        &self,
+        transaction: SignedTransaction,
+        wish: Wish,
+    ) -> oneshot::Receiver<Word> {
+        let (reply, word) = oneshot::channel();
+        let mut work = self.work();
+        if work.closed {
+            drop(reply.send(Word::Answer(Answer::Refused(Refusal::Stopping))));
+            return word;
+        }
+        *work.held.entry(transaction.id()).or_default() += 1;
+        drop(work);
+        self.batch(vec![Submitted { transaction, wish, reply }]);
+        word
+    }
+
     /// Whether a transaction is being checked, or waits for that.
     pub(crate) fn holds(&self, id: TxId) -> bool {
         self.work().held.contains_key(&id)
@@ -400,6 +419,31 @@ mod tests {
         }
         assert!(!pool.message(line(1), 1, Box::new(|_, _| None)), "nor is a message taken");
     }
+
+    #[test]
+    fn one_that_is_checked_at_once_reaches_the_driver_without_another_thread_or_is_refused() {
+        let pool = pool(8, 1 << 20, 16);
+        let submit = |nonce, forged: bool| {
+            let (transaction, key) = transaction(nonce);
+            let forgery = transaction.clone().assemble(key.sign(b"something else"), &[]).unwrap();
+            let signed = transaction.sign(&key).unwrap();
+            let id = signed.id();
+            let word = pool.submit_now(if forged { forgery } else { signed }, Wish::Settled);
+            assert!(!pool.holds(id));
+            word
+        };
+        let (mut good, mut bad) = (submit(1, false), submit(2, true));
+        let mut turn = Turn::default();
+        assert!(pool.inbox.take(Instant::now(), &mut turn));
+        assert_eq!(turn.requests.len(), 1);
+        assert!(good.try_recv().is_err(), "it is heard later what becomes of it");
+        assert!(matches!(bad.try_recv(), Ok(Word::Bad(_))));
+        pool.close();
+        let word = submit(3, false).try_recv();
+        let stopping = Answer::Refused(Refusal::Stopping);
+        assert!(matches!(&word, Ok(Word::Answer(answer)) if *answer == stopping), "{word:?}");
+    }
+
     #[test]
     fn what_is_checked_is_held_until_the_driver_has_it() {
         let pool = pool(8, 1 << 20, 16);
