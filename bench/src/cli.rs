@@ -1,27 +1,24 @@
 //! The command line.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use quorate_node::exit::{Exit, Failure};
 use quorate_node::stderr;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 
+use crate::bed::{Bed, Signing};
 use crate::ceiling::Ceiling;
 use crate::group::Group;
-use crate::load::{self, Client, Run};
+use crate::growth::Growth;
 use crate::others;
 use crate::page;
 use crate::progress::Progress;
-use crate::report::{Case, Figures, Report, Row};
-use crate::work::{Account, Field, Kind, System};
+use crate::report::{Case, Report, Row};
+use crate::work::{Field, Kind, System};
 
-/// Requests by which it is found out how many fit into the time, of all clients together; each has one at least.
-const PROBE: u64 = 64;
 /// Connections that share what is due at a fixed rate.
 const CALLERS: u64 = 256;
 
@@ -92,6 +89,7 @@ struct Bench {
 #[derive(Debug, Subcommand)]
 enum Command {
     Ceiling(Ceiling),
+    Growth(Growth),
 }
 
 /// What is printed.
@@ -121,25 +119,21 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A group, and what is needed to measure it.
-struct Bed {
-    group: Group,
-    field: Field,
-    accounts: Vec<Account>,
-}
-
-/// How many transactions of ours were signed, and how long that took.
-#[derive(Default)]
-struct Signing {
-    count: u64,
-    took: Duration,
-}
-
 impl Bench {
     fn run(self) -> Result<(), Failure> {
-        if let Some(Command::Ceiling(ceiling)) = &self.command {
-            let sum = ceiling.measured()?;
-            return said(self.output, || sum.text(), || sum.json());
+        match &self.command {
+            Some(Command::Ceiling(ceiling)) => {
+                let sum = ceiling.measured()?;
+                return said(self.output, || sum.text(), || sum.json());
+            }
+            Some(Command::Growth(growth)) => {
+                let sum = growth.measured()?;
+                if let Some(path) = &growth.report {
+                    page::write(path, &sum.page())?;
+                }
+                return said(self.output, || sum.text(), || sum.json());
+            }
+            None => {}
         }
         let first = match &self.nodes {
             Some(nodes) => Group::named(nodes)?,
@@ -152,23 +146,14 @@ impl Bench {
         let beds = groups.into_iter().map(|group| self.bed(group)).collect::<Result<_, _>>()?;
         let report = self.measured(beds)?;
         if let Some(path) = &self.report {
-            let storage = |error| format!("{}: {error}", path.display());
-            std::fs::write(path, page::page(&report))
-                .map_err(|error| Failure::new(Exit::Storage, storage(error)))?;
+            page::write(path, &page::page(&report))?;
         }
         said(self.output, || report.text(), || report.json())
     }
 
     fn bed(&self, group: Group) -> Result<Bed, Failure> {
-        let field = Field {
-            chain_id: group.chain_id()?,
-            keys: self.keys,
-            value: usize::try_from(self.value).unwrap_or(usize::MAX),
-        };
         let most = self.clients.iter().copied().chain([CALLERS]).max().unwrap_or(CALLERS);
-        let seed = seed();
-        let accounts = (0..=most).map(|number| Account::new(seed, number)).collect();
-        Ok(Bed { group, field, accounts })
+        Bed::new(group, (self.keys, self.value), most)
     }
 
     fn cases(&self) -> Vec<Case> {
@@ -202,7 +187,7 @@ impl Bench {
         let repeat = usize::try_from(self.repeat).unwrap_or(usize::MAX);
         let mut progress = Progress::new(rows.len() * repeat);
         progress.at("writing all keys");
-        beds.iter_mut().try_for_each(|bed| bed.sow(&runtime))?;
+        beds.iter_mut().try_for_each(|bed| bed.sow(&runtime, |_| {}).map(drop))?;
         let (low, mut signing) = (beds[0].group.height()?, Signing::default());
         for _ in 0..self.repeat {
             for (at, row) in &mut rows {
@@ -238,86 +223,4 @@ fn said(
     };
     let written = std::io::stdout().lock().write_all(text.as_bytes());
     written.map_err(|error| Failure::new(Exit::Storage, error))
-}
-
-/// Something that no other run has had: who writes with it has no past on a chain.
-pub(crate) fn seed() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let nanos = now.map_or(0, |time| time.as_nanos());
-    u64::try_from(nanos & u128::from(u64::MAX)).unwrap_or_default() ^ u64::from(std::process::id())
-}
-
-impl Bed {
-    /// Writes all keys.
-    fn sow(&mut self, runtime: &Runtime) -> Result<(), Failure> {
-        let system = self.group.system;
-        // What cannot read need not have all of them.
-        let Some(sower) = self.accounts.last_mut().filter(|_| system.does(Kind::Operations)) else {
-            return Ok(());
-        };
-        let requests = self.field.sown(system, sower)?;
-        let clients = vec![Client { node: self.group.targets(false)[0], requests }];
-        runtime.block_on(load::closed(system, Kind::Operations, clients)).map(drop)
-    }
-
-    /// Measures a case once: first how many requests fit into the time, then those.
-    fn figures(
-        &mut self,
-        runtime: &Runtime,
-        case: &Case,
-        (seconds, all): (u64, bool),
-        signing: &mut Signing,
-    ) -> Result<Figures, Failure> {
-        let targets = self.group.targets(all);
-        let each = match case.rate {
-            Some(rate) => (rate * seconds).div_ceil(case.clients),
-            None => {
-                let few = (PROBE / case.clients).max(1);
-                let probe = self.clients(case, few, &targets, signing)?;
-                let run = self.ran(runtime, case, probe)?;
-                let one = run.time.as_secs_f64() / few as f64;
-                ((seconds as f64 / one.max(1e-6)) as u64).max(1)
-            }
-        };
-        let clients = self.clients(case, each, &targets, signing)?;
-        let before = self.group.usage();
-        let run = self.ran(runtime, case, clients)?;
-        let used = self.group.usage().zip(before).map(|(now, before)| now.since(before));
-        Ok(Figures::new(case.kind, &run, used))
-    }
-
-    fn ran(&self, runtime: &Runtime, case: &Case, clients: Vec<Client>) -> Result<Run, Failure> {
-        let Case { kind, rate, .. } = *case;
-        runtime.block_on(async {
-            match rate {
-                None => load::closed(self.group.system, kind, clients).await,
-                Some(rate) => load::open(self.group.system, kind, clients, rate).await,
-            }
-        })
-    }
-
-    /// Clients with so many requests each.
-    fn clients(
-        &mut self,
-        case: &Case,
-        each: u64,
-        targets: &[SocketAddr],
-        signing: &mut Signing,
-    ) -> Result<Vec<Client>, Failure> {
-        let begin = Instant::now();
-        let count = usize::try_from(case.clients).unwrap_or(usize::MAX);
-        let (field, system) = (self.field, self.group.system);
-        let accounts = self.accounts.iter_mut().take(count).enumerate();
-        let clients = accounts.map(|(number, account)| {
-            let requests = (0..each).map(|_| account.request(system, case.kind, &field));
-            let node = targets[number % targets.len()];
-            Ok(Client { node, requests: requests.collect::<Result<_, _>>()? })
-        });
-        let clients = clients.collect::<Result<Vec<_>, Failure>>()?;
-        if case.kind.writes() && system == System::Quorate {
-            signing.count += each * case.clients * case.kind.done();
-            signing.took += begin.elapsed();
-        }
-        Ok(clients)
-    }
 }

@@ -2,7 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,15 +12,32 @@ use quorate_chain::ids::ChainId;
 use quorate_client::Client;
 use quorate_node::config::Config;
 use quorate_node::exit::{Exit, Failure};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::usage::{self, Usage};
-use crate::work::System;
+use crate::work::{Field, System};
 
 /// How long nodes may take until they have a leader.
 const READY: Duration = Duration::from_secs(60);
 /// How often they are asked.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long nodes may take to end, or to be there again.
+const RESTART: Duration = Duration::from_secs(600);
+/// How often they are asked whether they are.
+const INSTANT: Duration = Duration::from_millis(2);
+/// How long a node may take with a single answer then.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long nodes took to end, and to be there again.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Restart {
+    /// From SIGTERM until all had ended.
+    pub(crate) ended: Duration,
+    /// From their start until each of them had answered a read that sees all that was acknowledged before.
+    pub(crate) started: Duration,
+}
 
 /// Nodes of one system.
 pub(crate) struct Group {
@@ -32,13 +50,13 @@ pub(crate) struct Group {
 
 /// Processes that belong to the benchmark, and end with it, in a directory that goes with them.
 pub(crate) struct Processes {
-    children: Vec<Child>,
+    children: Vec<(Child, Command)>,
     directory: TempDir,
 }
 
 impl Drop for Processes {
     fn drop(&mut self) {
-        for child in &mut self.children {
+        for (child, _) in &mut self.children {
             // One that has ended is ended.
             let _ = child.kill();
             let _ = child.wait();
@@ -90,8 +108,50 @@ impl Processes {
         let log = File::create(&path).map_err(storage)?;
         command.stdin(Stdio::null()).stdout(log.try_clone().map_err(bug)?).stderr(log);
         let program = command.get_program().to_owned();
-        self.children.push(command.spawn().map_err(|error| missing(&program, &error))?);
+        let child = command.spawn().map_err(|error| missing(&program, &error))?;
+        self.children.push((child, command));
         Ok(())
+    }
+
+    /// Tells all of them to end, and waits until they have; returns how long that took.
+    fn end(&mut self) -> Result<Duration, Failure> {
+        let begin = Instant::now();
+        for (child, _) in &self.children {
+            // One that has ended is ended.
+            let _ = kill_process(Pid::from_child(child), Signal::TERM);
+        }
+        while self.children.iter_mut().any(|(child, _)| matches!(child.try_wait(), Ok(None))) {
+            if begin.elapsed() > RESTART {
+                return Err(bug(format!("nodes run on {} s after SIGTERM", RESTART.as_secs())));
+            }
+            std::thread::sleep(INSTANT);
+        }
+        Ok(begin.elapsed())
+    }
+
+    /// Starts all of them again that have ended.
+    fn again(&mut self) -> Result<(), Failure> {
+        for (child, command) in &mut self.children {
+            let program = command.get_program().to_owned();
+            *child = command.spawn().map_err(|error| missing(&program, &error))?;
+        }
+        Ok(())
+    }
+
+    /// The bytes of all files in their directory.
+    fn bytes(&self) -> u64 {
+        let (mut sum, mut left) = (0, vec![self.path().to_owned()]);
+        while let Some(directory) = left.pop() {
+            // What is gone since it was listed takes no room.
+            for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+                match entry.metadata() {
+                    Ok(known) if known.is_dir() => left.push(entry.path()),
+                    Ok(known) => sum += known.len(),
+                    Err(_) => {}
+                }
+            }
+        }
+        sum
     }
 }
 
@@ -113,6 +173,16 @@ pub(crate) fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> Result<T, Fa
     }
     let sentence = format!("{what} after {} s", READY.as_secs());
     Err(Failure::new(Exit::NoQuorum, sentence))
+}
+
+/// Whether a node answers this request as it should.
+fn answers(node: &SocketAddr, request: &[u8]) -> Option<()> {
+    let mut stream = TcpStream::connect_timeout(node, ANSWER).ok()?;
+    stream.set_read_timeout(Some(ANSWER)).ok()?;
+    stream.write_all(request).ok()?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).ok()?;
+    head.ends_with(b" 200").then_some(())
 }
 
 fn api(node: &SocketAddr) -> String {
@@ -209,11 +279,40 @@ impl Group {
 
     /// What the nodes have used up, if they are processes of this benchmark.
     pub(crate) fn usage(&self) -> Option<Usage> {
-        let children = self.own.as_ref()?.children.iter().map(Child::id);
+        let children = self.own.as_ref()?.children.iter().map(|(child, _)| child.id());
         let client = |node: &SocketAddr| match self.system {
             System::Quorate => Client::new(&api(node)).ok(),
             System::Etcd | System::Nats => None,
         };
         usage::of(&children.zip(self.nodes.iter().map(client)).collect::<Vec<_>>())
+    }
+
+    /// Ends own nodes of ours and starts them again, with what they have on their disks.
+    pub(crate) fn restart(&mut self) -> Result<Restart, Failure> {
+        let nodes = &self.nodes;
+        let own = self.own.as_mut().ok_or_else(|| bug("nodes of others are not ended"))?;
+        let ended = own.end()?;
+        let begin = Instant::now();
+        own.again()?;
+        let request = Field::first();
+        for node in nodes {
+            while answers(node, &request).is_none() {
+                let gone = own
+                    .children
+                    .iter_mut()
+                    .any(|(child, _)| matches!(child.try_wait(), Ok(Some(_))));
+                if gone || begin.elapsed() > RESTART {
+                    let sentence = format!("{node} does not answer after it was started again");
+                    return Err(Failure::new(Exit::NoQuorum, sentence));
+                }
+                std::thread::sleep(INSTANT);
+            }
+        }
+        Ok(Restart { ended, started: begin.elapsed() })
+    }
+
+    /// The bytes of all files of own nodes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.own.as_ref().map_or(0, Processes::bytes)
     }
 }

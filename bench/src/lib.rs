@@ -9,6 +9,7 @@
 //! load     clients in a closed loop, or requests at a fixed rate (timed from when they were due)
 //! usage    what that has cost the nodes: processor, memory, bytes written, fsyncs
 //! ceiling  what the bare work of three validators leaves room for, and how near the running system comes to it
+//! growth   how the cost grows with the chain, the keys and the validators
 //! report   one row for each kind of work and number of clients; repeated, with the spread; as a page with plots, too
 //! ```
 //!
@@ -17,10 +18,12 @@
 
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
+mod bed;
 mod ceiling;
 mod cli;
 mod connection;
 mod group;
+mod growth;
 mod load;
 mod others;
 mod page;

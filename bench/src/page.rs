@@ -1,6 +1,9 @@
 //! What was measured as one page for a browser: nothing is loaded from elsewhere, and nothing in it runs.
 
 use std::fmt::Write as _;
+use std::path::Path;
+
+use quorate_node::exit::{Exit, Failure};
 
 use crate::plot::{Line, svg};
 use crate::report::{Figures, Report, Row, spread};
@@ -21,7 +24,8 @@ const KINDS: [Kind; 6] =
     [Kind::Writes, Kind::Hot, Kind::Batches, Kind::Operations, Kind::Reads, Kind::Local];
 const SYSTEMS: [System; 3] = [System::Quorate, System::Etcd, System::Nats];
 
-const fn colour(system: System) -> &'static str {
+/// The colour of a system's lines.
+pub(crate) const fn colour(system: System) -> &'static str {
     match system {
         System::Quorate => "#2a6fdb",
         System::Etcd => "#d9822b",
@@ -29,12 +33,35 @@ const fn colour(system: System) -> &'static str {
     }
 }
 
+/// What every page begins with, to the end of its heading.
+pub(crate) fn head(title: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>Quorate: {}</title>\
+         <style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n",
+        title.to_lowercase()
+    )
+}
+
+/// What every page ends with: all figures as text.
+pub(crate) fn foot(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;");
+    format!("<h2>All figures</h2>\n<pre>{text}</pre>\n</body></html>\n")
+}
+
+/// Writes a page to a file.
+pub(crate) fn write(path: &Path, page: &str) -> Result<(), Failure> {
+    let storage = |error| Failure::new(Exit::Storage, format!("{}: {error}", path.display()));
+    std::fs::write(path, page).map_err(storage)
+}
+
 /// The page.
 pub(crate) fn page(report: &Report) -> String {
-    let mut out = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\"><title>Quorate: how fast</title>\
-         <style>{STYLE}</style></head><body>\n<h1>How fast</h1>\n<p>{} nodes, values of {} bytes, {} keys. Each point is \
+    let mut out = head("How fast");
+    // Writing to a string does not fail.
+    let _ = write!(
+        out,
+        "<p>{} nodes, values of {} bytes, {} keys. Each point is \
          the middle of {} runs; the line through it reaches from the least to the most.",
         report.nodes,
         report.value,
@@ -42,7 +69,6 @@ pub(crate) fn page(report: &Report) -> String {
         report.rows.iter().map(|row| row.runs.len()).max().unwrap_or(0)
     );
     for system in SYSTEMS.into_iter().filter(|it| of(report, *it).next().is_some()) {
-        // Writing to a string does not fail.
         let _ = write!(
             out,
             "<span class=\"key\" style=\"background:{}\"></span>{}",
@@ -66,8 +92,7 @@ pub(crate) fn page(report: &Report) -> String {
         out.push_str(&svg(&lines(report, kind, |run| run.p99_ms), "clients", "p99, ms"));
         out.push_str("</div>\n");
     }
-    let text = report.text().replace('&', "&amp;").replace('<', "&lt;");
-    let _ = write!(out, "<h2>All figures</h2>\n<pre>{text}</pre>\n</body></html>\n");
+    out.push_str(&foot(&report.text()));
     out
 }
 

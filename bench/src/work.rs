@@ -1,5 +1,7 @@
 //! What is asked for: whole requests, made and signed before anything is timed.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use quorate_chain::crypto::SecretKey;
 use quorate_chain::ids::{ChainId, Nonce};
@@ -121,11 +123,21 @@ impl Field {
         Bytes::from(format!("bench/{number:010}"))
     }
 
-    /// Transactions of a hundred operations that write each key once.
-    pub(crate) fn sown(&self, system: System, by: &mut Account) -> Result<Vec<Bytes>, Failure> {
-        let numbers: Vec<u64> = (0..self.keys).collect();
+    /// Transactions of a hundred operations that write each of these keys once.
+    pub(crate) fn sown(
+        &self,
+        system: System,
+        keys: Range<u64>,
+        by: &mut Account,
+    ) -> Result<Vec<Bytes>, Failure> {
+        let numbers: Vec<u64> = keys.collect();
         let chunks = numbers.chunks(usize::try_from(MANY).unwrap_or(usize::MAX));
         chunks.map(|chunk| by.writing(system, chunk, self)).collect()
+    }
+
+    /// A request for the first of all keys that sees all that was acknowledged before.
+    pub(crate) fn first() -> Bytes {
+        asked(&path::state(&Self::key(0)))
     }
 }
 
@@ -324,7 +336,7 @@ mod tests {
     #[test]
     fn nonces_follow_each_other_and_all_keys_are_sown() {
         let mut account = Account::new(7, 1);
-        let sown = FIELD.sown(System::Quorate, &mut account).unwrap();
+        let sown = FIELD.sown(System::Quorate, 0..FIELD.keys, &mut account).unwrap();
         let nonces = sown.iter().map(|request| {
             SignedTransaction::from_bytes(&body(request)).unwrap().content().nonce.get()
         });

@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::clock::of_process;
 use super::{KEYS, VALIDATORS, VALUE};
-use crate::cli::seed;
+use crate::bed::seed;
 use crate::group::Group;
 use crate::load::{self, Client};
 use crate::report::Figures;
@@ -47,7 +47,7 @@ pub(super) fn measured(
     let mut accounts: Vec<_> = (0..CLIENTS).map(|number| Account::new(seed, number)).collect();
     // All keys are written first: another write of one is what the rest is about.
     let mut sower = Account::new(seed, CLIENTS);
-    let requests = field.sown(System::Quorate, &mut sower)?;
+    let requests = field.sown(System::Quorate, 0..KEYS, &mut sower)?;
     let sowing = vec![Client { node: group.targets(false)[0], requests }];
     runtime.block_on(load::closed(System::Quorate, Kind::Operations, sowing))?;
     let mut runs = Vec::new();

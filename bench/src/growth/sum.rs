@@ -1,0 +1,296 @@
+//! How the cost has grown, for people, for programs and for a browser.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::page;
+use crate::plot::{Line, svg};
+use crate::report::Figures;
+use crate::work::System;
+
+/// By how much the cost of a transaction may grow over the chain.
+const GOAL: f64 = 1.5;
+const MIB: f64 = 1_048_576.0;
+
+/// A chain of some length, or with some keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(super) struct Mark {
+    /// How many transactions or keys were asked for.
+    pub(super) at: u64,
+    /// How many transactions there were before it was measured.
+    pub(super) transactions: u64,
+    /// Batches of a hundred by 64 clients.
+    pub(super) figures: Figures,
+    /// How many transactions there were afterwards.
+    pub(super) held: u64,
+    /// Bytes of all files then, of all nodes together.
+    pub(super) disk_bytes: u64,
+    /// How long nodes took to end, in seconds.
+    pub(super) ended_s: f64,
+    /// How long it took from their start until each had answered a linearizable read.
+    pub(super) started_s: f64,
+}
+
+/// A group of some size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(super) struct Size {
+    /// How many validators it has.
+    pub(super) validators: u16,
+    /// Batches of a hundred by 64 clients.
+    pub(super) batches: Figures,
+    /// Single writes by 64 clients.
+    pub(super) writes: Figures,
+    /// Single writes by one.
+    pub(super) alone: Figures,
+}
+
+/// All that was measured.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sum {
+    /// How many validators the chain has.
+    pub(super) validators: u16,
+    /// How many keys it is about, and groups of each size.
+    pub(super) keys: u64,
+    /// Bytes of each value.
+    pub(super) value: u32,
+    /// How long each was measured.
+    pub(super) seconds: u64,
+    /// By the length of the chain.
+    pub(super) chain: Vec<Mark>,
+    /// By the number of keys.
+    pub(super) spread: Vec<Mark>,
+    /// By the number of validators.
+    pub(super) groups: Vec<Size>,
+}
+
+/// What a transaction costs at the last mark, as a multiple of the first.
+fn ratio(marks: &[Mark]) -> Option<f64> {
+    let [first, .., last] = marks else { return None };
+    let (first, last) = (first.figures.cpu_us?, last.figures.cpu_us?);
+    (first > 0.0).then(|| last / first)
+}
+
+fn validators(count: u16) -> String {
+    format!("{count} validator{}", if count == 1 { "" } else { "s" })
+}
+
+fn known(figure: Option<f64>, digits: usize) -> String {
+    figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.digits$}"))
+}
+
+/// A table of marks.
+fn table(marks: &[Mark], title: &str) -> String {
+    let mut out = format!(
+        "{title:<14} {:>11} {:>9} {:>8} {:>9} {:>8} {:>9} {:>9} {:>9} {:>8} {:>8}\n",
+        "held",
+        "a second",
+        "CPU µs",
+        "written B",
+        "MiB",
+        "p50 ms",
+        "p99 ms",
+        "disk MiB",
+        "end s",
+        "start s"
+    );
+    for mark in marks {
+        let Figures { per_second, cpu_us, written, resident_mib, p50_ms, p99_ms, .. } =
+            mark.figures;
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            out,
+            "{:<14} {:>11} {per_second:>9.0} {:>8} {:>9} {:>8} {p50_ms:>9.2} {p99_ms:>9.2} {:>9.0} {:>8.2} {:>8.2}",
+            mark.at,
+            mark.transactions,
+            known(cpu_us, 1),
+            known(written, 0),
+            known(resident_mib, 0),
+            mark.disk_bytes as f64 / MIB,
+            mark.ended_s,
+            mark.started_s,
+        );
+    }
+    out
+}
+
+/// A table of sizes.
+fn sizes(groups: &[Size]) -> String {
+    let mut out = format!(
+        "{:<14} {:>9} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}\n{:<14} {:>9} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}\n",
+        "",
+        "batches",
+        "",
+        "",
+        "",
+        "writes",
+        "",
+        "",
+        "1 client",
+        "",
+        "validators",
+        "a second",
+        "CPU µs",
+        "p50 ms",
+        "p99 ms",
+        "a second",
+        "p50 ms",
+        "p99 ms",
+        "p50 ms",
+        "p99 ms"
+    );
+    for Size { validators, batches, writes, alone } in groups {
+        let _ = writeln!(
+            out,
+            "{validators:<14} {:>9.0} {:>8} {:>9.2} {:>9.2} {:>9.0} {:>9.2} {:>9.2} {:>9.2} {:>9.2}",
+            batches.per_second,
+            known(batches.cpu_us, 1),
+            batches.p50_ms,
+            batches.p99_ms,
+            writes.per_second,
+            writes.p50_ms,
+            writes.p99_ms,
+            alone.p50_ms,
+            alone.p99_ms,
+        );
+    }
+    out
+}
+
+impl Sum {
+    /// It as tables.
+    pub(crate) fn text(&self) -> String {
+        let mut out = format!(
+            "batches of 100 by 64 clients at random keys, values of {} bytes, {} s each\n",
+            self.value, self.seconds
+        );
+        if !self.chain.is_empty() {
+            let _ = writeln!(
+                out,
+                "\nBy the chain (held is what it held before): {} and {} keys",
+                validators(self.validators),
+                self.keys
+            );
+            out.push_str(&table(&self.chain, "transactions"));
+        }
+        if let Some(ratio) = ratio(&self.chain) {
+            let word = if ratio <= GOAL { "met" } else { "missed" };
+            let _ = writeln!(
+                out,
+                "CPU of a transaction, the last to the first: {ratio:.2} (at most {GOAL} is {word})"
+            );
+        }
+        if !self.spread.is_empty() {
+            out.push_str("\nBy the keys (held are transactions): 1 validator\n");
+            out.push_str(&table(&self.spread, "keys"));
+        }
+        if let Some(ratio) = ratio(&self.spread) {
+            let _ = writeln!(out, "CPU of a transaction, the last to the first: {ratio:.2}");
+        }
+        if !self.groups.is_empty() {
+            let _ = writeln!(out, "\nBy the validators, all on this machine: {} keys", self.keys);
+            out.push_str(&sizes(&self.groups));
+        }
+        out
+    }
+
+    /// It as JSON.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "value_bytes": self.value, "seconds": self.seconds,
+            "validators": self.validators, "keys": self.keys,
+            "chain": self.chain, "chain_cpu_ratio": ratio(&self.chain), "chain_cpu_goal": GOAL,
+            "spread": self.spread, "spread_cpu_ratio": ratio(&self.spread),
+            "groups": self.groups,
+        })
+    }
+
+    /// It as a page.
+    pub(crate) fn page(&self) -> String {
+        let mut out = page::head("How the cost grows");
+        let _ = writeln!(
+            out,
+            "<p>Batches of 100 transactions by 64 clients, values of {} bytes, measured for {} s. CPU is that of all \
+             nodes together.</p>",
+            self.value, self.seconds
+        );
+        let chain = |mark: &Mark| mark.transactions as f64;
+        out.push_str(&plots("By the chain", "transactions", &self.chain, chain, |it| it.figures));
+        let keys = |mark: &Mark| mark.at as f64;
+        out.push_str(&plots("By the keys", "keys", &self.spread, keys, |it| it.figures));
+        let size = |size: &Size| f64::from(size.validators);
+        let groups = &self.groups;
+        out.push_str(&plots("By the validators", "validators", groups, size, |it| it.batches));
+        let title = "By the validators: single writes";
+        out.push_str(&plots(title, "validators", groups, size, |it| it.writes));
+        out.push_str(&page::foot(&self.text()));
+        out
+    }
+}
+
+/// Three plots side by side; none of nothing.
+fn plots<T>(
+    title: &str,
+    across: &str,
+    rows: &[T],
+    at: impl Fn(&T) -> f64,
+    figures: impl Fn(&T) -> Figures,
+) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let line = |of: fn(Figures) -> Option<f64>| {
+        let point = |row: &T| {
+            let up = of(figures(row))?;
+            Some((at(row), up, (up, up)))
+        };
+        let (name, colour) = (System::Quorate.name().to_owned(), page::colour(System::Quorate));
+        [Line { name, colour, points: rows.iter().filter_map(point).collect() }]
+    };
+    let rate = svg(&line(|it| Some(it.per_second)), across, "transactions/s");
+    let cpu = svg(&line(|it| it.cpu_us), across, "CPU of a transaction, µs");
+    let p99 = svg(&line(|it| Some(it.p99_ms)), across, "p99, ms");
+    format!("<h2>{title}</h2>\n<div class=\"plots\">\n{rate}{cpu}{p99}</div>\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(at: u64, cpu_us: Option<f64>) -> Mark {
+        let figures = Figures { per_second: 9_000.0, cpu_us, ..Figures::default() };
+        Mark { at, transactions: at + 100, figures, started_s: 0.25, ..Mark::default() }
+    }
+
+    #[test]
+    fn the_last_mark_is_compared_with_the_first() {
+        let three = [mark(0, Some(20.0)), mark(5, Some(90.0)), mark(10, Some(25.0))];
+        assert_eq!(ratio(&three), Some(1.25));
+        assert_eq!(ratio(&three[..1]), None);
+        assert_eq!(ratio(&[mark(0, None), mark(1, Some(1.0))]), None);
+        assert_eq!(ratio(&[mark(0, Some(0.0)), mark(1, Some(1.0))]), None);
+    }
+
+    #[test]
+    fn tables_say_what_was_measured_and_whether_the_goal_is_met() {
+        let chain = vec![mark(0, Some(20.0)), mark(1_000_000, Some(40.0))];
+        let sum = Sum { validators: 1, keys: 10, chain, ..Sum::default() };
+        let text = sum.text();
+        assert!(text.contains("the last to the first: 2.00 (at most 1.5 is missed)"), "{text}");
+        let line = text.lines().find(|line| line.starts_with("1000000 ")).unwrap_or_default();
+        assert!(
+            line.contains(" 1000100 ") && line.contains(" 9000 ") && line.contains(" 40.0 "),
+            "{line}"
+        );
+        assert!(line.ends_with(" 0.25") && !text.contains("By the keys"), "{text}");
+        assert_eq!(sum.json()["chain_cpu_ratio"], 2.0);
+    }
+
+    #[test]
+    fn a_page_has_three_plots_of_each_part_that_was_measured() {
+        let groups = vec![Size { validators: 3, ..Size::default() }];
+        let sum = Sum { spread: vec![mark(10, Some(1.0))], groups, ..Sum::default() };
+        assert_eq!(sum.page().matches("<svg").count(), 9);
+        assert!(!sum.page().contains("By the chain"));
+    }
+}
