@@ -5,18 +5,19 @@ use std::time::{Duration, Instant};
 
 use quorate_node::exit::Failure;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
-use crate::group::Group;
+use crate::group::{Group, bug};
 use crate::load::{self, Client, Run};
 use crate::report::{Case, Figures};
-use crate::work::{Account, Field, Kind, System};
+use crate::work::{Account, Field, Kind, MANY, System};
 
 /// Requests by which it is found out how many fit into the time, of all clients together; each has one at least.
 const PROBE: u64 = 64;
 /// Keys that are written by what is signed at a time, and clients that share them.
 const SOWN: u64 = 20_000;
 const SOWERS: u64 = 16;
-/// Transactions that are signed at a time, at most, when a chain is filled.
+/// Transactions that are signed at a time, at most, when a chain is filled: while as many are on their way.
 const SIGNED: u64 = 20_000;
 
 /// A group, and what is needed to measure it.
@@ -91,7 +92,7 @@ impl Bed {
         let (mut first, mut count) = (0, 0);
         while first < self.field.keys {
             let end = self.field.keys.min(first + SOWN);
-            let share = (end - first).div_ceil(SOWERS);
+            let share = (end - first).div_ceil(SOWERS).next_multiple_of(MANY);
             let mut clients = Vec::new();
             for (number, sower) in (0..SOWERS).zip(&mut self.accounts) {
                 let (low, high) = (first + number * share, first + (number + 1) * share);
@@ -107,8 +108,8 @@ impl Bed {
         Ok(count)
     }
 
-    /// Batches by so many clients until so many transactions are written, signed chunk by chunk; says after each how many
-    /// those are.
+    /// Batches by so many clients until so many transactions are written, chunk by chunk: one is signed while the one
+    /// before is sent. Says after each how many are written.
     pub(crate) fn fill(
         &mut self,
         runtime: &Runtime,
@@ -117,15 +118,24 @@ impl Bed {
         signing: &mut Signing,
         mut written: impl FnMut(u64),
     ) -> Result<(), Failure> {
-        let kind = Kind::Batches;
+        let (kind, system) = (Kind::Batches, self.group.system);
         let mut done = 0;
+        let mut sent: Option<(JoinHandle<Result<Run, Failure>>, u64)> = None;
         for (clients, each) in chunks(transactions.div_ceil(kind.done()), most_clients) {
             let case = Case { kind, clients, rate: None };
             let targets = self.group.targets(false);
             let ready = self.clients(&case, each, &targets, signing)?;
-            self.ran(runtime, &case, ready)?;
-            done += clients * each * kind.done();
-            written(done);
+            if let Some((run, count)) = sent.take() {
+                runtime.block_on(run).map_err(bug)??;
+                done += count;
+                written(done);
+            }
+            let run = runtime.spawn(load::closed(system, kind, ready));
+            sent = Some((run, clients * each * kind.done()));
+        }
+        if let Some((run, count)) = sent {
+            runtime.block_on(run).map_err(bug)??;
+            written(done + count);
         }
         Ok(())
     }

@@ -35,6 +35,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 pub(crate) struct Restart {
     /// From SIGTERM until all had ended.
     pub(crate) ended: Duration,
+    /// From their start until each of them had answered a read of what it has applied.
+    pub(crate) local: Duration,
     /// From their start until each of them had answered a read that sees all that was acknowledged before.
     pub(crate) started: Duration,
 }
@@ -134,6 +136,20 @@ impl Processes {
         for (child, command) in &mut self.children {
             let program = command.get_program().to_owned();
             *child = command.spawn().map_err(|error| missing(&program, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until a node that was started again answers this request as it should.
+    fn answers(&mut self, node: &SocketAddr, request: &[u8]) -> Result<(), Failure> {
+        let end = Instant::now() + RESTART;
+        while answers(node, request).is_none() {
+            let over = |(child, _): &mut (Child, Command)| !matches!(child.try_wait(), Ok(None));
+            if self.children.iter_mut().any(over) || Instant::now() > end {
+                let sentence = format!("{node} does not answer after it was started again");
+                return Err(Failure::new(Exit::NoQuorum, sentence));
+            }
+            std::thread::sleep(INSTANT);
         }
         Ok(())
     }
@@ -294,21 +310,10 @@ impl Group {
         let ended = own.end()?;
         let begin = Instant::now();
         own.again()?;
-        let request = Field::first();
-        for node in nodes {
-            while answers(node, &request).is_none() {
-                let gone = own
-                    .children
-                    .iter_mut()
-                    .any(|(child, _)| matches!(child.try_wait(), Ok(Some(_))));
-                if gone || begin.elapsed() > RESTART {
-                    let sentence = format!("{node} does not answer after it was started again");
-                    return Err(Failure::new(Exit::NoQuorum, sentence));
-                }
-                std::thread::sleep(INSTANT);
-            }
-        }
-        Ok(Restart { ended, started: begin.elapsed() })
+        nodes.iter().try_for_each(|node| own.answers(node, &Field::first(true)))?;
+        let local = begin.elapsed();
+        nodes.iter().try_for_each(|node| own.answers(node, &Field::first(false)))?;
+        Ok(Restart { ended, local, started: begin.elapsed() })
     }
 
     /// The bytes of all files of own nodes.

@@ -135,9 +135,10 @@ impl Field {
         chunks.map(|chunk| by.writing(system, chunk, self)).collect()
     }
 
-    /// A request for the first of all keys that sees all that was acknowledged before.
-    pub(crate) fn first() -> Bytes {
-        asked(&path::state(&Self::key(0)))
+    /// A request for the first of all keys: for what a node has applied, or for one that sees all that was acknowledged
+    /// before.
+    pub(crate) fn first(local: bool) -> Bytes {
+        read(&Self::key(0), local)
     }
 }
 
@@ -253,12 +254,9 @@ impl Account {
             }
             Kind::Reads | Kind::Local => {
                 let (key, local) = (Field::key(drawn[0]), kind == Kind::Local);
-                let consistency = if local { "?consistency=local" } else { "" };
                 Ok(match system {
                     System::Etcd => protobuf::range(&key, local),
-                    System::Quorate | System::Nats => {
-                        asked(&format!("{}{consistency}", path::state(&key)))
-                    }
+                    System::Quorate | System::Nats => read(&key, local),
                 })
             }
         }
@@ -277,6 +275,12 @@ fn posted(to: &str, body: &[u8]) -> Bytes {
         body.len()
     );
     [head.as_bytes(), body].concat().into()
+}
+
+/// A read of a key.
+fn read(key: &[u8], local: bool) -> Bytes {
+    let consistency = if local { "?consistency=local" } else { "" };
+    asked(&format!("{}{consistency}", path::state(key)))
 }
 
 fn asked(path: &str) -> Bytes {

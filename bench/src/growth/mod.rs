@@ -7,7 +7,8 @@
 //! | the validators | a new group of each size | batches, single writes, single writes of one client |
 //!
 //! What fills a chain is signed chunk by chunk, and so are keys; what is measured is signed ahead. A restart is SIGTERM, and
-//! the same command in the same directory; it is over when every node has answered a linearizable read.
+//! the same command in the same directory; it is over when every node has answered a linearizable read, for which it needs a
+//! leader. The time until it has answered a local one is that of reading its log and its store.
 
 mod sum;
 
@@ -186,6 +187,7 @@ impl Growth {
             disk_bytes: disk,
             held: sown + signing.count,
             ended_s: restart.ended.as_secs_f64(),
+            local_s: restart.local.as_secs_f64(),
             started_s: restart.started.as_secs_f64(),
         })
     }

@@ -28,6 +28,8 @@ pub(super) struct Mark {
     pub(super) disk_bytes: u64,
     /// How long nodes took to end, in seconds.
     pub(super) ended_s: f64,
+    /// How long it took from their start until each had answered a local read.
+    pub(super) local_s: f64,
     /// How long it took from their start until each had answered a linearizable read.
     pub(super) started_s: f64,
 }
@@ -82,7 +84,7 @@ fn known(figure: Option<f64>, digits: usize) -> String {
 /// A table of marks.
 fn table(marks: &[Mark], title: &str) -> String {
     let mut out = format!(
-        "{title:<14} {:>11} {:>9} {:>8} {:>9} {:>8} {:>9} {:>9} {:>9} {:>8} {:>8}\n",
+        "{title:<14} {:>11} {:>9} {:>8} {:>9} {:>8} {:>9} {:>9} {:>9} {:>8} {:>8} {:>8}\n",
         "held",
         "a second",
         "CPU µs",
@@ -92,6 +94,7 @@ fn table(marks: &[Mark], title: &str) -> String {
         "p99 ms",
         "disk MiB",
         "end s",
+        "local s",
         "start s"
     );
     for mark in marks {
@@ -100,7 +103,7 @@ fn table(marks: &[Mark], title: &str) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(
             out,
-            "{:<14} {:>11} {per_second:>9.0} {:>8} {:>9} {:>8} {p50_ms:>9.2} {p99_ms:>9.2} {:>9.0} {:>8.2} {:>8.2}",
+            "{:<14} {:>11} {per_second:>9.0} {:>8} {:>9} {:>8} {p50_ms:>9.2} {p99_ms:>9.2} {:>9.0} {:>8.2} {:>8.2} {:>8.2}",
             mark.at,
             mark.transactions,
             known(cpu_us, 1),
@@ -108,6 +111,7 @@ fn table(marks: &[Mark], title: &str) -> String {
             known(resident_mib, 0),
             mark.disk_bytes as f64 / MIB,
             mark.ended_s,
+            mark.local_s,
             mark.started_s,
         );
     }
@@ -163,6 +167,9 @@ impl Sum {
         let mut out = format!(
             "batches of 100 by 64 clients at random keys, values of {} bytes, {} s each\n",
             self.value, self.seconds
+        );
+        out.push_str(
+            "end, local, start: SIGTERM to the end; a start to a local read, and to a linearizable one\n",
         );
         if !self.chain.is_empty() {
             let _ = writeln!(
