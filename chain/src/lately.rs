@@ -1,7 +1,7 @@
-//! What was used lately, in a bounded place.
+//! What was put in lately, in a bounded place.
 //!
 //! Two generations: what is put in goes to the young one; when that is full it becomes the old one, and the old one goes.
-//! So whatever was put in among the last half of the room is there, without a list of who was used when.
+//! So what was put in last is there, half of the room at least, without a list of who came when.
 
 #![expect(
     clippy::disallowed_types,

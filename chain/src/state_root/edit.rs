@@ -29,7 +29,7 @@ struct Place {
 pub(super) struct Edit<'a> {
     nodes: &'a Nodes,
     free: &'a [u32],
-    lately: &'a Lately<u32, Vec<Leaf>>,
+    lately: &'a Lately<u32, Box<[Leaf]>>,
     draft: Draft,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Draft {
     /// The nodes written, each slot once.
     pub(super) writes: Vec<(u32, Node)>,
     /// The leaves of those of them that are buckets, as far as it is worth to remember them.
-    pub(super) buckets: Vec<(u32, Vec<Leaf>)>,
+    pub(super) buckets: Vec<(u32, Box<[Leaf]>)>,
     /// What stood at the paths that change, ascending.
     pub(super) before: Vec<Change>,
     /// How many leaves come and go.
@@ -56,7 +56,7 @@ impl<'a> Edit<'a> {
     pub(super) fn new(
         nodes: &'a Nodes,
         free: &'a [u32],
-        lately: &'a Lately<u32, Vec<Leaf>>,
+        lately: &'a Lately<u32, Box<[Leaf]>>,
     ) -> Self {
         let draft = Draft {
             slots: nodes.slots(),
@@ -178,7 +178,7 @@ impl<'a> Edit<'a> {
             Settled::Same(_) => return *self.nodes.hash(slot),
             Settled::Few(leaves) => {
                 let node = Node::bucket(&leaves);
-                self.draft.buckets.push((slot, leaves));
+                self.draft.buckets.push((slot, leaves.into_boxed_slice()));
                 node
             }
             Settled::Many(node) => node,
@@ -195,7 +195,7 @@ impl<'a> Edit<'a> {
         before: &L,
     ) -> Result<Vec<Leaf>, StateTreeError<L::Error>> {
         match self.lately.get(&slot) {
-            Some(leaves) => Ok(leaves.clone()),
+            Some(leaves) => Ok(leaves.to_vec()),
             None => read(self.nodes.get(slot), range, before),
         }
     }

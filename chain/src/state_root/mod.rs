@@ -74,7 +74,7 @@
 //! ## Left out
 //!
 //! - A proof of several paths at once, and of a range: each path is proven alone.
-//! - Nodes on disk: the tree is in memory, 40 bytes a node, and [`StateTree::rebuild`] makes it again
+//! - Nodes on disk: the tree is in memory, 40 bytes a node (and the leaves of buckets that changed lately), and [`StateTree::rebuild`] makes it again
 //!   from one ordered pass over the leaves.
 //! - Giving memory back when the state shrinks: freed nodes are used again, and a restart forgets
 //!   them. A pause to compact would cost more than it saves.

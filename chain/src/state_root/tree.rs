@@ -9,7 +9,7 @@ use super::{Leaf, Leaves, PathRange, StateProof, StateSize, bit};
 use crate::ids::Hash;
 use crate::lately::Lately;
 
-/// How many buckets are in memory at most: some ten megabytes.
+/// How many buckets are in memory at most: some fifteen megabytes.
 const BUCKETS: usize = 32_768;
 
 /// What becomes of paths: a new digest, or none.
@@ -41,7 +41,8 @@ pub enum StateTreeError<E> {
 ///
 /// Invariants: slot 0 is the top, slot 1 is empty, every other pair of slots either has one parent
 /// or is free; a node with a pair below has more than [`BUCKET`](super::BUCKET) leaves, any other
-/// is the bucket of all it has.
+/// is the bucket of all it has; leaves that are remembered are those of the bucket in their slot, as long as that has a
+/// parent.
 #[derive(Clone, Debug)]
 pub struct StateTree {
     count: u64,
@@ -49,7 +50,7 @@ pub struct StateTree {
     /// Pairs without a parent.
     free: Vec<u32>,
     /// The leaves of buckets that were changed lately, by their slots: those that change next are mostly among them.
-    lately: Lately<u32, Vec<Leaf>>,
+    lately: Lately<u32, Box<[Leaf]>>,
 }
 
 impl Default for StateTree {
@@ -99,7 +100,7 @@ impl StateTree {
         StateSize { count: self.count, top: *self.nodes.hash(0) }
     }
 
-    /// How much memory it has reserved, in bytes.
+    /// How much memory it has reserved, in bytes, without the leaves that it remembers.
     #[must_use]
     pub fn memory(&self) -> usize {
         self.nodes.memory() + self.free.capacity() * size_of::<u32>()

@@ -101,7 +101,6 @@ impl Taking<'_> {
         changes: Changes,
         leaves: &state_root::Changes,
     ) -> Result<(), StoreError> {
-        let mut entries = self.entries.borrow_mut();
         for (key, entry) in changes {
             let digest = |path: &Hash| match leaves.get(path) {
                 Some(digest) => *digest,
@@ -112,13 +111,14 @@ impl Taking<'_> {
                     let known = self.keys.get(name)?;
                     // A key that was touched and never written is as it was.
                     if let Some(newest) = known.written {
-                        entries.put_key(known.path, name, newest, digest(&known.path));
+                        let digest = digest(&known.path);
+                        self.entries.borrow_mut().put_key(known.path, name, newest, digest);
                     }
                 }
                 StateKey::Nonces(_) | StateKey::Grants(_) => {
                     let path = key.path();
                     let digest = digest(&path);
-                    entries.put_account(path, &key, entry, digest);
+                    self.entries.borrow_mut().put_account(path, &key, entry, digest);
                 }
             }
         }

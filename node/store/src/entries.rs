@@ -19,10 +19,10 @@ use crate::keys::{self, REMOVED, Row, VALUE};
 use crate::path::Halves;
 use crate::versions::Newest;
 
-/// How many entries are remembered that stand in their rows: some eight megabytes.
+/// How many entries are remembered that stand in their rows: some twelve megabytes.
 const LATELY: usize = 32_768;
-/// How many wait for their rows at most; then they are written, and the transaction stays open.
-const MOST: usize = 16_384;
+/// With so many that wait for their rows it is time to write them, though the transaction stays open.
+const MANY: usize = 16_384;
 
 /// What stands under a path.
 #[derive(Clone, Debug)]
@@ -92,7 +92,7 @@ impl EntryTable {
             return Ok(entry.clone());
         }
         let entry = keys::account(db, path)?;
-        self.lately.put(path, Entry::Account(entry.clone()));
+        self.remember(path, Entry::Account(entry.clone()));
         Ok(entry)
     }
 
@@ -146,13 +146,18 @@ impl EntryTable {
     pub(crate) fn write(&mut self, db: &Connection, frozen: Option<i64>) -> Result<(), StoreError> {
         for (path, unwritten) in std::mem::take(&mut self.unwritten) {
             unwritten.write(db, path, frozen)?;
-            match unwritten.entry {
-                // They are parts of the block that they came in, all of which would be kept.
-                Entry::Account(Some(StateEntry::Grants(_))) => drop(self.lately.remove(&path)),
-                entry @ (Entry::Key(_) | Entry::Account(_)) => self.lately.put(path, entry),
-            }
+            self.remember(path, unwritten.entry);
         }
         Ok(())
+    }
+
+    /// Remembers what a row says.
+    fn remember(&mut self, path: Hash, entry: Entry) {
+        match entry {
+            // They may be large, and parts of the block that they came in, all of which would be kept.
+            Entry::Account(Some(StateEntry::Grants(_))) => drop(self.lately.remove(&path)),
+            Entry::Key(_) | Entry::Account(_) => self.lately.put(path, entry),
+        }
     }
 
     /// The same, if many wait for it.
@@ -161,7 +166,7 @@ impl EntryTable {
         db: &Connection,
         frozen: Option<i64>,
     ) -> Result<(), StoreError> {
-        if self.unwritten.len() >= MOST { self.write(db, frozen) } else { Ok(()) }
+        if self.unwritten.len() >= MANY { self.write(db, frozen) } else { Ok(()) }
     }
 }
 
@@ -193,12 +198,11 @@ impl Unwritten {
         let digest = self.digest();
         let Some(StateKey::Value(name)) = &self.key else {
             // The index over names is left alone, as it would not be if a column changed that it depends on.
-            db.prepare_cached(
+            let mut update = db.prepare_cached(
                 "UPDATE entry SET digest = ?3, version = ?4, nth = ?5, leap = ?6
                      WHERE half = ?1 AND rest = ?2",
-            )?
-            .execute(params![first, rest, digest, version, nth, leap])?;
-            return Ok(());
+            )?;
+            return one(update.execute(params![first, rest, digest, version, nth, leap])?);
         };
         let kind = if digest.is_some() { VALUE } else { REMOVED };
         db.prepare_cached(
@@ -222,11 +226,10 @@ impl Unwritten {
             Some(StateKey::Nonces(account)) => (keys::NONCES, account),
             Some(StateKey::Grants(account)) => (keys::GRANTS, account),
             Some(StateKey::Value(_)) | None => {
-                db.prepare_cached(
+                let mut update = db.prepare_cached(
                     "UPDATE entry SET digest = ?3, content = ?4 WHERE half = ?1 AND rest = ?2",
-                )?
-                .execute(params![first, rest, digest, content.as_deref()])?;
-                return Ok(());
+                )?;
+                return one(update.execute(params![first, rest, digest, content.as_deref()])?);
             }
         };
         db.prepare_cached(
@@ -244,6 +247,11 @@ impl Unwritten {
         ])?;
         Ok(())
     }
+}
+
+/// That one row was changed, which was there when it was looked at.
+fn one(changed: usize) -> Result<(), StoreError> {
+    if changed == 1 { Ok(()) } else { Err(StoreError::Missing { what: "an entry of the state" }) }
 }
 
 /// Keeps what nonces or grants are in their row, unless that was done since the state was frozen last.
@@ -319,6 +327,26 @@ mod tests {
         fn within(&self, range: PathRange) -> Result<Vec<Leaf>, StoreError> {
             self.0.within(range)
         }
+    }
+
+    #[test]
+    fn a_row_that_was_there_and_is_not_any_more_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("chain.db");
+        let mut store = SqliteStore::open(&file, suite::CHAIN).unwrap();
+        store.begin(suite::genesis(), &Changes::new()).unwrap();
+        let mut chain = suite::Chain::default();
+        let value = |bytes: &'static str| {
+            let (height, tx) = (quorate_chain::ids::Height::ZERO, quorate_chain::ids::TxId::ZERO);
+            let value = Value { height, tx, bytes: Bytes::from_static(bytes.as_bytes()) };
+            Changes::from([(StateKey::Value("k".into()), Some(StateEntry::Value(value)))])
+        };
+        store.apply(chain.batch(1, value("first"))).unwrap();
+        store.settle().unwrap();
+        Connection::open(&file).unwrap().execute("DELETE FROM entry", []).unwrap();
+        store.apply(chain.batch(1, value("second"))).unwrap();
+        let settled = store.settle();
+        assert!(matches!(settled, Err(StoreError::Missing { .. })), "{settled:?}");
     }
 
     #[test]

@@ -99,12 +99,11 @@ impl Store for SqliteStore {
     ) -> Result<(), E> {
         let mut writer = self.writer();
         let rows = writer.within(|writer| -> Result<usize, E> {
-            let Writer { db, index, entries, frozen, .. } = &*writer;
+            let Writer { db, index, entries, .. } = &*writer;
             let state = State::with(db, entries);
             let batch = make(&state)?;
             let rows = rows(&batch);
             let standing = Taking { db, keys: &state.keys, index, entries }.batch(batch)?;
-            entries.borrow_mut().write_many(db, *frozen)?;
             writer.standing = Some(standing);
             Ok(rows)
         })?;
@@ -165,8 +164,9 @@ impl Store for SqliteStore {
 
     fn install(&mut self, install: Install) -> Result<bool, StoreError> {
         let mut writer = self.writer();
-        writer.with_tables(|writer| {
-            let Writer { db, index, entries, .. } = writer;
+        writer.within(|writer| {
+            let Writer { db, index, entries, standing, .. } = writer;
+            *standing = None;
             snapshot::install(db, index, entries.get_mut(), &install.standing)?;
             steps::keep(db, &install.steps)
         })?;

@@ -174,7 +174,12 @@ fn the_state_is_what_the_batches_left<S: Store>(store: S) {
     let mut changes = Changes::from([(key("a"), None), (key("none"), None)]);
     put(&mut changes, 2, "b", "three");
     store.apply(chain.batch(1, changes)).unwrap();
+    // Touched, and neither read nor written.
+    let mut touched = chain.batch(1, Changes::new());
+    touched.changes.insert(key("ghost"), None);
+    store.apply(touched).unwrap();
     let reader = store.reader();
+    assert!(reader.value(&Bytes::from_static(b"ghost")).unwrap().is_none());
     assert!(reader.value(&Bytes::from_static(b"a")).unwrap().is_none());
     assert!(reader.value(&Bytes::from_static(b"none")).unwrap().is_none());
     let found = reader.value(&Bytes::from_static(b"b")).unwrap().unwrap();
