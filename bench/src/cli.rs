@@ -11,6 +11,7 @@ use tokio::runtime::Builder;
 
 use crate::bed::{Bed, Signing};
 use crate::ceiling::Ceiling;
+use crate::failover::Failover;
 use crate::group::Group;
 use crate::growth::Growth;
 use crate::others;
@@ -90,6 +91,7 @@ struct Bench {
 enum Command {
     Ceiling(Ceiling),
     Growth(Growth),
+    Failover(Failover),
 }
 
 /// What is printed.
@@ -133,11 +135,15 @@ impl Bench {
                 }
                 return said(self.output, || sum.text(), || sum.json());
             }
+            Some(Command::Failover(failover)) => {
+                let told = failover.measured()?;
+                return said(self.output, || told.text(), || told.json());
+            }
             None => {}
         }
         let first = match &self.nodes {
             Some(nodes) => Group::named(nodes)?,
-            None => Group::quorate(self.validators, self.dir.as_deref())?,
+            None => Group::quorate(self.validators, self.dir.as_deref(), None)?,
         };
         let mut groups = vec![first];
         for system in &self.with {

@@ -41,6 +41,15 @@ pub(crate) struct Restart {
     pub(crate) started: Duration,
 }
 
+/// How soon a leader is missed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// How often it is heard when there is nothing to say.
+    pub(crate) heartbeat: Duration,
+    /// How long it may be silent.
+    pub(crate) election: Duration,
+}
+
 /// Nodes of one system.
 pub(crate) struct Group {
     /// What they are.
@@ -224,8 +233,13 @@ impl Group {
         Self { system, nodes, own: Some(own) }
     }
 
-    /// So many validators of ours, on free ports and with nothing between them.
-    pub(crate) fn quorate(count: u16, place: Option<&Path>) -> Result<Self, Failure> {
+    /// So many validators of ours, on free ports and with nothing between them, as patient as they are by themselves if
+    /// nothing else is said.
+    pub(crate) fn quorate(
+        count: u16,
+        place: Option<&Path>,
+        pace: Option<Pace>,
+    ) -> Result<Self, Failure> {
         let mut own = Processes::below(place)?;
         let (testnet, dir) = (program("quorate-testnet"), own.path().join("t"));
         let init = Command::new(&testnet)
@@ -243,6 +257,10 @@ impl Group {
             nodes.push(Config::load(&file, [], []).map_err(bug)?.api_listen);
             let mut start = Command::new(program("quorate"));
             start.arg("start").arg("--home").arg(&home);
+            if let Some(Pace { heartbeat, election }) = pace {
+                start.env("QUORATE_HEARTBEAT", format!("{}ms", heartbeat.as_millis()));
+                start.env("QUORATE_ELECTION_TIMEOUT", format!("{}ms", election.as_millis()));
+            }
             own.start(start, &format!("node{node}.log"))?;
         }
         let group = Self::of(System::Quorate, nodes, own);
@@ -314,6 +332,31 @@ impl Group {
         let local = begin.elapsed();
         nodes.iter().try_for_each(|node| own.answers(node, &Field::first(false)))?;
         Ok(Restart { ended, local, started: begin.elapsed() })
+    }
+
+    /// Kills the process of the leader, and says which of the own nodes that was, and when.
+    pub(crate) fn kill_leader(&mut self) -> Result<(usize, Instant), Failure> {
+        let leads = |targets: &[SocketAddr]| match targets {
+            [leader] => self.nodes.iter().position(|node| node == leader),
+            _ => None,
+        };
+        let leader = leads(&self.targets(false)).ok_or_else(|| bug("nobody leads"))?;
+        self.own(leader)?.0.kill().map_err(bug)?;
+        Ok((leader, Instant::now()))
+    }
+
+    /// Starts an own node again that was killed.
+    pub(crate) fn revive(&mut self, node: usize) -> Result<(), Failure> {
+        let (child, command) = self.own(node)?;
+        child.wait().map_err(bug)?;
+        let program = command.get_program().to_owned();
+        *child = command.spawn().map_err(|error| missing(&program, &error))?;
+        Ok(())
+    }
+
+    fn own(&mut self, node: usize) -> Result<&mut (Child, Command), Failure> {
+        let own = self.own.as_mut().and_then(|own| own.children.get_mut(node));
+        own.ok_or_else(|| bug("nodes of others are not ended"))
     }
 
     /// The bytes of all files of own nodes.

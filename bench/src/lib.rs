@@ -22,6 +22,7 @@ mod bed;
 mod ceiling;
 mod cli;
 mod connection;
+mod failover;
 mod group;
 mod growth;
 mod load;

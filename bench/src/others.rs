@@ -7,13 +7,13 @@ use std::path::Path;
 use std::process::Command;
 
 use bytes::Bytes;
-use quorate_node::exit::Failure;
+use quorate_node::exit::{Exit, Failure};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::connection::Http;
 use crate::connection::nats::Nats;
-use crate::group::{Group, Processes, bug, free_ports, until};
+use crate::group::{Group, Pace, Processes, bug, free_ports, until};
 use crate::work::System;
 
 const COUNT: usize = 3;
@@ -30,13 +30,25 @@ fn runtime() -> io::Result<Runtime> {
 /// Starts one of them.
 pub(crate) fn start(system: System, place: Option<&Path>) -> Result<Group, Failure> {
     match system {
-        System::Etcd => etcd(place),
+        System::Etcd => etcd(place, None),
         System::Nats => nats(place),
-        System::Quorate => Group::quorate(3, place),
+        System::Quorate => Group::quorate(3, place, None),
     }
 }
 
-fn etcd(place: Option<&Path>) -> Result<Group, Failure> {
+/// Starts one of them that is as patient as this.
+pub(crate) fn paced(system: System, place: Option<&Path>, pace: Pace) -> Result<Group, Failure> {
+    match system {
+        System::Etcd => etcd(place, Some(pace)),
+        System::Quorate => Group::quorate(3, place, Some(pace)),
+        System::Nats => {
+            let sentence = "nats has no settings for how soon a leader is missed";
+            Err(Failure::new(Exit::Usage, sentence))
+        }
+    }
+}
+
+fn etcd(place: Option<&Path>, pace: Option<Pace>) -> Result<Group, Failure> {
     let mut own = Processes::below(place)?;
     let ports = free_ports(2 * COUNT)?;
     let (clients, peers) = ports.split_at(COUNT);
@@ -54,6 +66,10 @@ fn etcd(place: Option<&Path>) -> Result<Group, Failure> {
         command.args(["--initial-cluster", &members.join(","), "--initial-cluster-state", "new"]);
         // Its bound on what it keeps, two gigabytes, is not what is measured.
         command.args(["--quota-backend-bytes", "8589934592"]);
+        if let Some(Pace { heartbeat, election }) = pace {
+            command.args(["--heartbeat-interval", &heartbeat.as_millis().to_string()]);
+            command.args(["--election-timeout", &election.as_millis().to_string()]);
+        }
         own.start(command, &format!("n{at}.log"))?;
     }
     let group = Group::of(System::Etcd, addresses(clients), own);

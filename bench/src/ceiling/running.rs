@@ -41,7 +41,7 @@ pub(super) fn measured(
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Bug, error))?;
-    let group = Group::quorate(VALIDATORS, place)?;
+    let group = Group::quorate(VALIDATORS, place, None)?;
     let field = Field { chain_id: group.chain_id()?, keys: KEYS, value: VALUE };
     let seed = seed();
     let mut accounts: Vec<_> = (0..CLIENTS).map(|number| Account::new(seed, number)).collect();

@@ -135,7 +135,7 @@ impl Growth {
 
     /// A new group with all its keys, and how many transactions those took.
     fn sown(&self, validators: u16, keys: u64, stage: &Stage) -> Result<(Bed, u64), Failure> {
-        let group = Group::quorate(validators, self.dir.as_deref())?;
+        let group = Group::quorate(validators, self.dir.as_deref(), None)?;
         let mut bed = Bed::new(group, (keys, self.value), CLIENTS)?;
         let count = bed.sow(&stage.runtime, |written| {
             stage.progress.at(&format!("writing keys: {written} of {keys}"));
