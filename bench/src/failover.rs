@@ -2,8 +2,11 @@
 //!
 //! Every few milliseconds a write is sent to one node after the other, each over a connection of its own and whatever
 //! became of those before: a write that waits for somebody dead keeps none of the next ones waiting. The leader's process
-//! is killed, without a word to anybody; the pause is from there to the first acknowledgement of a write that was sent
-//! after it. Then the process is started again, and once every node takes writes it is the next leader's turn.
+//! is killed; the pause is from there to the first acknowledgement of a write that was sent after it. Then the process is
+//! started again, and once every node takes writes it is the next leader's turn.
+//!
+//! The kernel closes the connections of a process that is killed, and whoever had one may know at once. A machine without
+//! power closes nothing: `--freeze` stops the process instead, so that only its silence tells.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -15,6 +18,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use clap::Args;
 use quorate_node::exit::{Exit, Failure};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -49,6 +53,9 @@ pub(crate) struct Failover {
     /// How long it may be silent until others campaign, in milliseconds.
     #[arg(long, value_name = "MS", default_value = "300", value_parser = clap::value_parser!(u64).range(10..=100_000))]
     election: u64,
+    /// Stop the leader's process where it is instead of killing it: its connections stay open, and only its silence tells.
+    #[arg(long)]
+    freeze: bool,
     /// How often the leader is killed.
     #[arg(long, value_name = "COUNT", default_value = "20", value_parser = clap::value_parser!(u64).range(1..=1_000))]
     repeat: u64,
@@ -66,6 +73,7 @@ pub(crate) struct Pauses {
 /// What was measured.
 pub(crate) struct Told {
     pace: Pace,
+    freeze: bool,
     rows: Vec<Pauses>,
 }
 
@@ -198,24 +206,25 @@ impl Failover {
         for _ in 0..self.repeat {
             for (group, row) in groups.iter_mut().zip(&mut rows) {
                 progress.at(group.system.name());
-                row.pauses.push(killed(group, &runtime)?);
+                row.pauses.push(self.paused(group, &runtime)?);
                 progress.step();
             }
         }
-        Ok(Told { pace, rows })
+        Ok(Told { pace, freeze: self.freeze, rows })
     }
-}
 
-/// Kills the leader, and says how long nobody could write.
-fn killed(group: &mut Group, runtime: &Runtime) -> Result<Duration, Failure> {
-    let field = Field { chain_id: group.chain_id()?, keys: 10_000, value: 256 };
-    let mut writers = Writers::start(group, field, runtime);
-    writers.calm(group.nodes.len(), runtime)?;
-    let (leader, since) = group.kill_leader()?;
-    let pause = writers.pause(since, runtime)?;
-    group.revive(leader)?;
-    writers.calm(group.nodes.len(), runtime)?;
-    Ok(pause)
+    /// Takes the leader away, and says how long nobody could write.
+    fn paused(&self, group: &mut Group, runtime: &Runtime) -> Result<Duration, Failure> {
+        let field = Field { chain_id: group.chain_id()?, keys: 10_000, value: 256 };
+        let mut writers = Writers::start(group, field, runtime);
+        writers.calm(group.nodes.len(), runtime)?;
+        let signal = if self.freeze { Signal::STOP } else { Signal::KILL };
+        let (leader, since) = group.strike_leader(signal)?;
+        let pause = writers.pause(since, runtime)?;
+        group.revive(leader)?;
+        writers.calm(group.nodes.len(), runtime)?;
+        Ok(pause)
+    }
 }
 
 impl Pauses {
@@ -233,12 +242,13 @@ impl Told {
     pub(crate) fn text(&self) -> String {
         let Pace { heartbeat, election } = self.pace;
         let mut out = format!(
-            "Nobody could write after the leader was killed: heartbeat {} ms, election timeout {} ms, 3 nodes\n\n\
+            "Nobody could write after the leader {}: heartbeat {} ms, election timeout {} ms, 3 nodes\n\n\
              {:9}{:>7}{:>11}{:>11}{:>11}\n",
+            if self.freeze { "stood still" } else { "was killed" },
             heartbeat.as_millis(),
             election.as_millis(),
             "",
-            "kills",
+            "times",
             "least ms",
             "middle ms",
             "most ms",
@@ -265,14 +275,17 @@ impl Told {
         let rows = self.rows.iter().map(|row| {
             let (least, middle, most) = row.spread();
             json!({
-                "system": row.system.name(), "kills": row.pauses.len(),
+                "system": row.system.name(), "times": row.pauses.len(),
                 "least_ms": least, "middle_ms": middle, "most_ms": most,
             })
         });
         let rows: Vec<_> = rows.collect();
         let Pace { heartbeat, election } = self.pace;
         let (heartbeat, election) = (heartbeat.as_secs_f64() * 1e3, election.as_secs_f64() * 1e3);
-        json!({ "heartbeat_ms": heartbeat, "election_timeout_ms": election, "systems": rows })
+        json!({
+            "heartbeat_ms": heartbeat, "election_timeout_ms": election, "freeze": self.freeze,
+            "systems": rows,
+        })
     }
 }
 
@@ -297,7 +310,7 @@ mod tests {
         };
         let pace = Pace { heartbeat: EVERY, election: CALM };
         let rows = vec![row(System::Quorate, &[90, 10, 100]), row(System::Etcd, &[300])];
-        let told = Told { pace, rows };
+        let told = Told { pace, freeze: false, rows };
         assert_eq!(told.rows[0].spread(), (10.0, 90.0, 100.0));
         assert!(told.text().ends_with("the middle: 0.30\n"), "{}", told.text());
         assert_eq!(told.json()["systems"][1]["middle_ms"], json!(300.0));

@@ -334,20 +334,21 @@ impl Group {
         Ok(Restart { ended, local, started: begin.elapsed() })
     }
 
-    /// Kills the process of the leader, and says which of the own nodes that was, and when.
-    pub(crate) fn kill_leader(&mut self) -> Result<(usize, Instant), Failure> {
+    /// Sends the process of the leader a signal that it does not hear, and says which of the own nodes that was, and when.
+    pub(crate) fn strike_leader(&mut self, signal: Signal) -> Result<(usize, Instant), Failure> {
         let leads = |targets: &[SocketAddr]| match targets {
             [leader] => self.nodes.iter().position(|node| node == leader),
             _ => None,
         };
         let leader = leads(&self.targets(false)).ok_or_else(|| bug("nobody leads"))?;
-        self.own(leader)?.0.kill().map_err(bug)?;
+        kill_process(Pid::from_child(&self.own(leader)?.0), signal).map_err(bug)?;
         Ok((leader, Instant::now()))
     }
 
-    /// Starts an own node again that was killed.
+    /// Starts an own node again that was struck, after it is dead for sure.
     pub(crate) fn revive(&mut self, node: usize) -> Result<(), Failure> {
         let (child, command) = self.own(node)?;
+        child.kill().map_err(bug)?;
         child.wait().map_err(bug)?;
         let program = command.get_program().to_owned();
         *child = command.spawn().map_err(|error| missing(&program, &error))?;
