@@ -134,6 +134,8 @@ fn headers_and_certificates_prove_a_block_to_who_has_the_genesis() {
     let outcome = account.put("answers/proven", "v").unwrap();
     let height = outcome.height.unwrap();
 
+    // Another node has said so: who asks this one for the block waits until it has it, and who asks for a list does not.
+    json(url, &format!("/v1/blocks/{height}"));
     // Each header is what its hash is of, and names the one before it.
     let list = json(url, &format!("/v1/headers?from={}&limit=2", height.get() - 1));
     let [before, here] = [0, 1].map(|at| {
