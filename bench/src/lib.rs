@@ -10,6 +10,7 @@
 //! usage    what that has cost the nodes: processor, memory, bytes written, fsyncs
 //! ceiling  what the bare work of three validators leaves room for, and how near the running system comes to it
 //! growth   how the cost grows with the chain, the keys and the validators
+//! failover how long nobody can write after the leader was killed, or stood still
 //! report   one row for each kind of work and number of clients; repeated, with the spread; as a page with plots, too
 //! ```
 //!

@@ -86,7 +86,8 @@ impl Behind {
 
 /// The connection that writes.
 ///
-/// Invariants: what is in the open transaction is whole batches, as long as nobody works on one. Once something has failed
+/// Invariants: what is in the open transaction is, with the rows that wait in `entries` and `standing`, whole batches, as
+/// long as nobody works on one; it is committed with all of those. Once something has failed
 /// (`signs.failed`) what was open may be gone: nothing more is written, which would stand on it, and nobody is told
 /// anything. Whoever wanted what has failed ends the node, but others may come first.
 #[derive(Debug)]
