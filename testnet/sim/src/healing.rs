@@ -19,7 +19,7 @@ use crate::clients::Fate;
 use crate::clock::TRUE_RATE;
 use crate::genesis::ELECTION_TIMEOUT;
 use crate::lives::Death;
-use crate::seat::Retired;
+use crate::seat::{Retired, Said};
 use crate::violation::{Check, Violation, hold};
 use crate::world::{Happening, World};
 
@@ -39,6 +39,15 @@ enum Stage {
     Fresh(Option<Submission>),
     Whole,
     Done,
+}
+
+/// Whether a group is led, by what those who run have said and whether they are its members: one of them leads the
+/// newest term of all. Whoever was taken out may be in a term that it was led to by a liar, and that nobody else knows.
+#[must_use]
+pub fn is_led(running: impl Iterator<Item = (bool, Said)>) -> bool {
+    let members: Vec<Said> = running.filter(|(member, _)| *member).map(|(_, said)| said).collect();
+    let newest = members.iter().map(|said| said.term).max();
+    members.iter().any(|said| said.leads.is_some() && said.leads == newest)
 }
 
 /// How far the healing is.
@@ -161,9 +170,9 @@ impl World {
     }
 
     fn has_leader(&self) -> bool {
-        let running = self.seats.iter().filter_map(|seat| seat.replica.as_ref().map(|_| seat.said));
-        let newest = running.clone().map(|said| said.term).max();
-        running.clone().any(|said| said.leads.is_some() && said.leads == newest)
+        let Some(roster) = self.newest_roster() else { return false };
+        let running = self.seats.iter().filter(|seat| seat.replica.is_some());
+        is_led(running.map(|seat| (roster.member(seat.node).is_some(), seat.said)))
     }
 
     /// A liar is gone, and so many have acked what it has made of the chain that for no tip enough are left who may
@@ -252,13 +261,16 @@ impl World {
     #[must_use]
     pub fn describe(&self) -> String {
         let mut text = format!("committed {}", self.ledger.height());
+        let roster = self.newest_roster();
+        let is_member = |node| roster.as_ref().is_some_and(|roster| roster.member(node).is_some());
         for seat in &self.seats {
             let node = seat.node;
             let line = match &seat.replica {
                 Some(replica) => {
                     let status = replica.driver.status();
                     format!(
-                        "\n  node {node}: {:?} of term {} under {:?}, tip {}, committed {}, applied {}, {} wait; {} records, {} being written, {} applies; deadline {} of {}{}{}",
+                        "\n  node {node}{}: {:?} of term {} under {:?}, tip {}, committed {}, applied {}, {} wait; {} records, {} being written, {} applies; deadline {} of {}{}{}",
+                        if is_member(node) { "" } else { ", no member" },
                         status.standing,
                         status.term,
                         status.leader,
@@ -279,8 +291,10 @@ impl World {
             };
             text.push_str(&line);
         }
-        let alive =
-            |at: usize, life: u32| self.seats[at].is_running() && self.seats[at].life == life;
+        let alive = |at: usize, life: u32| {
+            let seat = &self.seats[at];
+            seat.is_running() && seat.life == life && is_member(seat.node)
+        };
         if let Some(late) = self.clients.unanswered(alive) {
             text.push_str(&format!("\n  {late}"));
         }

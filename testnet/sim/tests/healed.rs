@@ -1,15 +1,17 @@
 //! What counts as well, and what does not.
 
 use quorate_chain::block::{Block, Body, Draft};
-use quorate_chain::ids::{Height, NodeId};
+use quorate_chain::ids::{Height, NodeId, Term};
 use quorate_chain::outcome::{Outcome, Status};
 use quorate_replica::io::{Answer, Placed, Refusal};
 use quorate_sim::checks::{may_follow_from_amnesia, remembers, waits};
 use quorate_sim::clients::{Clients, Fate};
 use quorate_sim::dials::Dials;
 use quorate_sim::genesis::{found, node_key};
+use quorate_sim::healing::is_led;
 use quorate_sim::ledger::Ledger;
 use quorate_sim::report::Tally;
+use quorate_sim::seat::Said;
 use quorate_sim::signatures::Signatures;
 
 use crate::planted::{anchor, certificate, genesis_ref, sealed};
@@ -34,6 +36,23 @@ fn who_signs_at_once_after_a_start_is_seen() {
     assert_eq!(hasty.rule, "who starts waits for those who are not needed");
     assert!(!may_follow_from_amnesia(hasty.rule), "nothing that was forgotten excuses it");
     assert!(may_follow_from_amnesia("a vote never changes"));
+}
+
+#[test]
+fn a_group_is_led_by_a_member_in_the_newest_term_of_its_members() {
+    let follows = |term| Said { term: Term::new(term), ..Said::default() };
+    let leads = |term| Said { leads: Some(Term::new(term)), ..follows(term) };
+    for (running, led) in [
+        (vec![(true, leads(9)), (true, follows(9))], true),
+        (vec![(true, leads(9)), (true, follows(8))], true),
+        (vec![(true, follows(9)), (true, follows(9))], false),
+        (vec![(true, leads(9)), (true, follows(10))], false),
+        // A liar has shown a newer term only to whoever is no member any more.
+        (vec![(true, leads(9)), (false, follows(10))], true),
+        (vec![(true, follows(9)), (false, leads(9))], false),
+    ] {
+        assert_eq!(is_led(running.iter().copied()), led, "{running:?}");
+    }
 }
 
 #[test]
