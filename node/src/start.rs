@@ -82,7 +82,8 @@ impl Node {
                     Failure::new(Exit::Storage, format!("{}: {error}", path.display()))
                 })?;
                 let path = home.layout().store();
-                let store = SqliteStore::open(&path, Genesis::chain_id(&papers.file));
+                let store = SqliteStore::open(&path, Genesis::chain_id(&papers.file))
+                    .and_then(SqliteStore::with_keeper);
                 let store = store.map_err(|error| {
                     Failure::new(Exit::Storage, format!("{}: {error}", path.display()))
                 })?;

@@ -18,6 +18,9 @@
 //! that of other nodes (messages are dropped and counted: the protocol sends them again; that a link has
 //! begun or ended is never dropped).
 //!
+//! The store has a thread of its own behind the applier, which syncs and moves what the applier has committed; it
+//! ends with the store. What it could not do is the applier's next error.
+//!
 //! **How it ends.** The first thread that fails says why, in [`Ending`], and all others see it and
 //! return; a thread that panics or returns by itself has failed too. It says so before its queues go, by
 //! which others see that it has gone. Asked to stop, the driver closes

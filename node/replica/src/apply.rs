@@ -54,7 +54,9 @@ pub struct Applier<S: Store> {
     /// The height that survives a power cut.
     checkpointed: Height,
     checkpoint_every: u64,
-    /// How many bytes of blocks do not survive one.
+    /// What will survive one as soon as the store says so.
+    under_way: Option<UnderWay>,
+    /// How many bytes of blocks are beyond both.
     unsafe_bytes: usize,
     /// After how many of them the store is made safe.
     window_bytes: usize,
@@ -74,6 +76,15 @@ pub struct Applier<S: Store> {
     demand: Arc<Demand>,
     /// At how many heights in a row no state was frozen because somebody gets one that would go.
     held: u64,
+}
+
+/// A checkpoint that was begun.
+#[derive(Clone, Copy, Debug)]
+struct UnderWay {
+    /// What was applied then.
+    height: Height,
+    /// What may be pruned once it is through.
+    prunable: Height,
 }
 
 /// How many blocks are pruned at once, at least: the next ones wait no longer for it than for a batch.
@@ -98,6 +109,7 @@ impl<S: Store> Applier<S> {
             writers,
             checkpointed,
             checkpoint_every: limits.checkpoint_every,
+            under_way: None,
             unsafe_bytes: 0,
             window_bytes: limits.window_bytes,
             message_bytes: limits.message_bytes,
@@ -146,13 +158,38 @@ impl<S: Store> Applier<S> {
             }
         }
         applied.extend(self.apply_run(run)?);
-        let height = self.standing.applied.block.height;
-        let far = height.get() - self.checkpointed.get() >= self.checkpoint_every;
-        if far || self.unsafe_bytes >= self.window_bytes {
-            self.checkpoint()?;
-        }
+        self.look_after_checkpoint()?;
         self.prune(applied.len())?;
         Ok(Applied { blocks: applied, checkpointed: self.checkpointed })
+    }
+
+    /// Has what was applied made safe once there is much of it, and does not wait for that: only if there is as much again
+    /// before it is through, because then the chain grows faster than the disk takes it.
+    fn look_after_checkpoint(&mut self) -> Result<(), ApplyError<S::Error>> {
+        self.note_safe()?;
+        let height = self.standing.applied.block.height;
+        let begun = self.under_way.map_or(self.checkpointed, |begun| begun.height);
+        let far = height.get() - begun.get() >= self.checkpoint_every;
+        if !far && self.unsafe_bytes < self.window_bytes {
+            return Ok(());
+        }
+        if self.under_way.is_some() {
+            return self.checkpoint().map(drop);
+        }
+        self.store.begin_checkpoint().map_err(ApplyError::Store)?;
+        self.under_way = Some(UnderWay { height, prunable: self.offered });
+        self.unsafe_bytes = 0;
+        self.note_safe()
+    }
+
+    /// Learns whether the checkpoint that was begun is through.
+    fn note_safe(&mut self) -> Result<(), ApplyError<S::Error>> {
+        let Some(UnderWay { height, prunable }) = self.under_way else { return Ok(()) };
+        if self.store.is_safe().map_err(ApplyError::Store)? {
+            (self.checkpointed, self.prunable) = (height, prunable);
+            self.under_way = None;
+        }
+        Ok(())
     }
 
     /// Freezes the state, unless the newest frozen one is still to be named by a header. A store keeps two, and one
@@ -312,6 +349,14 @@ impl<S: Store> Applier<S> {
         self.store.convict(Convicted { key, evidence }).map_err(ApplyError::Store)
     }
 
+    /// There is nothing to apply at the moment.
+    ///
+    /// # Errors
+    /// If the store failed: then the node must stop.
+    pub fn pause(&mut self) -> Result<(), ApplyError<S::Error>> {
+        self.store.pause().map_err(ApplyError::Store)
+    }
+
     /// There is nothing to apply for a while.
     ///
     /// # Errors
@@ -327,7 +372,7 @@ impl<S: Store> Applier<S> {
     pub fn checkpoint(&mut self) -> Result<Height, ApplyError<S::Error>> {
         self.store.checkpoint().map_err(ApplyError::Store)?;
         (self.checkpointed, self.unsafe_bytes) = (self.standing.applied.block.height, 0);
-        self.prunable = self.offered;
+        (self.prunable, self.under_way) = (self.offered, None);
         Ok(self.checkpointed)
     }
 

@@ -5,7 +5,8 @@
 //! 1. [`Store::apply_from`] is one transaction: after a crash all of a batch is there or nothing of it, and
 //!    of several batches none without those before it.
 //! 2. A reader sees a batch whole or not at all, and as soon as `apply_from` has returned.
-//! 3. After a power cut, or the end of the process, at least what the last [`Store::checkpoint`] covered is there. What
+//! 3. After a power cut, or the end of the process, at least what the last [`Store::checkpoint`] covered is there, and what the last
+//!    [`Store::begin_checkpoint`] did once [`Store::is_safe`] has said so. What
 //!    came after it may be gone, newest first: the log has it, because it is pruned only below a checkpoint.
 //!
 //! **Rosters.** The steps from each roster to the next are kept for ever, beyond pruning and the installation of
@@ -331,6 +332,11 @@ pub trait Store {
         self.apply_from(|_| Ok(batch))
     }
 
+    /// Nothing waits for the next batch at the moment: what was taken over may be written, if there is enough of it.
+    fn pause(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
     /// There is nothing to do: what was taken over and is still on its way is written now, as far as a store writes
     /// several batches at a time. Readers see all of it before, too.
     fn settle(&mut self) -> Result<(), Self::Error> {
@@ -343,6 +349,17 @@ pub trait Store {
     /// Keeps evidence for ever, also against a power cut, beyond the installation of a state: each once, and
     /// at most [`EVIDENCE`] against one key.
     fn convict(&mut self, convicted: Convicted) -> Result<(), Self::Error>;
+
+    /// Begins to make all that was taken over survive a power cut. A store that can do that while it takes over more does
+    /// not wait for it, and [`Store::is_safe`] says when it is through.
+    fn begin_checkpoint(&mut self) -> Result<(), Self::Error> {
+        self.checkpoint()
+    }
+
+    /// Whether all that had been taken over when a checkpoint was begun last survives a power cut.
+    fn is_safe(&mut self) -> Result<bool, Self::Error> {
+        Ok(true)
+    }
 
     /// Makes all that was taken over survive a power cut.
     fn checkpoint(&mut self) -> Result<(), Self::Error>;

@@ -14,7 +14,7 @@ use quorate_replica::fetch::fetch;
 use quorate_replica::io::{FetchJob, Input};
 use quorate_replica::setup::Limits;
 use quorate_replica::snapshot::Demand;
-use quorate_replica::store::{Store as _, StoreReader as _};
+use quorate_replica::store::Store as _;
 
 const MESSAGE: usize = 3_000;
 
@@ -90,28 +90,6 @@ fn in_parts_when_held(hold: impl Fn(&mut Node, bool)) {
     group.assert_equal();
     let parts = ranges(&group, slow);
     assert!(parts.iter().all(|bytes| *bytes <= 1_500), "{parts:?}");
-}
-
-#[test]
-fn a_store_is_made_safe_after_so_many_bytes_too() {
-    let limits = Limits { checkpoint_every: u64::MAX, window_bytes: 10_000, ..limits() };
-    let mut group = Group::with(1, limits);
-    group.elect();
-    for nonce in 0..100 {
-        group.submit(0, update(group.chain_id, u8::try_from(nonce % 9).unwrap(), nonce));
-        group.settle();
-    }
-    let bytes = |group: &Group, above: Height| {
-        let reader = group.node(0).store.reader();
-        let heights = above.get() + 1..=group.applied(0).get();
-        let blocks = heights.map(|height| reader.block(Height::new(height)).unwrap().unwrap());
-        blocks.map(|block| block.bytes().len()).sum::<usize>()
-    };
-    assert!(bytes(&group, Height::ZERO) > 30_000);
-    let mut after = group.node(0).store.copy();
-    after.power_cut(0);
-    let safe = after.reader().standing().unwrap().unwrap().applied.block.height;
-    assert!(bytes(&group, safe) < 10_000, "safe up to {safe} of {}", group.applied(0));
 }
 
 /// Small blocks are many before they are many bytes.

@@ -38,11 +38,16 @@ fn failed<E: std::error::Error>(error: &ApplyError<E>) -> Failure {
     Failure::new(Exit::Storage, error)
 }
 
-/// The next task; if none comes for a while what was applied is settled first. `None` if nobody can give one any more.
+/// The next task. Before one is waited for the applier hears that there is none, and if none comes for a while what was
+/// applied is settled. `None` if nobody can give one any more.
 fn next<S: Store>(
     tasks: &Receiver<Task>,
     applier: &mut Applier<S>,
 ) -> Result<Option<Task>, Failure> {
+    if let Ok(task) = tasks.try_recv() {
+        return Ok(Some(task));
+    }
+    applier.pause().map_err(|error| failed(&error))?;
     match tasks.recv_timeout(SOON) {
         Ok(task) => return Ok(Some(task)),
         Err(RecvTimeoutError::Disconnected) => return Ok(None),

@@ -1,5 +1,6 @@
 //! Why the store could not do what was asked: the disk, never the question.
 
+use std::io;
 use std::path::PathBuf;
 
 use quorate_chain::codec::DecodeError;
@@ -11,6 +12,12 @@ pub enum StoreError {
     /// SQLite failed.
     #[error("SQLite: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// SQLite's log could not be synced.
+    #[error("SQLite's log: {0}")]
+    Log(io::Error),
+    /// There is no thread to be had.
+    #[error("no thread can be started: {0}")]
+    Thread(io::Error),
     /// It has failed before. What it had taken over and not written by then is gone, and the log has it.
     #[error("the store has failed before, and takes nothing more")]
     Failed,

@@ -15,6 +15,7 @@ mod convicted;
 mod entries;
 mod error;
 mod index;
+mod keeper;
 mod keys;
 mod path;
 mod place;

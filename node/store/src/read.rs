@@ -59,6 +59,10 @@ impl SqliteReader {
         Self { file, chain_id, idle, index, writer }
     }
 
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+
     /// Answers a question on one snapshot.
     fn ask<T>(
         &self,

@@ -34,6 +34,8 @@
 //! operation: `height · 2^14 + index`, and `place · 2^7 + operation`. So both sort in the order of the
 //! chain.
 
+use std::path::{Path, PathBuf};
+
 /// What `PRAGMA application_id` says: "Quor".
 pub(crate) const APPLICATION: i32 = 0x5175_6f72;
 
@@ -52,7 +54,7 @@ pub(crate) const SETTINGS: &str = "
     PRAGMA temp_store = MEMORY;
 ";
 
-/// Settings of the writer, which alone moves pages from SQLite's log into the file.
+/// Settings of the writer. Pages move from SQLite's log into the file only when it or its keeper says so.
 pub(crate) const WRITER_SETTINGS: &str = "
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = NORMAL;
@@ -60,11 +62,24 @@ pub(crate) const WRITER_SETTINGS: &str = "
     PRAGMA cache_size = -65536;
 ";
 
+/// Settings of the keeper, which reads nothing.
+pub(crate) const KEEPER_SETTINGS: &str = "
+    PRAGMA synchronous = NORMAL;
+    PRAGMA wal_autocheckpoint = 0;
+";
+
 /// Settings of a reader.
 pub(crate) const READER_SETTINGS: &str = "
     PRAGMA query_only = ON;
     PRAGMA cache_size = -4096;
 ";
+
+/// SQLite's log of a file.
+pub(crate) fn log_of(file: &Path) -> PathBuf {
+    let mut log = file.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
+}
 
 /// What makes of each version the next one, from an empty file on.
 pub(crate) const STEPS: [&str; VERSION as usize] =

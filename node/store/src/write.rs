@@ -16,6 +16,7 @@ use crate::batch::{Taking, keep};
 use crate::blocks::number;
 use crate::convicted;
 use crate::error::StoreError;
+use crate::keeper::Keeper;
 use crate::keys::Keys;
 use crate::place::version;
 use crate::read::SqliteReader;
@@ -28,6 +29,8 @@ use crate::writer::{Behind, Writer};
 /// The writer of a store in a SQLite file.
 #[derive(Debug)]
 pub struct SqliteStore {
+    /// Before the writer: it ends first.
+    keeper: Option<Keeper>,
     writer: Arc<Mutex<Writer>>,
     reader: SqliteReader,
 }
@@ -42,10 +45,28 @@ impl SqliteStore {
         let (index, signs) = (writer.index.clone(), Arc::clone(&writer.signs));
         let writer = Arc::new(Mutex::new(writer));
         let reader = SqliteReader::new(file, chain_id, index, Behind::of(signs, &writer));
-        Ok(Self { writer, reader })
+        Ok(Self { keeper: None, writer, reader })
     }
 
-    fn writer(&self) -> MutexGuard<'_, Writer> {
+    /// The same store, with a thread that syncs and moves what was committed: whoever takes over batches does not wait
+    /// for the disk.
+    ///
+    /// # Errors
+    /// If there is no thread to be had, or SQLite's log cannot be opened.
+    pub fn with_keeper(mut self) -> Result<Self, StoreError> {
+        self.keep_with(Keeper::start)?;
+        Ok(self)
+    }
+
+    pub(crate) fn keep_with(
+        &mut self,
+        keeper: impl FnOnce(&Path, &Arc<Mutex<Writer>>) -> Result<Keeper, StoreError>,
+    ) -> Result<(), StoreError> {
+        self.keeper = Some(keeper(self.reader.file(), &self.writer)?);
+        Ok(())
+    }
+
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -110,6 +131,10 @@ impl Store for SqliteStore {
         Ok(writer.batch_is_done(rows)?)
     }
 
+    fn pause(&mut self) -> Result<(), StoreError> {
+        self.writer().pause()
+    }
+
     fn settle(&mut self) -> Result<(), StoreError> {
         self.writer().commit()
     }
@@ -124,6 +149,14 @@ impl Store for SqliteStore {
         let mut writer = self.writer();
         writer.within(|writer| convicted::keep(&writer.db, &convicted))?;
         writer.checkpoint()
+    }
+
+    fn begin_checkpoint(&mut self) -> Result<(), StoreError> {
+        self.writer().begin_checkpoint()
+    }
+
+    fn is_safe(&mut self) -> Result<bool, StoreError> {
+        self.writer().is_safe()
     }
 
     fn checkpoint(&mut self) -> Result<(), StoreError> {

@@ -5,6 +5,10 @@
 //! committed first, and so sees all that was taken over. While there are those who ask, each batch is committed at once:
 //! nobody has to wait for the next one.
 //!
+//! A commit waits for no disk. With a keeper its thread has SQLite's log synced and its pages moved, and the writer only tells
+//! it that there is something to do ([`keeper`](crate::keeper)); without one, as in simulations, the writer does both where
+//! it stands.
+//!
 //! What is not committed when a process ends is gone, newest first, like what was not synced when the power goes. The log
 //! has it.
 
@@ -12,7 +16,7 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, TryLockError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quorate_chain::ids::ChainId;
 use quorate_replica::store::Standing;
@@ -22,6 +26,7 @@ use crate::connect::prepare_once;
 use crate::entries::EntryTable;
 use crate::error::StoreError;
 use crate::index::Index;
+use crate::keeper::Chores;
 use crate::keys;
 use crate::schema;
 use crate::standing;
@@ -29,6 +34,14 @@ use crate::versions;
 
 /// Rows of transactions and values after which a transaction is committed.
 const GROUP: usize = 8_192;
+/// The same, if nothing waits and the last commit was some time ago: small commits write more than large ones, but
+/// nobody waits long for any.
+const SMALL_GROUP: usize = 2_048;
+const SOME_TIME: Duration = Duration::from_millis(100);
+/// How many entries are written if nothing waits, and how many are left then for the commit.
+const FEW_OF_MANY: [usize; 2] = [256, 512];
+/// Pages in SQLite's log after which it is synced, with a keeper: often, so that it never takes long.
+const SYNC: i64 = 512;
 /// Pages in SQLite's log after which they are moved into the file. The log is read whole when a node
 /// starts, and pages that are written again and again are moved the less often the longer it is.
 const LOG: i64 = 8_192;
@@ -53,6 +66,13 @@ pub(crate) struct Signs {
     failed: AtomicBool,
     /// Somebody has asked since the last batch.
     asked: AtomicBool,
+}
+
+impl Signs {
+    /// What was taken over may be gone.
+    pub(crate) fn fail(&self) {
+        self.failed.store(true, Ordering::Release);
+    }
 }
 
 /// The writer as its readers have it.
@@ -101,8 +121,16 @@ pub(crate) struct Writer {
     /// The height of the state that was frozen last.
     pub(crate) frozen: Option<i64>,
     pub(crate) signs: Arc<Signs>,
+    /// The keeper, if there is one.
+    pub(crate) chores: Option<Arc<Chores>>,
+    /// How many pages of SQLite's log it was last told to sync.
+    told: i64,
+    /// The sync that a checkpoint was begun with.
+    checkpoint: u64,
     /// How many rows the open transaction has, about.
     rows: usize,
+    /// When the last one was committed.
+    committed: Instant,
     /// At how many pages of SQLite's log readers are waited for.
     overdue: i64,
 }
@@ -128,8 +156,22 @@ impl Writer {
         let frozen = db.query_row("SELECT max(height) FROM frozen", [], |row| row.get(0))?;
         db.busy_timeout(BUSY)?;
         let (signs, overdue) = (Arc::default(), LOG + OVERDUE);
-        let (entries, standing) = Default::default();
-        Ok(Self { db, index, entries, standing, frozen, signs, rows: 0, overdue })
+        let (entries, standing, chores) = Default::default();
+        let (told, checkpoint, rows) = (0, 0, 0);
+        Ok(Self {
+            db,
+            index,
+            entries,
+            standing,
+            frozen,
+            signs,
+            chores,
+            told,
+            checkpoint,
+            rows,
+            committed: Instant::now(),
+            overdue,
+        })
     }
 
     /// Does something that looks at the tables themselves: first they say all that is in memory.
@@ -173,7 +215,8 @@ impl Writer {
         what: impl FnOnce(&mut Self) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         if self.signs.failed.load(Ordering::Acquire) {
-            return Err(StoreError::Failed);
+            let why = self.chores.as_ref().and_then(|chores| chores.failure());
+            return Err(why.unwrap_or(StoreError::Failed));
         }
         let done = what(self);
         if done.is_err() {
@@ -209,10 +252,24 @@ impl Writer {
         Ok(())
     }
 
-    /// Commits what is open, and moves pages if there are many.
+    /// Nothing waits: what is open is committed, if there is enough of it.
+    pub(crate) fn pause(&mut self) -> Result<(), StoreError> {
+        if self.rows >= SMALL_GROUP && self.committed.elapsed() >= SOME_TIME {
+            return self.commit();
+        }
+        self.write_few(FEW_OF_MANY)
+    }
+
+    pub(crate) fn write_few(&mut self, few_of_many: [usize; 2]) -> Result<(), StoreError> {
+        self.or_never_again(|writer| {
+            writer.entries.get_mut().write_few(&writer.db, writer.frozen, few_of_many)
+        })
+    }
+
+    /// Commits what is open, and sees to SQLite's log.
     pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
         self.commit_open()?;
-        self.or_never_again(Self::move_pages)
+        self.or_never_again(Self::look_after_log)
     }
 
     fn commit_open(&mut self) -> Result<(), StoreError> {
@@ -222,10 +279,29 @@ impl Writer {
                 writer.db.prepare_cached("COMMIT")?.execute([])?;
             }
             writer.index.committed();
-            writer.rows = 0;
+            (writer.rows, writer.committed) = (0, Instant::now());
             writer.signs.open.store(false, Ordering::Release);
             Ok(())
         })
+    }
+
+    /// Begins to make what was taken over survive a power cut.
+    pub(crate) fn begin_checkpoint(&mut self) -> Result<(), StoreError> {
+        let Some(chores) = self.chores.clone() else { return self.checkpoint() };
+        self.commit()?;
+        self.checkpoint = chores.make_durable();
+        Ok(())
+    }
+
+    /// Whether what was taken over before a checkpoint was begun last survives one.
+    pub(crate) fn is_safe(&mut self) -> Result<bool, StoreError> {
+        let mut safe = true;
+        self.or_never_again(|writer| {
+            let number = writer.checkpoint;
+            safe = writer.chores.as_ref().is_none_or(|chores| chores.is_durable(number));
+            Ok(())
+        })?;
+        Ok(safe)
     }
 
     /// Makes what was taken over survive a power cut.
@@ -241,11 +317,36 @@ impl Writer {
         })
     }
 
+    /// How many pages SQLite's log has.
+    pub(crate) fn pages(&self) -> Result<i64, StoreError> {
+        let mut ask = self.db.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
+        Ok(ask.query_row([], |row| row.get("log"))?)
+    }
+
+    fn look_after_log(&mut self) -> Result<(), StoreError> {
+        let Some(chores) = &self.chores else { return self.move_pages() };
+        let pages = self.pages()?;
+        if pages < self.told {
+            // It has begun anew.
+            self.told = 0;
+        }
+        if pages - self.told >= SYNC {
+            self.told = pages;
+            chores.make_durable();
+        }
+        if pages >= LOG {
+            if chores.has_moved() {
+                return self.move_pages();
+            }
+            chores.move_pages();
+        }
+        Ok(())
+    }
+
     /// Moves pages from SQLite's log into the file once it is long, as far as readers let it, so that it
     /// begins anew. SQLite would do it by itself, and not say that it failed.
     fn move_pages(&mut self) -> Result<(), StoreError> {
-        let mut ask = self.db.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
-        let pages: i64 = ask.query_row([], |row| row.get("log"))?;
+        let pages = self.pages()?;
         if pages < LOG {
             self.overdue = LOG + OVERDUE;
         } else if pages < self.overdue {

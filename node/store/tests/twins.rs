@@ -301,11 +301,13 @@ fn the_log_of_sqlite_stays_short_under_small_blocks() {
 fn the_store_in_sqlite_passes_the_suite() {
     let folder = tempfile::tempdir().unwrap();
     let number = std::cell::Cell::new(0);
-    suite::run(|| {
+    let open = || {
         number.set(number.get() + 1);
         let file = folder.path().join(format!("{}.db", number.get()));
         SqliteStore::open(&file, suite::CHAIN).unwrap()
-    });
+    };
+    suite::run(open);
+    suite::run(|| open().with_keeper().unwrap());
 }
 
 #[test]

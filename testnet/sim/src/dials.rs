@@ -229,6 +229,8 @@ pub struct Dials {
     pub signatures: Signatures,
     /// Where seats keep what they have applied.
     pub keeping: Keeping,
+    /// How often a replica asks after a checkpoint that it has begun, before that is through.
+    pub late_checkpoints: u32,
     /// Whether a transaction may be long.
     pub long_values: bool,
     /// Most seats in the world: validators, and those who join.
@@ -276,6 +278,7 @@ impl Dials {
                 0 => Keeping::Sqlite,
                 _ => Keeping::Memory,
             },
+            late_checkpoints: u32::try_from(Dice::new(choice.seed, 7).below(4)).unwrap_or(0),
             long_values: dice.flip(),
             keep_blocks: [0, 1, 10, 60][dice.index(4)],
         }
@@ -320,6 +323,7 @@ impl Dials {
             keep_blocks: 0,
             signatures: Signatures::StandIn,
             keeping: Keeping::Memory,
+            late_checkpoints: 0,
             long_values: false,
             seats: SEATS,
             replaces: false,

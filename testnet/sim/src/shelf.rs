@@ -135,11 +135,11 @@ fn sure<T>(result: io::Result<T>) -> T {
 }
 
 impl Shelf {
-    /// An empty one.
+    /// An empty one. In memory a checkpoint that was begun is through when it was asked for so often.
     #[must_use]
-    pub fn new(keeping: Keeping, chain_id: ChainId) -> Self {
+    pub fn new(keeping: Keeping, late: u32, chain_id: ChainId) -> Self {
         match keeping {
-            Keeping::Memory => Self::Memory(MemoryStore::new()),
+            Keeping::Memory => Self::Memory(MemoryStore::with_late_checkpoints(late)),
             Keeping::Sqlite => Self::Sqlite(sure(Files::new(chain_id, false))),
             Keeping::SqliteAtOnce => Self::Sqlite(sure(Files::new(chain_id, true))),
         }
@@ -197,7 +197,7 @@ impl Shelf {
                 files.settle(&image);
             }
             (shelf, Some(Contents::Memory(store))) => *shelf = Self::Memory(store),
-            (shelf, _) => *shelf = Self::Memory(MemoryStore::new()),
+            (Self::Memory(store), _) => *store = store.emptied(),
         }
     }
 
@@ -327,6 +327,17 @@ impl Store for ProcessStore {
         either!(self, store => store.convict(convicted))?;
         self.note_synced();
         Ok(())
+    }
+
+    fn begin_checkpoint(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => never(store.begin_checkpoint()),
+            Self::Sqlite(..) => self.checkpoint(),
+        }
+    }
+
+    fn is_safe(&mut self) -> Result<bool, StoreError> {
+        either!(self, store => store.is_safe())
     }
 
     fn checkpoint(&mut self) -> Result<(), StoreError> {

@@ -41,7 +41,6 @@ use crate::heard::Heard;
 use crate::ledger::bit;
 use crate::lives::Death;
 use crate::seat::{Retired, Seat};
-use crate::shelf::Shelf;
 use crate::violation::{Check, Violation, hold};
 use crate::world::{Happening, World};
 
@@ -137,7 +136,7 @@ impl World {
             self.die(at, Death::Killed)?;
         }
         let (draws, genesis) = ([(); 2].map(|()| self.dice.draw()), self.chain_id().genesis_ref());
-        let mut shelf = Shelf::new(self.dials.keeping, self.chain_id());
+        let mut shelf = self.new_shelf();
         let seat = &mut self.seats[at];
         seat.spoil();
         shelf.replace(Some(seat.store.copy()));

@@ -201,10 +201,14 @@ impl World {
         world
     }
 
+    pub(super) fn new_shelf(&self) -> Shelf {
+        Shelf::new(self.dials.keeping, self.dials.late_checkpoints, self.chain_id())
+    }
+
     /// A new machine for a node, which starts at once.
     pub(super) fn settle(&mut self, node: NodeId) {
         let setup = genesis::setup(&self.founding, &self.dials, node, &mut self.dice);
-        let shelf = Shelf::new(self.dials.keeping, self.chain_id());
+        let shelf = self.new_shelf();
         let seat =
             Seat::new(setup, shelf, self.now, self.dice.draw(), self.chain_id().genesis_ref());
         self.seats.push(seat);

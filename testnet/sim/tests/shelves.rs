@@ -15,7 +15,7 @@ use super::planted::{anchor, certificate, genesis_ref, sealed};
 
 fn life(choice: &Choice, keeping: Keeping) -> Outcome {
     let mut dials = Dials::draw(choice);
-    dials.keeping = keeping;
+    (dials.keeping, dials.late_checkpoints) = (keeping, 0);
     let outcome = live_in(choice, World::with(choice, dials));
     let failure = &outcome.failure;
     assert!(failure.is_none(), "seed {}, {keeping:?}: {failure:?}", choice.seed);
@@ -48,7 +48,7 @@ const AT_RISK: u64 = 5;
 /// How many certificates are there after a power cut, if they are the first ones.
 fn survivors(seed: u64) -> u64 {
     let chain_id = found(&Dials::calm(3)).chain_id;
-    let mut shelf = Shelf::new(Keeping::SqliteAtOnce, chain_id);
+    let mut shelf = Shelf::new(Keeping::SqliteAtOnce, 0, chain_id);
     let mut store = shelf.open().unwrap();
     let genesis =
         Anchor { block: genesis_ref(), kind: None, ..anchor(&sealed(genesis_ref(), 1, 0)) };
@@ -87,7 +87,7 @@ fn survivors(seed: u64) -> u64 {
 
 /// How many certificates are there, without a gap; leaves things as a killed process does.
 fn kept(shelf: &Shelf) -> u64 {
-    let mut copy = Shelf::new(Keeping::Sqlite, found(&Dials::calm(3)).chain_id);
+    let mut copy = Shelf::new(Keeping::Sqlite, 0, found(&Dials::calm(3)).chain_id);
     copy.replace(Some(shelf.copy()));
     let reader = copy.open().unwrap().reader();
     let there = |height: u64| {

@@ -203,6 +203,18 @@ impl Contents {
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     contents: Arc<Mutex<Contents>>,
+    /// How often it is asked whether a checkpoint that was begun is through, before it is.
+    late: u32,
+    begun: Option<Begun>,
+}
+
+/// A checkpoint that was begun.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    /// How many batches it covers of those that a power cut may take.
+    batches: usize,
+    /// How often it is still asked for.
+    late: u32,
 }
 
 /// A reader of a store in memory.
@@ -220,6 +232,18 @@ impl MemoryStore {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty store in which a checkpoint that was begun is through only when it was asked for so often.
+    #[must_use]
+    pub fn with_late_checkpoints(late: u32) -> Self {
+        Self { late, ..Self::default() }
+    }
+
+    /// An empty store of the same kind.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        Self::with_late_checkpoints(self.late)
     }
 
     /// How many batches a power cut may take: those since the last checkpoint.
@@ -242,7 +266,8 @@ impl MemoryStore {
     /// A store with the same contents that shares nothing with this one.
     #[must_use]
     pub fn copy(&self) -> Self {
-        Self { contents: Arc::new(Mutex::new(lock(&self.contents).clone())) }
+        let contents = Arc::new(Mutex::new(lock(&self.contents).clone()));
+        Self { contents, late: self.late, begun: None }
     }
 }
 
@@ -283,8 +308,27 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn begin_checkpoint(&mut self) -> Result<(), MemoryError> {
+        self.begun = Some(Begun { batches: self.at_risk(), late: self.late });
+        Ok(())
+    }
+
+    fn is_safe(&mut self) -> Result<bool, MemoryError> {
+        match &mut self.begun {
+            Some(Begun { late, .. }) if *late > 0 => {
+                *late -= 1;
+                return Ok(false);
+            }
+            Some(Begun { batches, .. }) => drop(lock(&self.contents).undos.drain(..*batches)),
+            None => {}
+        }
+        self.begun = None;
+        Ok(true)
+    }
+
     fn checkpoint(&mut self) -> Result<(), MemoryError> {
         lock(&self.contents).undos.clear();
+        self.begun = None;
         Ok(())
     }
 

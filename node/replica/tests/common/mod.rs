@@ -111,11 +111,16 @@ impl Group {
     }
 
     pub fn of(genesis: &Genesis, limits: Limits) -> Self {
+        Self::late(genesis, limits, |id| id % 3)
+    }
+
+    /// A group in whose stores a checkpoint is through when it was asked for so often.
+    pub fn late(genesis: &Genesis, limits: Limits, late: impl Fn(u32) -> u32) -> Self {
         let count = u32::try_from(genesis.validators.len()).unwrap();
         let node = |id| Node {
             replica: None,
             disk: Arc::new(Mutex::new(Memory::new(u64::from(id)))),
-            store: MemoryStore::new(),
+            store: MemoryStore::with_late_checkpoints(late(id)),
             setup: setup(genesis, id, limits),
             jobs: Vec::new(),
             applies: Vec::new(),
