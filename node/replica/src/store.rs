@@ -188,6 +188,12 @@ pub trait StoreReader:
     /// If the store cannot be read; so with all that follow.
     fn standing(&self) -> Result<Option<Standing>, <Self as StateRead>::Error>;
 
+    /// The applied height; zero before [`Store::begin`].
+    fn applied(&self) -> Result<Height, <Self as StateRead>::Error> {
+        let standing = self.standing()?;
+        Ok(standing.map_or(Height::ZERO, |standing| standing.applied.block.height))
+    }
+
     /// The block at a height, if it is kept whole: from [`StoreReader::oldest`] on every one is, and of
     /// those below it the ones with an item.
     fn block(&self, height: Height) -> Result<Option<Block>, <Self as StateRead>::Error>;

@@ -46,11 +46,11 @@ fn covered(store: &dyn Reading, height: Height) -> Found<Covered> {
     if end.get() - height.get() > PATH {
         return Ok(Covered::NoMore);
     }
-    let applied = store.standing()?.map(|standing| standing.applied.block.height);
+    let applied = store.applied()?;
     let mut path: Vec<SignedHeader> = Vec::new();
     for above in height.get() + 1..=end.get() {
         let Some(header) = store.header(Height::new(above))? else {
-            let comes = applied.is_none_or(|applied| applied.get() < above);
+            let comes = applied.get() < above;
             return Ok(if comes { Covered::NotYet } else { Covered::NoMore });
         };
         path.push(header);

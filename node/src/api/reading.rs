@@ -11,7 +11,7 @@ use quorate_chain::outcome::Outcome;
 use quorate_chain::roster::Roster;
 use quorate_chain::state::{Grants, Nonces, StateRead, Value};
 use quorate_replica::io::Unreadable;
-use quorate_replica::store::{Place, Standing, StoreReader, Version};
+use quorate_replica::store::{Place, StoreReader, Version};
 use quorate_store::StoreError;
 use tokio::sync::Semaphore;
 
@@ -25,8 +25,8 @@ pub(crate) type Found<T> = Result<T, Unreadable>;
 pub(crate) trait Reading: Send {
     /// Another reader of the same store.
     fn fork(&self) -> Box<dyn Reading>;
-    /// Where the store stands.
-    fn standing(&self) -> Found<Option<Standing>>;
+    /// The applied height.
+    fn applied(&self) -> Found<Height>;
     /// The block at a height.
     fn block(&self, height: Height) -> Found<Option<Block>>;
     /// The header of the block at a height, which is kept longer than the block.
@@ -77,8 +77,8 @@ where
         Box::new(self.clone())
     }
 
-    fn standing(&self) -> Found<Option<Standing>> {
-        StoreReader::standing(self).map_err(unreadable)
+    fn applied(&self) -> Found<Height> {
+        StoreReader::applied(self).map_err(unreadable)
     }
 
     fn block(&self, height: Height) -> Found<Option<Block>> {

@@ -117,18 +117,13 @@ pub(crate) struct History {
     cursor: Option<String>,
 }
 
-fn applied(store: &dyn Reading) -> Found<Height> {
-    let standing = store.standing()?;
-    Ok(standing.map(|standing| standing.applied.block.height).unwrap_or_default())
-}
-
 /// Something read from one state, and its height. A batch may be applied while it is read: then it is
 /// read again.
 fn settled<T>(store: &dyn Reading, read: impl Fn() -> Found<T>) -> Found<(T, Height)> {
     loop {
-        let before = applied(store)?;
+        let before = store.applied()?;
         let found = read()?;
-        if before == applied(store)? {
+        if before == store.applied()? {
             return Ok((found, before));
         }
     }
@@ -181,7 +176,7 @@ impl Ledger {
     async fn value_at(&self, key: Bytes, height: Height) -> Answered<Option<Value>> {
         let next = height.next().unwrap_or(height);
         let found = self.read(move |store| {
-            let (applied, oldest) = (applied(store)?, store.oldest()?);
+            let (applied, oldest) = (store.applied()?, store.oldest()?);
             let before = Some((next, 0, 0));
             let versions =
                 if height > applied { Vec::new() } else { store.history(&key, before, 1)? };

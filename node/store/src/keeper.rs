@@ -134,7 +134,9 @@ impl Drop for Keeper {
 impl Keeper {
     /// Starts the thread for a store whose writer is open.
     pub(crate) fn start(file: &Path, writer: &Arc<Mutex<Writer>>) -> Result<Self, StoreError> {
-        let log = File::open(schema::log_of(file)).map_err(StoreError::Log)?;
+        // SQLite's log stands beside the file itself, and not beside a link to it.
+        let beside = file.canonicalize().map_err(StoreError::Log)?;
+        let log = File::open(schema::log_of(&beside)).map_err(StoreError::Log)?;
         Self::with(log, connect(file)?, writer)
     }
 

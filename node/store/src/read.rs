@@ -208,6 +208,15 @@ impl StoreReader for SqliteReader {
         })
     }
 
+    fn applied(&self) -> Result<Height, StoreError> {
+        // Asked with every read of a value: the rest of the row takes longer to decode than the value to find.
+        self.ask(|db| {
+            let mut select = db.prepare_cached("SELECT height FROM standing")?;
+            let found = select.query_row([], |row| row.get(0)).optional()?;
+            Ok(found.map_or(Height::ZERO, height))
+        })
+    }
+
     fn oldest(&self) -> Result<Option<Height>, StoreError> {
         self.ask(|db| {
             let mut select = db.prepare_cached(

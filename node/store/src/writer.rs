@@ -334,7 +334,9 @@ impl Writer {
             self.told = pages;
             chores.make_durable();
         }
-        if pages >= LOG {
+        if pages < LOG {
+            self.overdue = LOG + OVERDUE;
+        } else {
             if chores.has_moved() {
                 return self.move_pages();
             }

@@ -59,6 +59,7 @@ fn begun<S: Store>(mut store: S) -> (S, Chain) {
 fn nothing_is_there_before_the_genesis<S: Store>(store: S) {
     let reader = store.reader();
     assert!(reader.standing().unwrap().is_none());
+    assert_eq!(reader.applied().unwrap(), Height::ZERO);
     assert!(reader.block(height(1)).unwrap().is_none());
     assert!(reader.oldest().unwrap().is_none());
     assert!(reader.range(height(1), 1_000).unwrap().is_none());
@@ -116,6 +117,7 @@ fn a_block_is_found_by_height_and_by_hash<S: Store>(store: S) {
     assert_eq!(reader.earlier_roots(height(3), 1).unwrap(), roots(&[2]));
     assert_eq!(reader.earlier_roots(height(1), 9).unwrap(), []);
     assert_eq!(reader.standing().unwrap().unwrap().applied.block, chain.tip());
+    assert_eq!(reader.applied().unwrap(), chain.tip().height);
     assert_eq!(reader.oldest().unwrap(), Some(height(1)));
     assert!(reader.block(height(0)).unwrap().is_none());
     assert!(reader.block(height(4)).unwrap().is_none());
