@@ -19,7 +19,7 @@
 //! begun or ended is never dropped).
 //!
 //! The store has a thread of its own behind the applier, which syncs and moves what the applier has committed; it
-//! ends with the store. What it could not do is the applier's next error.
+//! ends with the store. What it could not do the applier finds out, within a second.
 //!
 //! **How it ends.** The first thread that fails says why, in [`Ending`], and all others see it and
 //! return; a thread that panics or returns by itself has failed too. It says so before its queues go, by

@@ -91,6 +91,24 @@ pub trait Leaves {
     fn within(&self, range: PathRange) -> Result<Vec<Leaf>, Self::Error>;
 }
 
+/// Makes of leaves, ascending by path, those that they are after changes within their range.
+pub fn correct<'a>(
+    leaves: &mut Vec<Leaf>,
+    changes: impl IntoIterator<Item = (&'a Hash, Option<Hash>)>,
+) {
+    for (path, digest) in changes {
+        let at = leaves.binary_search_by(|leaf| leaf.path.cmp(path));
+        match (at, digest) {
+            (Ok(at), Some(digest)) => leaves[at].digest = digest,
+            (Ok(at), None) => {
+                leaves.remove(at);
+            }
+            (Err(at), Some(digest)) => leaves.insert(at, Leaf { path: *path, digest }),
+            (Err(_), None) => {}
+        }
+    }
+}
+
 /// Leaves in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryLeaves(BTreeMap<Hash, Hash>);

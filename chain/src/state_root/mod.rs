@@ -89,7 +89,7 @@ mod size;
 mod tree;
 mod undo;
 
-pub use leaves::{Leaf, Leaves, MemoryLeaves, PathRange};
+pub use leaves::{Leaf, Leaves, MemoryLeaves, PathRange, correct};
 pub use proof::{StateProof, StateProofError};
 pub use size::StateSize;
 pub use tree::{Changes, StateTree, StateTreeError};

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quorate_chain::ids::AccountKey;
 use quorate_chain::state::{Changes, Grants, Nonces, StateEntry, StateKey, StateRead, Value};
-use quorate_chain::state_root::{self, Leaf, Leaves, PathRange};
+use quorate_chain::state_root::{self, Leaf, Leaves, PathRange, correct};
 
 /// A state in the store with changes on top.
 #[derive(Debug)]
@@ -71,17 +71,8 @@ impl<R: Leaves + ?Sized> Leaves for Overlay<'_, R> {
 
     fn within(&self, range: PathRange) -> Result<Vec<Leaf>, Self::Error> {
         let mut leaves = self.reader.within(range)?;
-        for (path, digest) in self.leaves.range(*range.first()..=*range.last()) {
-            let at = leaves.binary_search_by(|leaf| leaf.path.cmp(path));
-            match (at, digest) {
-                (Ok(at), Some(digest)) => leaves[at].digest = *digest,
-                (Ok(at), None) => {
-                    leaves.remove(at);
-                }
-                (Err(at), Some(digest)) => leaves.insert(at, Leaf { path: *path, digest: *digest }),
-                (Err(_), None) => {}
-            }
-        }
+        let changed = self.leaves.range(*range.first()..=*range.last());
+        correct(&mut leaves, changed.map(|(path, digest)| (path, *digest)));
         Ok(leaves)
     }
 }

@@ -78,8 +78,8 @@ pub struct Limits {
     pub forward_bytes: usize,
     /// Most reads that wait.
     pub reads: usize,
-    /// The store is made safe against a power cut at least every so many blocks, and once what would be lost is as much
-    /// as a window holds: so much a start may find in the log.
+    /// The store begins to make itself safe against a power cut at least every so many blocks, and once what would be lost
+    /// is as much as a window holds. A start may find twice as much in the log, because the disk takes its time.
     pub checkpoint_every: u64,
     /// K: how often a state is certified for snapshots, in blocks.
     pub snapshot_every: u64,

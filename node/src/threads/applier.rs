@@ -19,6 +19,8 @@ const JOBS: usize = 64;
 
 /// After so long without a task what was applied is written, as far as it waits for more.
 const SOON: Duration = Duration::from_millis(20);
+/// How often somebody looks after that whether the store is as good as it was: what is written late may fail late.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What the driver wants of the applier.
 pub(super) enum Task {
@@ -53,7 +55,13 @@ fn next<S: Store>(
         Err(RecvTimeoutError::Disconnected) => return Ok(None),
         Err(RecvTimeoutError::Timeout) => applier.settle().map_err(|error| failed(&error))?,
     }
-    Ok(tasks.recv().ok())
+    loop {
+        match tasks.recv_timeout(LOOK) {
+            Ok(task) => return Ok(Some(task)),
+            Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            Err(RecvTimeoutError::Timeout) => applier.settle().map_err(|error| failed(&error))?,
+        }
+    }
 }
 
 /// Works until nobody can give tasks any more; then what was applied is made safe.

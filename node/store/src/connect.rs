@@ -24,7 +24,7 @@ pub(crate) fn connect(file: &Path) -> Result<Connection, StoreError> {
         match open(file) {
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
                 // SQLite does not tell why.
-                if is_exhausted(file) {
+                if is_exhausted() {
                     return Err(StoreError::Exhausted);
                 }
                 if tried == TRIES {
@@ -56,9 +56,10 @@ pub(crate) fn prepare_once(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Whether no more files can be opened, here or on the whole machine.
-fn is_exhausted(file: &Path) -> bool {
-    let opened: Result<Vec<File>, _> = (0..FILES).map(|_| File::open(file)).collect();
+/// Whether no more files can be opened, here or on the whole machine. Tried with another file: to close one of SQLite's would
+/// take the locks on it from the whole process.
+fn is_exhausted() -> bool {
+    let opened: Result<Vec<File>, _> = (0..FILES).map(|_| File::open("/dev/null")).collect();
     let none = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
     opened.is_err_and(|error| none.contains(&error.raw_os_error()))
 }

@@ -12,7 +12,7 @@ use quorate_chain::codec::Encode as _;
 use quorate_chain::ids::Hash;
 use quorate_chain::lately::Lately;
 use quorate_chain::state::{StateEntry, StateKey};
-use quorate_chain::state_root::{Leaf, PathRange};
+use quorate_chain::state_root::{Leaf, PathRange, correct};
 use rusqlite::{Connection, params};
 
 use crate::error::StoreError;
@@ -132,17 +132,8 @@ impl EntryTable {
 
     /// Makes of the leaves that the rows have within a range those that the state has.
     pub(crate) fn correct(&self, range: PathRange, leaves: &mut Vec<Leaf>) {
-        for (path, unwritten) in self.unwritten.range(*range.first()..=*range.last()) {
-            let at = leaves.binary_search_by(|leaf| leaf.path.cmp(path));
-            match (at, unwritten.digest) {
-                (Ok(at), Some(digest)) => leaves[at].digest = digest,
-                (Ok(at), None) => {
-                    leaves.remove(at);
-                }
-                (Err(at), Some(digest)) => leaves.insert(at, Leaf { path: *path, digest }),
-                (Err(_), None) => {}
-            }
-        }
+        let changed = self.unwritten.range(*range.first()..=*range.last());
+        correct(leaves, changed.map(|(path, unwritten)| (path, unwritten.digest)));
     }
 
     /// Writes all rows. What nonces and grants were in the state that was frozen last is kept, unless they have changed
@@ -153,6 +144,15 @@ impl EntryTable {
             self.remember(path, unwritten.entry);
         }
         Ok(())
+    }
+
+    /// The same, if many wait for it.
+    pub(crate) fn write_many(
+        &mut self,
+        db: &Connection,
+        frozen: Option<i64>,
+    ) -> Result<(), StoreError> {
+        if self.unwritten.len() >= MANY { self.write(db, frozen) } else { Ok(()) }
     }
 
     /// Writes a few rows, if many wait: so those that are written together, later, are fewer. It goes round, so that
@@ -182,15 +182,6 @@ impl EntryTable {
             Entry::Account(Some(StateEntry::Grants(_))) => drop(self.lately.remove(&path)),
             Entry::Key(_) | Entry::Account(_) => self.lately.put(path, entry),
         }
-    }
-
-    /// The same, if many wait for it.
-    pub(crate) fn write_many(
-        &mut self,
-        db: &Connection,
-        frozen: Option<i64>,
-    ) -> Result<(), StoreError> {
-        if self.unwritten.len() >= MANY { self.write(db, frozen) } else { Ok(()) }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use quorate_chain::codec::DecodeError;
 use quorate_chain::ids::{ChainId, Height};
@@ -15,9 +16,12 @@ pub enum StoreError {
     /// SQLite's log could not be synced.
     #[error("SQLite's log: {0}")]
     Log(io::Error),
-    /// There is no thread to be had.
-    #[error("no thread can be started: {0}")]
+    /// There is no thread to be had, or it has panicked.
+    #[error("the thread behind the writer: {0}")]
     Thread(io::Error),
+    /// The thread behind the writer has failed: what was committed may not be safe.
+    #[error("what was committed could not be made safe: {0}")]
+    Behind(Arc<StoreError>),
     /// It has failed before. What it had taken over and not written by then is gone, and the log has it.
     #[error("the store has failed before, and takes nothing more")]
     Failed,

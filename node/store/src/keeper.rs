@@ -6,17 +6,18 @@
 //!  keeper            sync the log ◀─┴─▶ move pages ▶ again, those that came meanwhile ▶ the writer moves the last
 //! ```
 //!
-//! Both take as long as the disk likes, so neither is for whoever answers clients. SQLite lets one connection move pages
-//! while another one writes; but its log begins anew only when all of them are moved, so the last few are left to the
-//! writer, after its next commit.
+//! Both take as long as the disk likes, so whoever answers clients does as little as can be of them. SQLite lets one
+//! connection move pages while another one writes; but its log begins anew only when all of them are moved, so the last few
+//! are left to the writer, after its next commit, and so is the sync of the file after them.
 //!
-//! The log is synced through a file of its own. A sync covers all that was written to a file before it, whoever has
-//! written it; and when SQLite begins a log it syncs the log's head, and the directory, by itself. It holds no locks on
-//! the log, which would be lost when this file is closed.
+//! The log is opened once more to be synced, and its directory is synced when the keeper begins. A sync covers all that was
+//! written to a file before it, whoever has written it. SQLite holds no locks on its log, which would be lost when that is
+//! closed.
 //!
-//! What has failed here fails the writer: it takes nothing more, and says this error first.
+//! What has failed here fails the writer and the readers: nothing more is taken, and all are told why.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -38,12 +39,20 @@ struct List {
     /// How often a sync was wanted so far, and how many of these there have been.
     wanted: u64,
     synced: u64,
-    /// There are many pages to be moved.
-    is_long: bool,
-    /// Nearly all pages are moved.
-    is_moved: bool,
+    moving: Moving,
     closed: bool,
-    failed: Option<StoreError>,
+}
+
+/// How far the moving of pages is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Moving {
+    /// The log is short.
+    #[default]
+    No,
+    Wanted,
+    UnderWay,
+    /// The last ones are the writer's.
+    NearlyAll,
 }
 
 #[derive(Debug)]
@@ -79,20 +88,24 @@ impl Chores {
         self.list().synced >= number
     }
 
-    /// The log is long.
-    pub(crate) fn move_pages(&self) {
-        self.list().is_long = true;
-        self.wake.notify_one();
+    /// Has pages moved if the log is long. Returns whether that was done, so that the last ones are to be moved now: the
+    /// keeper does not move any meanwhile.
+    pub(crate) fn move_pages(&self, is_long: bool) -> bool {
+        let mut list = self.list();
+        let before = list.moving;
+        match (before, is_long) {
+            (Moving::No, true) => {
+                list.moving = Moving::Wanted;
+                self.wake.notify_one();
+            }
+            (Moving::NearlyAll, _) => list.moving = Moving::No,
+            (Moving::No | Moving::Wanted | Moving::UnderWay, _) => {}
+        }
+        before == Moving::NearlyAll && is_long
     }
 
-    /// Whether pages were moved since this was asked last, so that only few are left.
-    pub(crate) fn has_moved(&self) -> bool {
-        std::mem::take(&mut self.list().is_moved)
-    }
-
-    /// Why the keeper has stopped, to whoever asks first.
-    pub(crate) fn failure(&self) -> Option<StoreError> {
-        self.list().failed.take()
+    fn is_closed(&self) -> bool {
+        self.list().closed
     }
 
     /// The next chore; `None` if there will be none.
@@ -105,7 +118,8 @@ impl Chores {
             if list.wanted > list.synced {
                 return Some(Chore::Sync(list.wanted));
             }
-            if std::mem::take(&mut list.is_long) {
+            if list.moving == Moving::Wanted {
+                list.moving = Moving::UnderWay;
                 return Some(Chore::Move);
             }
             list = self.wake.wait(list).unwrap_or_else(PoisonError::into_inner);
@@ -116,7 +130,7 @@ impl Chores {
 /// The thread, which ends with this.
 #[derive(Debug)]
 pub(crate) struct Keeper {
-    pub(crate) chores: Arc<Chores>,
+    chores: Arc<Chores>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -137,6 +151,10 @@ impl Keeper {
         // SQLite's log stands beside the file itself, and not beside a link to it.
         let beside = file.canonicalize().map_err(StoreError::Log)?;
         let log = File::open(schema::log_of(&beside)).map_err(StoreError::Log)?;
+        if let Some(folder) = beside.parent() {
+            // The log may have come here with a copy, and its name never have been synced.
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::Log)?;
+        }
         Self::with(log, connect(file)?, writer)
     }
 
@@ -173,8 +191,7 @@ impl Hand {
     fn work(&self) {
         while let Some(chore) = self.chores.next() {
             if let Err(error) = self.does(&chore) {
-                self.chores.list().failed = Some(error);
-                self.signs.fail();
+                self.signs.fail(error);
                 return;
             }
         }
@@ -199,17 +216,26 @@ impl Hand {
             moved = self
                 .db
                 .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>("log"))?;
-            if moved - before <= REST {
+            if moved - before <= REST || self.chores.is_closed() {
                 break;
             }
         }
-        self.chores.list().is_moved = true;
+        self.chores.list().moving = Moving::NearlyAll;
         Ok(())
+    }
+}
+
+impl Drop for Hand {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.signs.fail(StoreError::Thread(io::Error::other("it has panicked")));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::{Duration, Instant};
 
     use bytes::Bytes;
@@ -267,7 +293,67 @@ mod tests {
     }
 
     #[test]
-    fn what_the_keeper_cannot_do_is_the_first_that_the_writer_says() {
+    fn readers_that_take_turns_do_not_let_the_log_grow_without_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = begun(folder.path()).with_keeper().unwrap();
+        let file = folder.path().join("chain.db");
+        // One of them always stands in the middle of a question.
+        let ask = || {
+            let db = Connection::open(&file).unwrap();
+            db.execute_batch("BEGIN; SELECT * FROM chain").unwrap();
+            db.query_row("SELECT count(*) FROM staged", [], |_| Ok(())).unwrap();
+            db
+        };
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut asking = ask();
+                while !over.load(Ordering::Relaxed) {
+                    asking = ask();
+                }
+                drop(asking);
+            });
+            for number in 0..1_000 {
+                store.stage(large(number), false).unwrap();
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        // Beyond this length readers are waited for, again and again.
+        let length = std::fs::metadata(folder.path().join("chain.db-wal")).unwrap().len();
+        assert!(length < 250 << 20, "{} MiB", length >> 20);
+    }
+
+    #[test]
+    fn a_reader_that_was_waited_for_in_vain_does_not_let_the_next_ones_wait_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = begun(folder.path()).with_keeper().unwrap();
+        let at_first = store.writer().overdue;
+        let reader = Connection::open(folder.path().join("chain.db")).unwrap();
+        reader.execute_batch("BEGIN; SELECT * FROM chain").unwrap();
+        let mut numbers = 0..;
+        let mut grow = |store: &mut SqliteStore| {
+            store.stage(large(numbers.next().unwrap()), false).unwrap();
+        };
+        until("nobody waits for the reader", || {
+            grow(&mut store);
+            store.writer().overdue > at_first
+        });
+        drop(reader);
+        until("the log never begins anew", || {
+            grow(&mut store);
+            store.writer().pages().unwrap() < 1_024
+        });
+        assert_eq!(store.writer().overdue, at_first);
+    }
+
+    #[test]
+    fn sqlite_is_one_in_which_two_may_move_pages() {
+        // Before 3.51.3 a log that began anew while another connection moved pages could lose some of them.
+        assert!(rusqlite::version_number() >= 3_051_003, "{}", rusqlite::version());
+    }
+
+    #[test]
+    fn what_the_keeper_cannot_do_all_are_told() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = begun(folder.path());
         // It cannot be synced.
@@ -281,10 +367,11 @@ mod tests {
             failure = store.is_safe().err();
             failure.is_some()
         });
-        assert!(matches!(failure, Some(StoreError::Log(_))), "{failure:?}");
-        let next = store.apply(chain.batch(1, Changes::new()));
-        assert!(matches!(next, Err(StoreError::Failed)), "{next:?}");
-        let asked = store.reader().standing();
-        assert!(matches!(asked, Err(StoreError::Failed)), "{asked:?}");
+        let next = store.apply(chain.batch(1, Changes::new())).err();
+        let asked = store.reader().standing().err();
+        for failure in [failure, next, asked] {
+            let Some(StoreError::Behind(why)) = &failure else { panic!("{failure:?}") };
+            assert!(matches!(**why, StoreError::Log(_)), "{failure:?}");
+        }
     }
 }

@@ -5,9 +5,9 @@
 //! committed first, and so sees all that was taken over. While there are those who ask, each batch is committed at once:
 //! nobody has to wait for the next one.
 //!
-//! A commit waits for no disk. With a keeper its thread has SQLite's log synced and its pages moved, and the writer only tells
-//! it that there is something to do ([`keeper`](crate::keeper)); without one, as in simulations, the writer does both where
-//! it stands.
+//! With a keeper SQLite's log is synced and its pages are moved by another thread ([`keeper`](crate::keeper)), and the
+//! writer waits for the disk only once in a while: for the last pages that are moved, and for the head of a log that begins
+//! anew. Without one, as in simulations, it does all of it where it stands.
 //!
 //! What is not committed when a process ends is gone, newest first, like what was not synced when the power goes. The log
 //! has it.
@@ -15,7 +15,7 @@
 use std::cell::RefCell;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, TryLockError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
 use quorate_chain::ids::ChainId;
@@ -64,14 +64,26 @@ pub(crate) struct Signs {
     open: AtomicBool,
     /// What was taken over may be gone. Said before nothing is open any more.
     failed: AtomicBool,
+    /// Why, if it was not the writer that has failed.
+    why: OnceLock<Arc<StoreError>>,
     /// Somebody has asked since the last batch.
     asked: AtomicBool,
 }
 
 impl Signs {
-    /// What was taken over may be gone.
-    pub(crate) fn fail(&self) {
+    /// The thread behind the writer has failed.
+    pub(crate) fn fail(&self, why: StoreError) {
+        self.why.get_or_init(|| Arc::new(why));
         self.failed.store(true, Ordering::Release);
+    }
+
+    /// Whether nothing has failed.
+    fn check(&self) -> Result<(), StoreError> {
+        if !self.failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let why = self.why.get();
+        Err(why.map_or(StoreError::Failed, |why| StoreError::Behind(Arc::clone(why))))
     }
 }
 
@@ -100,7 +112,7 @@ impl Behind {
                 Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
             }
         }
-        if self.signs.failed.load(Ordering::Acquire) { Err(StoreError::Failed) } else { Ok(()) }
+        self.signs.check()
     }
 }
 
@@ -132,7 +144,7 @@ pub(crate) struct Writer {
     /// When the last one was committed.
     committed: Instant,
     /// At how many pages of SQLite's log readers are waited for.
-    overdue: i64,
+    pub(crate) overdue: i64,
 }
 
 impl Drop for Writer {
@@ -214,10 +226,7 @@ impl Writer {
         &mut self,
         what: impl FnOnce(&mut Self) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        if self.signs.failed.load(Ordering::Acquire) {
-            let why = self.chores.as_ref().and_then(|chores| chores.failure());
-            return Err(why.unwrap_or(StoreError::Failed));
-        }
+        self.signs.check()?;
         let done = what(self);
         if done.is_err() {
             self.signs.failed.store(true, Ordering::Release);
@@ -314,7 +323,9 @@ impl Writer {
             writer.db.execute("UPDATE standing SET one = 1", [])?;
             writer.db.pragma_update(None, "synchronous", "NORMAL")?;
             Ok(())
-        })
+        })?;
+        // A disk says that it has failed to whoever asks first, and that may have been the keeper.
+        self.signs.check()
     }
 
     /// How many pages SQLite's log has.
@@ -330,19 +341,14 @@ impl Writer {
             // It has begun anew.
             self.told = 0;
         }
+        if pages < LOG {
+            self.overdue = LOG + OVERDUE;
+        }
         if pages - self.told >= SYNC {
             self.told = pages;
             chores.make_durable();
         }
-        if pages < LOG {
-            self.overdue = LOG + OVERDUE;
-        } else {
-            if chores.has_moved() {
-                return self.move_pages();
-            }
-            chores.move_pages();
-        }
-        Ok(())
+        if chores.move_pages(pages >= LOG) { self.move_pages() } else { Ok(()) }
     }
 
     /// Moves pages from SQLite's log into the file once it is long, as far as readers let it, so that it
