@@ -27,6 +27,7 @@ use quorate_consensus::effect::{Effect, Slot};
 use quorate_consensus::event::Event;
 use quorate_consensus::life::Life;
 use quorate_consensus::log::Anchor;
+use quorate_consensus::message::Nonce as StartNonce;
 use quorate_consensus::raft::{Core, Restored};
 use quorate_consensus::time::{Moment, Now, Span};
 
@@ -64,7 +65,8 @@ impl Group {
             roster_since: Height::ZERO,
         };
         let node = |id: u32| {
-            let life = Life::begun(Incarnation(u64::from(id)), Boot(1), u64::from(id));
+            let nonce = StartNonce(u64::from(id));
+            let life = Life { incarnation: Incarnation(u64::from(id)), boot: Boot(1), nonce };
             let config = Config {
                 chain_id: CHAIN,
                 id: NodeId::new(id),

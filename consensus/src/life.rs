@@ -14,7 +14,6 @@ use quorate_chain::crypto::{Signer, ValidatorKey, Verifier};
 use quorate_chain::ids::{ChainId, NodeId, Signature};
 
 use crate::config::{Boot, Incarnation};
-use crate::jitter::Jitter;
 use crate::message::Nonce;
 
 /// What the signed message begins with.
@@ -27,18 +26,12 @@ pub struct Life {
     pub incarnation: Incarnation,
     /// How often it had been begun.
     pub boot: Boot,
-    /// Drawn at the start: two processes that begin copies of one log do not share it.
+    /// Drawn at the start, from nothing that a copy of the log or of the settings has: two processes that begin
+    /// copies do not share it, nor do two starts of a log whose disk has lost the count of the first.
     pub nonce: Nonce,
 }
 
 impl Life {
-    /// A start whose nonce is drawn from a seed.
-    #[must_use]
-    pub fn begun(incarnation: Incarnation, boot: Boot, seed: u64) -> Self {
-        // Timeouts are drawn from the seed itself.
-        Self { incarnation, boot, nonce: Jitter::new(!seed).nonce() }
-    }
-
     /// The bytes that are signed.
     fn message(&self, chain_id: ChainId, id: NodeId) -> Vec<u8> {
         let mut out = DOMAIN.to_vec();

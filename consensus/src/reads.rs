@@ -156,7 +156,7 @@ impl Core {
                 waiting.stage = Stage::Asked;
             }
         }
-        let nonce = self.jitter.nonce();
+        let nonce = self.questions.nonce();
         self.pose(to, nonce);
     }
 

@@ -102,6 +102,7 @@ impl Core {
         now: Now,
     ) -> Result<Self, RestoreError> {
         let mut jitter = Jitter::new(config.seed);
+        let questions = Jitter::new(config.life.life.nonce.0);
         let window = config.window_blocks;
         let applied = restored.applied.block.height;
         let mut log = Log::new(restored.applied, restored.left);
@@ -129,6 +130,7 @@ impl Core {
             config,
             verifier,
             jitter,
+            questions,
             now,
             ballot,
             disk: Durability::new(tip, covered.unwrap_or_default()),

@@ -34,7 +34,7 @@ impl Core {
     /// Asks all where they stand, anew.
     pub(super) fn ask_whereabouts(&mut self) {
         let roster = self.log.tip().roster.clone();
-        let nonce = self.jitter.nonce();
+        let nonce = self.questions.nonce();
         let again = self.now.moment.after(self.config.election_timeout);
         let (under, answers) = (roster.hash(), BTreeMap::new());
         let (until, above) = (None, None);

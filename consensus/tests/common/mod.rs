@@ -24,7 +24,7 @@ use quorate_consensus::event::{Event, Fetched};
 use quorate_consensus::handover::TransferEnd;
 use quorate_consensus::life::Life;
 use quorate_consensus::log::Anchor;
-use quorate_consensus::message::Message;
+use quorate_consensus::message::{Message, Nonce};
 use quorate_consensus::raft::{Core, Restored};
 use quorate_consensus::reads::{ReadId, Unread};
 use quorate_consensus::time::{Moment, Now, Span};
@@ -171,7 +171,8 @@ impl World {
         let node = self.node(id);
         node.boot += 1;
         let seed = u64::from(id) + ((node.boot - 1) << 32) + (node.machine << 48);
-        let life = Life::begun(Incarnation(node.incarnation), Boot(node.boot), seed);
+        let (incarnation, boot) = (Incarnation(node.incarnation), Boot(node.boot));
+        let life = Life { incarnation, boot, nonce: Nonce(!seed) };
         let config = Config {
             chain_id: CHAIN,
             id: NodeId::new(id),

@@ -305,7 +305,8 @@ pub(crate) fn identity(setup: &Setup) -> Vec<u8> {
 fn config(setup: &Setup, life: &Life) -> Config {
     let limits = &setup.limits;
     let seed = setup.seed ^ life.boot;
-    let start = Start::begun(life.incarnation, Boot(life.boot), seed);
+    let (incarnation, boot) = (life.incarnation, Boot(life.boot));
+    let start = Start { incarnation, boot, nonce: setup.nonce };
     Config {
         chain_id: setup.chain_id,
         id: setup.id,

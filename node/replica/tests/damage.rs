@@ -191,6 +191,25 @@ fn an_old_copy_of_the_log_is_behind_the_store() {
     assert!(go_on(&mut group));
 }
 
+/// Settings are in every copy, and what they say is not what tells two starts apart.
+#[test]
+fn an_old_copy_with_the_count_of_a_start_that_others_know_does_not_sign() {
+    let mut group = Group::new(3);
+    group.elect();
+    group.run(Span::millis(5_000));
+    group.kill(1);
+    let old = group.node(1).disk.lock().unwrap().clone();
+    group.start(1).unwrap();
+    group.run(Span::millis(5_000));
+    group.kill(1);
+    *group.node(1).disk.lock().unwrap() = old;
+    group.node_mut(1).may_stop = true;
+    group.start(1).unwrap();
+    group.run(Span::millis(5_000));
+    let stop = group.node(1).stop.as_deref();
+    assert!(stop.is_some_and(|why| why.contains("another process")), "{stop:?}");
+}
+
 #[test]
 fn a_lost_disk_and_a_lost_store_are_a_used_key_with_a_fresh_log() {
     let mut group = group();

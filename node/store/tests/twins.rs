@@ -14,6 +14,7 @@ use quorate_chain::roster::Lead;
 use quorate_chain::state::StateRead;
 use quorate_chain::transaction::{Operation, SignedTransaction, Transaction};
 use quorate_consensus::config::Incarnation;
+use quorate_consensus::message::Nonce as StartNonce;
 use quorate_consensus::time::{Moment, Now, Span};
 use quorate_replica::io::{Input, Output, Submission};
 use quorate_replica::setup::{Birth, Limits};
@@ -76,6 +77,7 @@ fn setup() -> Setup {
         limits: Limits { snapshot_every: 7, ..Limits::default() },
         wal: Options { segment: 256 << 10, ..Options::default() },
         seed: 3,
+        nonce: StartNonce(3),
     }
 }
 

@@ -193,6 +193,7 @@ impl World {
             return Ok(());
         }
         let now = seat.clock.now(self.now);
+        seat.draw_nonce();
         let store = seat.store.open().map_err(|error| unreadable(seat.node, &error))?;
         let opened = open(&seat.setup, seat.disk.handle(), store, now);
         let failed = seat.disk.end_plan();

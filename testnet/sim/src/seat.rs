@@ -4,13 +4,14 @@ use std::collections::{BTreeSet, VecDeque};
 
 use quorate_chain::ids::{BlockRef, Height, NodeId, Term};
 use quorate_consensus::config::Incarnation;
-use quorate_consensus::message::Message;
+use quorate_consensus::message::{Message, Nonce};
 use quorate_replica::io::{ApplyJob, InstallJob, JournalJob, StageJob};
 use quorate_replica::setup::Birth;
 use quorate_replica::{Replica, Setup};
 use quorate_wal::Memory;
 
 use crate::clock::Clock;
+use crate::dice::Dice;
 use crate::disk::{SeatDisk, Shared};
 use crate::excuse::Excuse;
 use crate::heard::Heard;
@@ -265,6 +266,11 @@ impl Seat {
         (self.is_writing, self.is_applying, self.short) = (false, false, false);
         self.wake = None;
         self.said = Said::default();
+    }
+
+    /// The process that starts next shares its nonce with no other, whatever its disk or a copy of it has kept.
+    pub fn draw_nonce(&mut self) {
+        self.setup.nonce = Nonce(Dice::new(self.setup.seed, u64::from(self.life)).draw());
     }
 
     /// The key has signed from now on.

@@ -13,7 +13,7 @@ use quorate_chain::ids::{ChainId, Height, NodeId, StateRoot, TimeUs};
 use quorate_chain::transaction::SignedTransaction;
 use quorate_consensus::config::Incarnation;
 use quorate_consensus::event::ChangeId;
-use quorate_consensus::message::Message;
+use quorate_consensus::message::{Message, Nonce};
 use quorate_consensus::raft::Standing;
 use quorate_consensus::time::{Moment, Now, Span};
 use quorate_replica::fetch::fetch;
@@ -98,6 +98,7 @@ pub fn setup(genesis: &Genesis, id: u32, limits: Limits) -> Setup {
         limits,
         wal: small_wal(),
         seed: u64::from(id),
+        nonce: Nonce(u64::from(id)),
     }
 }
 
@@ -185,6 +186,7 @@ impl Group {
     pub fn start(&mut self, id: u32) -> Result<(), String> {
         let now = self.now();
         let node = self.node_mut(id);
+        node.setup.nonce.0 += 1;
         match open(&node.setup, Arc::clone(&node.disk), node.store.clone(), now) {
             Ok(replica) => {
                 node.replica = Some(replica);
