@@ -72,6 +72,75 @@ fn small_order_keys_are_refused_for_the_key_and_not_the_equation() {
     }
 }
 
+/// What the library says by its own strict rule, which decodes `R`.
+fn strictly_accepted(vector: &Vector) -> bool {
+    let signature = ed25519_dalek::Signature::from_bytes(&vector.signature);
+    ed25519_dalek::VerifyingKey::from_bytes(&vector.key)
+        .is_ok_and(|key| key.verify_strict(&vector.message, &signature).is_ok())
+}
+
+/// The keys that are none for us are of small order, and refused by both.
+#[test]
+fn the_validators_rule_is_the_strict_one_of_the_library() {
+    for vector in all() {
+        assert_eq!(validators_accept(&vector), strictly_accepted(&vector), "{vector:?}");
+    }
+}
+
+/// Every bit of what was signed and of the signature, and `s` plus the order, under plain keys and mixed ones.
+#[test]
+fn the_two_strict_rules_agree_around_every_good_signature() {
+    let good: Vec<_> =
+        all().into_iter().filter(|vector| vector.validators && vector.message.len() < 64).collect();
+    assert!(good.len() > 50);
+    for vector in &good {
+        let agree = |changed: &Vector| {
+            assert!(!validators_accept(changed), "{changed:?}, made of {}", vector.name);
+            assert!(!strictly_accepted(changed), "{changed:?}, made of {}", vector.name);
+        };
+        for bit in 0..512 {
+            let mut changed = vector.clone();
+            changed.signature[bit / 8] ^= 1 << (bit % 8);
+            agree(&changed);
+        }
+        for bit in 0..8 * vector.message.len() {
+            let mut changed = vector.clone();
+            changed.message[bit / 8] ^= 1 << (bit % 8);
+            agree(&changed);
+        }
+        let mut changed = vector.clone();
+        let s = vector.signature[32..].try_into().unwrap();
+        changed.signature[32..].copy_from_slice(&vectors::add(s, vectors::ORDER).unwrap());
+        agree(&changed);
+    }
+}
+
+#[test]
+fn one_in_eight_is_good_of_what_the_owner_of_a_mixed_key_signs() {
+    let signed = vectors::by_owners_of_mixed_keys(800);
+    for vector in &signed {
+        assert_eq!(validators_accept(vector), vector.validators, "{vector:?}");
+        assert_eq!(strictly_accepted(vector), vector.validators, "{vector:?}");
+    }
+    let good = signed.iter().filter(|vector| vector.validators).count();
+    assert!((70..130).contains(&good), "{good} of 800");
+}
+
+/// The equation alone would take them.
+#[test]
+fn each_r_of_small_order_is_refused_for_its_order() {
+    let vectors = vectors::small_order_r_that_cancels();
+    assert_eq!(vectors.len(), 8);
+    for vector in vectors {
+        let plain = ed25519_dalek::VerifyingKey::from_bytes(&vector.key).unwrap();
+        let signature = ed25519_dalek::Signature::from_bytes(&vector.signature);
+        let verdict = ed25519_dalek::Verifier::verify(&plain, &vector.message, &signature);
+        assert!(verdict.is_ok(), "{vector:?}");
+        assert!(!strictly_accepted(&vector), "{vector:?}");
+        assert!(!validators_accept(&vector), "{vector:?}");
+    }
+}
+
 /// So a client may check a validator's signature with any Ed25519 there is.
 #[test]
 fn what_validators_accept_every_other_rule_accepts() {

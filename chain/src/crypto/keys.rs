@@ -65,7 +65,7 @@ pub fn check_account_key(key: &AccountKey) -> Result<(), KeyError> {
     check_bytes(key.as_bytes())
 }
 
-/// The same for any public key.
+/// The same for any public key, and for the `R` of a validator's signature.
 pub(super) fn check_bytes(bytes: &[u8; 32]) -> Result<(), KeyError> {
     // The highest bit is the sign of `x`. Without it only `y` is left, so that 0 and "minus 0", an
     // encoding that some decoders refuse, are one.

@@ -1,4 +1,9 @@
 //! The validators' rule, and the key it takes.
+//!
+//! Left out: tables of multiples of keys that are used again and again. The library's own are read in constant
+//! time and in portable code: both products take 18 us, where its sum with doublings takes 13 with AVX-512. Tables
+//! that are read plainly, of 215 KiB a key, take 11 us while they are in the cache and 20 when they are not,
+//! where the sum goes from 13 to 14.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -7,7 +12,7 @@ use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
-use ed25519_dalek::{SigningKey, VerifyingKey};
+use ed25519_dalek::{SigningKey, Verifier as _, VerifyingKey};
 
 use super::keys::check_bytes;
 use super::{BadSignature, KeyError};
@@ -16,7 +21,7 @@ use crate::ids::{AccountKey, Signature};
 
 /// An Ed25519 public key with which a validator signs.
 ///
-/// It is kept decoded, because decoding costs a tenth of a verification. Equality, order and hash
+/// It is kept decoded, because decoding costs a fifth of a verification. Equality, order and hash
 /// are those of its 32 bytes.
 ///
 /// **Invariant**: the bytes are the canonical encoding of a point of the curve that is not of small
@@ -52,9 +57,16 @@ impl ValidatorKey {
     }
 
     /// The validators' rule.
+    ///
+    /// It accepts what the library's `verify_strict` accepts. That one decodes `R`, a fifth of its time, to
+    /// see whether it is of small order. But `verify` computes what `R` should be and compares the
+    /// canonical bytes of that with the bytes given. So an `R` that is no point, or is not written
+    /// canonically, fails there, and the eight that are left are known by their bytes. `A` is never of
+    /// small order.
     pub(super) fn verify(&self, message: &[u8], signature: &Signature) -> Result<(), BadSignature> {
         let signature = ed25519_dalek::Signature::from_bytes(signature.as_bytes());
-        self.0.verify_strict(message, &signature).map_err(|_| BadSignature)
+        check_bytes(signature.r_bytes()).map_err(|_| BadSignature)?;
+        self.0.verify(message, &signature).map_err(|_| BadSignature)
     }
 }
 

@@ -213,7 +213,54 @@ pub(crate) fn small_order_r() -> Vec<Vector> {
             });
         }
     }
+    vectors.extend(small_order_r_that_cancels());
     vectors
+}
+
+/// Each of the eight points of small order as `R`, written canonically, with a message for which it and
+/// the small part of a mixed key cancel: nothing but the order of `R` speaks against them.
+pub(crate) fn small_order_r_that_cancels() -> Vec<Vector> {
+    let key = plus_torsion(secrets().0, 1);
+    let vector = |in_r: usize| {
+        let r = EIGHT_TORSION[in_r].compress().to_bytes();
+        // Point number i is i times point number 1, which has order 8.
+        let cancels = |message: &[u8; 1]| {
+            (in_r + usize::from(challenge(&r, &key, message).as_bytes()[0])).is_multiple_of(8)
+        };
+        let message = (0..=255_u8).map(|number| [number]).find(cancels).unwrap();
+        Vector {
+            name: format!("A + T1, R T{in_r}, cancels"),
+            signature: sign(Scalar::ZERO, r, &key, &message),
+            key,
+            message: message.to_vec(),
+            validators: false,
+            senders: true,
+            delicate: false,
+        }
+    };
+    (0..8).map(vector).collect()
+}
+
+/// What the owner of a key with a small part signs without looking after it: `R` is in the main
+/// group, so the validators' rule accepts one signature in eight.
+pub(crate) fn by_owners_of_mixed_keys(count: u16) -> Vec<Vector> {
+    let (secret, nonce) = secrets();
+    let r = plus_torsion(nonce, 0);
+    let vector = |number: u16| {
+        // Points of order 8 alone.
+        let key = plus_torsion(secret, [1, 3, 5, 7][usize::from(number % 4)]);
+        let message = number.to_be_bytes();
+        Vector {
+            name: format!("number {number} by the owner of a mixed key"),
+            signature: sign(nonce, r, &key, &message),
+            validators: challenge(&r, &key, &message).as_bytes()[0].is_multiple_of(8),
+            key,
+            message: message.to_vec(),
+            senders: true,
+            delicate: false,
+        }
+    };
+    (0..count).map(vector).collect()
 }
 
 /// `A` of small order in all encodings, canonical or not. ZIP-215 alone would accept them all.
@@ -297,6 +344,13 @@ pub(crate) fn malformed() -> Vec<Vector> {
         }
     }
     push("s + 1".into(), join(r, add(good_s, one).unwrap()));
+    // All bytes that stand for a coordinate with a shorter encoding.
+    for (low, sign_of_x) in (0xed..=0xff).flat_map(|low| [(low, 0), (low, 0x80)]) {
+        let mut r = PRIME;
+        r[0] = low;
+        r[31] |= sign_of_x;
+        push(format!("R {}, s fits", HEXLOWER.encode(&r)), sign(nonce, r, &key, message));
+    }
     vectors
 }
 
