@@ -53,26 +53,45 @@ stage() {
     return "$status"
 }
 
+# Builds what is about to look, and nothing that only a later stage needs: what does not build catches nothing.
+build() {
+    local before=$late
+    late=no
+    if ! stage cargo "$@" || [ "$late" = yes ]; then
+        is_broken=yes
+        return 1
+    fi
+    late=$before
+}
+
+# Lets these tests look, which are `cargo test`'s arguments. Succeeds if they fail.
+fails() {
+    build test -q --locked --no-run "$@" || return 1
+    ! stage cargo test -q --locked "$@"
+}
+
 # Succeeds, with the catcher's name in $caught, as soon as something fails.
 is_caught() {
     local package
+    late=no is_broken=no
     if [ "$chaos" = yes ]; then
-        is_caught_by_chaos
+        build build -q --locked -p quorate-node -p quorate-testnet --bins && is_caught_by_chaos
         return
     fi
-    late=no
     for package in $(field "$patch" Tests); do
         if [ "$package" = consensus ]; then
             caught='golden scripts'
-            stage cargo test -q --locked -p quorate-consensus --test scripts || return 0
+            fails -p quorate-consensus --test scripts && return 0
             caught='paper tests'
-            stage cargo test -q --locked -p quorate-consensus --test 'paper_*' || return 0
+            fails -p quorate-consensus --test 'paper_*' && return 0
         fi
         caught="tests of $package"
-        stage cargo test -q --locked -p "quorate-$package" || return 0
+        fails -p "quorate-$package" && return 0
+        [ "$is_broken" = no ] || return 1
     done
     [ "$simulate" = yes ] && [ "$(field "$patch" Seeds)" != none ] || return 1
     caught='the simulator'
+    build build -q --locked -p quorate-sim || return 1
     limit=5400 stage cargo run -q --locked -p quorate-sim -- \
         --seeds "$seeds" --minutes 2 --no-shrink --stop-at-first-failure || return 0
     return 1
@@ -81,7 +100,6 @@ is_caught() {
 # Succeeds, with what it saw in $caught, as soon as chaos says that a promise was broken.
 is_caught_by_chaos() {
     local seed status
-    late=no
     for seed in 1 2 3; do
         status=0
         QUORATE_TESTNET=/dev/null/none QUORATE_BIN_DIR=$CARGO_TARGET_DIR/debug \
@@ -96,21 +114,6 @@ is_caught_by_chaos() {
         fi
     done
     return 1
-}
-
-# Whether the mutant and all that looks at it build: what does not build catches nothing.
-builds() {
-    if [ "$chaos" = yes ]; then
-        late=no
-        stage cargo build -q --locked -p quorate-node -p quorate-testnet --bins && [ "$late" = no ]
-        return
-    fi
-    local packages=(-p quorate-sim) package
-    for package in $(field "$patch" Tests); do
-        packages+=(-p "quorate-$package")
-    done
-    late=no
-    stage cargo test -q --locked --no-run "${packages[@]}" && [ "$late" = no ]
 }
 
 simulate=yes chaos=no limit=1800
@@ -141,11 +144,11 @@ for patch in "${chosen[@]}"; do
         broken=$((broken + 1))
         continue
     fi
-    if ! builds; then
+    if is_caught; then
+        echo "$number  caught by $caught in $((SECONDS - begin)) s: $(title "$patch")"
+    elif [ "$is_broken" = yes ]; then
         echo "$number  does not build: $(title "$patch"); see target/mutants/$number.log"
         broken=$((broken + 1))
-    elif is_caught; then
-        echo "$number  caught by $caught in $((SECONDS - begin)) s: $(title "$patch")"
     elif [ "$late" = yes ]; then
         echo "$number  could not be tried to the end in $((SECONDS - begin)) s: $(title "$patch")"
         broken=$((broken + 1))
