@@ -11,11 +11,12 @@ use tokio::runtime::Builder;
 
 use crate::bed::{Bed, Signing};
 use crate::ceiling::Ceiling;
+use crate::charts;
 use crate::failover::Failover;
 use crate::group::Group;
 use crate::growth::Growth;
 use crate::others;
-use crate::page;
+use crate::page::{Page, Part};
 use crate::progress::Progress;
 use crate::report::{Case, Report, Row};
 use crate::work::{Field, Kind, System};
@@ -81,7 +82,7 @@ struct Bench {
     /// Ask all nodes, and not only the one that leads.
     #[arg(long)]
     all: bool,
-    /// Where all of it goes as a page for a browser, with plots.
+    /// Where all of it goes as a page for a browser, with plots. Of a page that is there only this part changes.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
@@ -129,9 +130,11 @@ impl Bench {
                 return said(self.output, || sum.text(), || sum.json());
             }
             Some(Command::Growth(growth)) => {
+                let mut page = growth.report.as_deref().map(Page::open).transpose()?;
                 let sum = growth.measured()?;
-                if let Some(path) = &growth.report {
-                    page::write(path, &sum.page())?;
+                if let Some(page) = &mut page {
+                    sum.parts().into_iter().for_each(|(part, text)| page.put(part, text));
+                    page.write()?;
                 }
                 return said(self.output, || sum.text(), || sum.json());
             }
@@ -141,6 +144,7 @@ impl Bench {
             }
             None => {}
         }
+        let mut page = self.report.as_deref().map(Page::open).transpose()?;
         let first = match &self.nodes {
             Some(nodes) => Group::named(nodes)?,
             None => Group::quorate(self.validators, self.dir.as_deref(), None)?,
@@ -151,8 +155,9 @@ impl Bench {
         }
         let beds = groups.into_iter().map(|group| self.bed(group)).collect::<Result<_, _>>()?;
         let report = self.measured(beds)?;
-        if let Some(path) = &self.report {
-            page::write(path, &page::page(&report))?;
+        if let Some(page) = &mut page {
+            page.put(Part::Work, charts::part(&report));
+            page.write()?;
         }
         said(self.output, || report.text(), || report.json())
     }

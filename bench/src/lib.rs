@@ -11,7 +11,8 @@
 //! ceiling  what the bare work of three validators leaves room for, and how near the running system comes to it
 //! growth   how the cost grows with the chain, the keys and the validators
 //! failover how long nobody can write after the leader was killed, or stood still
-//! report   one row for each kind of work and number of clients; repeated, with the spread; as a page with plots, too
+//! report   one row for each kind of work and number of clients; repeated, with the spread
+//! page     one page with the plots of all of it (`charts`, `growth`), whatever was measured when
 //! ```
 //!
 //! Clients run on the machine of the nodes and take their share of it. Keep that in mind when figures of several
@@ -21,6 +22,7 @@
 
 mod bed;
 mod ceiling;
+mod charts;
 mod cli;
 mod connection;
 mod failover;

@@ -1,18 +1,21 @@
 //! What was measured as one page for a browser: nothing is loaded from elsewhere, and nothing in it runs.
+//!
+//! It has a part for each thing that was measured. Who measures something anew puts its part in the place of the old
+//! one, and the others stay: one page tells all, however many commands it took.
 
-use std::fmt::Write as _;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use quorate_node::exit::{Exit, Failure};
 
-use crate::plot::{Line, svg};
-use crate::report::{Figures, Report, Row, spread};
-use crate::work::{Kind, System};
+use crate::work::System;
 
 const STYLE: &str = "
   body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem;
          color: #1c2733; background: #fff }
-  h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.1rem; margin: 2rem 0 0 }
+  h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.25rem; margin: 2.5rem 0 0 }
+  h3 { font-size: 1.05rem; margin: 1.5rem 0 0 }
   .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: 1rem 2rem }
   svg { width: 100%; height: auto; font: 11px system-ui, sans-serif } .grid { stroke: #8899aa; stroke-opacity: .25 }
   .key { display: inline-block; width: .8em; height: .8em; border-radius: .15em; margin: 0 .35em 0 1em }
@@ -20,9 +23,96 @@ const STYLE: &str = "
   @media (prefers-color-scheme: dark) { body { color: #d8e0e8; background: #161b21 } svg text { fill: #d8e0e8 } }
 ";
 
-const KINDS: [Kind; 6] =
-    [Kind::Writes, Kind::Hot, Kind::Batches, Kind::Operations, Kind::Reads, Kind::Local];
-const SYSTEMS: [System; 3] = [System::Quorate, System::Etcd, System::Nats];
+/// What every page begins with, and no other file.
+const MARK: &str = "<!doctype html>\n<!-- quorate bench -->\n";
+
+/// The parts, in the order in which they stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    /// Each kind of work, by how many clients.
+    Work,
+    /// By the length of the chain.
+    Chain,
+    /// By the number of keys.
+    Keys,
+    /// By the number of validators.
+    Groups,
+}
+
+impl Part {
+    const ALL: [Self; 4] = [Self::Work, Self::Chain, Self::Keys, Self::Groups];
+
+    /// What stands before it and after it.
+    const fn fence(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Work => ("<!-- work -->\n", "<!-- end of work -->\n"),
+            Self::Chain => ("<!-- chain -->\n", "<!-- end of chain -->\n"),
+            Self::Keys => ("<!-- keys -->\n", "<!-- end of keys -->\n"),
+            Self::Groups => ("<!-- groups -->\n", "<!-- end of groups -->\n"),
+        }
+    }
+
+    /// It, if a page has it.
+    fn within(self, page: &str) -> Option<String> {
+        let (begin, end) = self.fence();
+        let (_, rest) = page.split_once(begin)?;
+        rest.split_once(end).map(|(part, _)| part.to_owned())
+    }
+}
+
+/// A page, and the file where it goes.
+#[derive(Debug)]
+pub(crate) struct Page {
+    path: PathBuf,
+    parts: BTreeMap<Part, String>,
+}
+
+impl Page {
+    /// The page that is there, or one without parts if there is none. Ask before anything is measured: what takes long
+    /// should not be in vain.
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        let old = match std::fs::read(path) {
+            Ok(bytes) => String::from_utf8(bytes).ok().filter(|old| old.starts_with(MARK)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Some(String::new()),
+            Err(error) => {
+                return Err(Failure::new(Exit::Storage, format!("{}: {error}", path.display())));
+            }
+        };
+        let old = old.ok_or_else(|| {
+            let why =
+                "is there, is no report of quorate bench, and stays as it is; name another file";
+            Failure::new(Exit::Usage, format!("{} {why}", path.display()))
+        })?;
+        let parts = Part::ALL.into_iter().filter_map(|part| Some((part, part.within(&old)?)));
+        Ok(Self { path: path.to_owned(), parts: parts.collect() })
+    }
+
+    /// Puts a part in its place.
+    pub(crate) fn put(&mut self, part: Part, text: String) {
+        self.parts.insert(part, text);
+    }
+
+    /// Writes it.
+    pub(crate) fn write(&self) -> Result<(), Failure> {
+        std::fs::write(&self.path, self.text()).map_err(|error| {
+            Failure::new(Exit::Storage, format!("{}: {error}", self.path.display()))
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut out = format!(
+            "{MARK}<html lang=\"en\"><head><meta charset=\"utf-8\">\
+             <meta name=\"viewport\" content=\"width=device-width\"><title>Quorate: how fast</title>\
+             <style>{STYLE}</style></head><body>\n<h1>Quorate, measured</h1>\n"
+        );
+        for (part, text) in &self.parts {
+            let (begin, end) = part.fence();
+            out.extend([begin, text, end]);
+        }
+        out.push_str("</body></html>\n");
+        out
+    }
+}
 
 /// The colour of a system's lines.
 pub(crate) const fn colour(system: System) -> &'static str {
@@ -33,114 +123,45 @@ pub(crate) const fn colour(system: System) -> &'static str {
     }
 }
 
-/// What every page begins with, to the end of its heading.
-pub(crate) fn head(title: &str) -> String {
-    format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\"><title>Quorate: {}</title>\
-         <style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n",
-        title.to_lowercase()
-    )
+/// What a part begins with.
+pub(crate) fn heading(title: &str) -> String {
+    format!("<h2>{title}</h2>\n")
 }
 
-/// What every page ends with: all figures as text.
-pub(crate) fn foot(text: &str) -> String {
+/// What a part ends with: all its figures as text.
+pub(crate) fn figures(text: &str) -> String {
     let text = text.replace('&', "&amp;").replace('<', "&lt;");
-    format!("<h2>All figures</h2>\n<pre>{text}</pre>\n</body></html>\n")
-}
-
-/// Writes a page to a file.
-pub(crate) fn write(path: &Path, page: &str) -> Result<(), Failure> {
-    let storage = |error| Failure::new(Exit::Storage, format!("{}: {error}", path.display()));
-    std::fs::write(path, page).map_err(storage)
-}
-
-/// The page.
-pub(crate) fn page(report: &Report) -> String {
-    let mut out = head("How fast");
-    // Writing to a string does not fail.
-    let _ = write!(
-        out,
-        "<p>{} nodes, values of {} bytes, {} keys. Each point is \
-         the middle of {} runs; the line through it reaches from the least to the most.",
-        report.nodes,
-        report.value,
-        report.keys,
-        report.rows.iter().map(|row| row.runs.len()).max().unwrap_or(0)
-    );
-    for system in SYSTEMS.into_iter().filter(|it| of(report, *it).next().is_some()) {
-        let _ = write!(
-            out,
-            "<span class=\"key\" style=\"background:{}\"></span>{}",
-            colour(system),
-            system.name()
-        );
-    }
-    out.push_str("</p>\n");
-    for kind in KINDS {
-        let rate = lines(report, kind, |run| run.per_second);
-        if rate.is_empty() {
-            continue;
-        }
-        let _ = write!(out, "<h2>{}</h2>\n<div class=\"plots\">\n", kind.name());
-        out.push_str(&svg(
-            &rate,
-            "clients",
-            if kind.writes() { "transactions/s" } else { "reads/s" },
-        ));
-        out.push_str(&svg(&lines(report, kind, |run| run.p50_ms), "clients", "p50, ms"));
-        out.push_str(&svg(&lines(report, kind, |run| run.p99_ms), "clients", "p99, ms"));
-        out.push_str("</div>\n");
-    }
-    out.push_str(&foot(&report.text()));
-    out
-}
-
-fn of(report: &Report, system: System) -> impl Iterator<Item = &Row> {
-    report.rows.iter().filter(move |row| row.system == system)
-}
-
-/// A figure of closed loops by the number of clients, a line for each system.
-fn lines(report: &Report, kind: Kind, figure: fn(&Figures) -> f64) -> Vec<Line> {
-    let line = |system: System| {
-        let rows =
-            of(report, system).filter(|row| row.case.kind == kind && row.case.rate.is_none());
-        let point = |row: &Row| {
-            let (least, middle, most) = spread(&row.runs, figure);
-            (row.case.clients as f64, middle, (least, most))
-        };
-        let mut points: Vec<_> = rows.map(point).collect();
-        points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Line { name: system.name().to_owned(), colour: colour(system), points }
-    };
-    SYSTEMS.into_iter().map(line).filter(|line| !line.points.is_empty()).collect()
+    format!("<h3>All figures</h3>\n<pre>{text}</pre>\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Case;
 
-    fn row(system: System, clients: u64, per_second: f64) -> Row {
-        let case = Case { kind: Kind::Writes, clients, rate: None };
-        Row { system, case, runs: vec![Figures { per_second, ..Figures::default() }] }
+    #[test]
+    fn what_is_measured_anew_takes_the_place_of_its_part_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("speed.html");
+        for (part, text) in [(Part::Keys, "a"), (Part::Work, "b < c"), (Part::Keys, "d")] {
+            let mut page = Page::open(&path).unwrap();
+            page.put(part, figures(text));
+            page.write().unwrap();
+        }
+        let page = std::fs::read_to_string(&path).unwrap();
+        let at = |what: &str| page.find(what);
+        assert!(page.ends_with("</body></html>\n") && page.matches("<pre>").count() == 2, "{page}");
+        assert!(at("b &lt; c").is_some() && at("b &lt; c") < at(">d<") && at(">a<").is_none());
     }
 
     #[test]
-    fn each_system_has_its_line_and_each_kind_that_was_measured_its_plots() {
-        let rows = vec![
-            row(System::Quorate, 64, 9_000.0),
-            row(System::Quorate, 1, 300.0),
-            row(System::Etcd, 1, 900.0),
-        ];
-        let report =
-            Report { nodes: 3, value: 256, keys: 10, heights: (1, 2), signing_us: 15.0, rows };
-        let lines = lines(&report, Kind::Writes, |run| run.per_second);
-        let points: Vec<Vec<_>> =
-            lines.iter().map(|line| line.points.iter().map(|it| it.0).collect()).collect();
-        assert_eq!(points, [vec![1.0, 64.0], vec![1.0]]);
-        let page = page(&report);
-        assert!(page.starts_with("<!doctype html>") && page.matches("<svg").count() == 3);
-        assert!(!page.contains("<script") && !page.contains("nats</"), "{page}");
+    fn a_file_of_somebody_else_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index.html");
+        for content in [&b"<!doctype html>\n<p>mine"[..], b"\xff\xfe"] {
+            std::fs::write(&path, content).unwrap();
+            let failure = Page::open(&path).unwrap_err();
+            assert!(failure.to_string().contains("index.html is there"), "{failure}");
+            assert_eq!(std::fs::read(&path).unwrap(), content);
+        }
     }
 }

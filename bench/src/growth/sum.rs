@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::page;
+use crate::page::{self, Part};
 use crate::plot::{Line, svg};
 use crate::report::Figures;
 use crate::work::System;
@@ -171,15 +171,24 @@ impl Sum {
         out.push_str(
             "end, local, start: SIGTERM to the end; a start to a local read, and to a linearizable one\n",
         );
-        if !self.chain.is_empty() {
-            let _ = writeln!(
-                out,
-                "\nBy the chain (held is what it held before): {} and {} keys",
-                validators(self.validators),
-                self.keys
-            );
-            out.push_str(&table(&self.chain, "transactions"));
+        for part in [self.chain_text(), self.spread_text(), self.groups_text()] {
+            if !part.is_empty() {
+                out.extend(["\n", &part]);
+            }
         }
+        out
+    }
+
+    fn chain_text(&self) -> String {
+        if self.chain.is_empty() {
+            return String::new();
+        }
+        let mut out = format!(
+            "By the chain (held is what it held before): {} and {} keys\n",
+            validators(self.validators),
+            self.keys
+        );
+        out.push_str(&table(&self.chain, "transactions"));
         if let Some(ratio) = ratio(&self.chain) {
             let word = if ratio <= GOAL { "met" } else { "missed" };
             let _ = writeln!(
@@ -187,18 +196,27 @@ impl Sum {
                 "CPU of a transaction, the last to the first: {ratio:.2} (at most {GOAL} is {word})"
             );
         }
-        if !self.spread.is_empty() {
-            out.push_str("\nBy the keys (held are transactions): 1 validator\n");
-            out.push_str(&table(&self.spread, "keys"));
+        out
+    }
+
+    fn spread_text(&self) -> String {
+        if self.spread.is_empty() {
+            return String::new();
         }
+        let mut out = "By the keys (held are transactions): 1 validator\n".to_owned();
+        out.push_str(&table(&self.spread, "keys"));
         if let Some(ratio) = ratio(&self.spread) {
             let _ = writeln!(out, "CPU of a transaction, the last to the first: {ratio:.2}");
         }
-        if !self.groups.is_empty() {
-            let _ = writeln!(out, "\nBy the validators, all on this machine: {} keys", self.keys);
-            out.push_str(&sizes(&self.groups));
-        }
         out
+    }
+
+    fn groups_text(&self) -> String {
+        if self.groups.is_empty() {
+            return String::new();
+        }
+        let head = format!("By the validators, all on this machine: {} keys\n", self.keys);
+        head + &sizes(&self.groups)
     }
 
     /// It as JSON.
@@ -212,26 +230,34 @@ impl Sum {
         })
     }
 
-    /// It as a page.
-    pub(crate) fn page(&self) -> String {
-        let mut out = page::head("How the cost grows");
-        let _ = writeln!(
-            out,
-            "<p>Batches of 100 transactions by 64 clients, values of {} bytes, measured for {} s. CPU is that of all \
-             nodes together.</p>",
-            self.value, self.seconds
-        );
+    /// The parts of a page that were measured.
+    pub(crate) fn parts(&self) -> Vec<(Part, String)> {
         let chain = |mark: &Mark| mark.transactions as f64;
-        out.push_str(&plots("By the chain", "transactions", &self.chain, chain, |it| it.figures));
         let keys = |mark: &Mark| mark.at as f64;
-        out.push_str(&plots("By the keys", "keys", &self.spread, keys, |it| it.figures));
         let size = |size: &Size| f64::from(size.validators);
         let groups = &self.groups;
-        out.push_str(&plots("By the validators", "validators", groups, size, |it| it.batches));
-        let title = "By the validators: single writes";
-        out.push_str(&plots(title, "validators", groups, size, |it| it.writes));
-        out.push_str(&page::foot(&self.text()));
-        out
+        let chain = plots("", "transactions", &self.chain, chain, |it| it.figures);
+        let keys = plots("", "keys", &self.spread, keys, |it| it.figures);
+        let groups = [
+            ("batches of 100", (|it| it.batches) as fn(&Size) -> Figures),
+            ("single writes", |it| it.writes),
+        ]
+        .map(|(title, of)| plots(title, "validators", groups, size, of));
+        let all = [
+            (Part::Chain, "By the chain", chain, self.chain_text()),
+            (Part::Keys, "By the keys", keys, self.spread_text()),
+            (Part::Groups, "By the validators", groups.concat(), self.groups_text()),
+        ];
+        let measured = all.into_iter().filter(|(_, _, plots, _)| !plots.is_empty());
+        let part = |(part, title, plots, text): (Part, &str, String, String)| {
+            let about = format!(
+                "<p>Batches of 100 transactions by 64 clients, values of {} bytes, measured for {} s. CPU is that of all \
+                 nodes together.</p>\n",
+                self.value, self.seconds
+            );
+            (part, [page::heading(title), about, plots, page::figures(&text)].concat())
+        };
+        measured.map(part).collect()
     }
 }
 
@@ -257,7 +283,8 @@ fn plots<T>(
     let rate = svg(&line(|it| Some(it.per_second)), across, "transactions/s");
     let cpu = svg(&line(|it| it.cpu_us), across, "CPU of a transaction, µs");
     let p99 = svg(&line(|it| Some(it.p99_ms)), across, "p99, ms");
-    format!("<h2>{title}</h2>\n<div class=\"plots\">\n{rate}{cpu}{p99}</div>\n")
+    let title = if title.is_empty() { String::new() } else { format!("<h3>{title}</h3>\n") };
+    format!("{title}<div class=\"plots\">\n{rate}{cpu}{p99}</div>\n")
 }
 
 #[cfg(test)]
@@ -294,10 +321,12 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_three_plots_of_each_part_that_was_measured() {
+    fn a_part_has_three_plots_of_each_part_that_was_measured() {
         let groups = vec![Size { validators: 3, ..Size::default() }];
         let sum = Sum { spread: vec![mark(10, Some(1.0))], groups, ..Sum::default() };
-        assert_eq!(sum.page().matches("<svg").count(), 9);
-        assert!(!sum.page().contains("By the chain"));
+        let parts = sum.parts();
+        let plots: Vec<_> =
+            parts.iter().map(|(part, text)| (*part, text.matches("<svg").count())).collect();
+        assert_eq!(plots, [(Part::Keys, 3), (Part::Groups, 6)]);
     }
 }
