@@ -18,10 +18,12 @@ use crate::work::{Kind, System};
 
 /// The longest time that is told from longer ones.
 const LONGEST_US: u64 = 600_000_000;
-/// How long a client waits that was told to.
+/// How long a client waits that was told to come again later: twice as long each time.
 const REST: Duration = Duration::from_millis(5);
-/// How often it is told to wait before it gives up.
-const TRIES: usize = 2_000;
+/// At most so long.
+const LONGEST_REST: Duration = Duration::from_millis(640);
+/// When it gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What one client does, in order.
 pub(crate) struct Client {
@@ -59,15 +61,17 @@ async fn asked(
     request: &Bytes,
     seen: &mut Seen,
 ) -> io::Result<()> {
-    for _ in 0..TRIES {
+    let (begin, mut rest) = (Instant::now(), REST);
+    while begin.elapsed() < PATIENCE {
         match connection.ask(kind, request).await? {
             Asked::Done => return Ok(()),
             Asked::Not(why) => return Err(io::Error::other(why)),
             Asked::Later => seen.put_off += 1,
         }
-        tokio::time::sleep(REST).await;
+        tokio::time::sleep(rest).await;
+        rest = (2 * rest).min(LONGEST_REST);
     }
-    Err(io::Error::other("a node has had no room for ten seconds"))
+    Err(io::Error::other(format!("a node has had no room for {} s", PATIENCE.as_secs())))
 }
 
 /// Each client with a connection.

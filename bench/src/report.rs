@@ -142,7 +142,7 @@ impl Report {
             out.push_str(&self.line(row));
         }
         if self.rows.iter().flat_map(|row| &row.runs).any(|run| run.put_off > 0) {
-            out.push_str("Clients were told to come again later, and did.\n");
+            out.push_str("Clients were told to come again later, or that nobody knew yet, and sent the same bytes again.\n");
         }
         let ratios = self.ratios();
         if !ratios.is_empty() {

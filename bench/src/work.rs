@@ -299,13 +299,12 @@ pub(crate) fn is_done(kind: Kind, status: u16, body: &[u8]) -> bool {
     }
 }
 
-/// Whether an answer says that there was no room for it, or for some of a batch: the same bytes may be sent again.
+/// Whether an answer says that there was no room for it, or that nobody knows yet what becomes of it; or so of some of a
+/// batch: the same bytes may be sent again.
 pub(crate) fn is_put_off(kind: Kind, status: u16, body: &[u8]) -> bool {
-    let some = || {
-        let full = b"\"status\":429";
-        body.windows(full.len()).any(|part| part == full)
-    };
-    status == 429 || kind == Kind::Batches && status == 200 && some()
+    let says = |what: &[u8]| body.windows(what.len()).any(|part| part == what);
+    let some = || says(b"\"status\":429") || says(b"\"status\":504");
+    matches!(status, 429 | 504) || kind == Kind::Batches && status == 200 && some()
 }
 
 #[cfg(test)]
@@ -359,9 +358,11 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_of_which_a_part_found_no_room_is_sent_again() {
+    fn what_found_no_room_or_is_not_known_yet_is_sent_again() {
         let full = br#"{"outcomes":[{"code":"mempool_full","status":429}]}"#;
+        let unknown = br#"{"outcomes":[{"code":"outcome_unknown","status":504}]}"#;
         assert!(is_put_off(Kind::Batches, 200, full) && is_put_off(Kind::Writes, 429, b""));
+        assert!(is_put_off(Kind::Batches, 200, unknown) && is_put_off(Kind::Writes, 504, b""));
         assert!(!is_put_off(Kind::Batches, 200, br#"{"outcomes":[{"status":"failed"}]}"#));
     }
 }
