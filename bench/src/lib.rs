@@ -12,7 +12,8 @@
 //! growth   how the cost grows with the chain, the keys and the validators
 //! failover how long nobody can write after the leader was killed, or stood still
 //! report   one row for each kind of work and number of clients; repeated, with the spread
-//! page     one page with the plots of all of it (`charts`, `growth`), whatever was measured when
+//! page     one page with the plots (`plot`) of all of it (`charts`, `growth`), whatever was measured when
+//! bed      a group and those who write to it; `group` starts ours or names one, `others` starts etcd and NATS
 //! ```
 //!
 //! Clients run on the machine of the nodes and take their share of it. Keep that in mind when figures of several

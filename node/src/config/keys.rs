@@ -170,7 +170,7 @@ pub const KEYS: &[Key] = &[
         name: "p2p.peers",
         unit: "a list of multiaddresses, separated by commas, each with /p2p/ and the peer id at its end: \
                /ip4/192.0.2.1/tcp/7700/p2p/12D3KooW…; `quorate validators --output json` tells the peer ids",
-        meaning: "where to find other nodes, beside the addresses in the roster",
+        meaning: "where other nodes are, in the place of their addresses in the roster",
         example: "/dns4/node1.example.org/tcp/7700/p2p/12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp",
         read: |config, text| {
             let items = text.split(',').filter(|item| !item.is_empty());

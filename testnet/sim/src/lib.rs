@@ -13,8 +13,13 @@
 //!   ledger     the one chain that all must agree on  promises   what each has said, and what its disk has
 //!   lies       the key-holder who lies                forks      who is named when the liar forks the group
 //!   twins      two processes with one key
+//!   heard      what a process has heard since it began
+//!   hoard      what the liar keeps of elections      statements what leaves a node must be true
+//!   signatures those of a world                      genesis    how a world is founded
 //!   clients    transactions, and the oracle          life       one world from beginning to end
 //!   crowd      many worlds at once                   shrink     the smallest world that fails as well
+//!   schedule   what will happen, in order            dice       chance
+//!   violation  a promise that was broken             report, tell  what has happened
 //! ```
 //!
 //! First anything may happen, then everything heals: there must be a leader soon, all must become equal, and
