@@ -1,4 +1,4 @@
-//! What was measured of each kind of work, as the first part of the page.
+//! What was measured of each kind of work, as the first section of the page.
 
 use std::fmt::Write as _;
 
@@ -11,8 +11,8 @@ const KINDS: [Kind; 6] =
     [Kind::Writes, Kind::Hot, Kind::Batches, Kind::Operations, Kind::Reads, Kind::Local];
 const SYSTEMS: [System; 3] = [System::Quorate, System::Etcd, System::Nats];
 
-/// The part.
-pub(crate) fn part(report: &Report) -> String {
+/// The section.
+pub(crate) fn section(report: &Report) -> String {
     let mut out = page::heading("How fast");
     // Writing to a string does not fail.
     let _ = write!(
@@ -95,8 +95,8 @@ mod tests {
         let points: Vec<Vec<_>> =
             lines.iter().map(|line| line.points.iter().map(|it| it.0).collect()).collect();
         assert_eq!(points, [vec![1.0, 64.0], vec![1.0]]);
-        let part = part(&report);
-        assert_eq!(part.matches("<svg").count(), 3);
-        assert!(!part.contains("<script") && !part.contains("nats</"), "{part}");
+        let section = section(&report);
+        assert_eq!(section.matches("<svg").count(), 3);
+        assert!(!section.contains("<script") && !section.contains("nats</"), "{section}");
     }
 }

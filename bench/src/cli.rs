@@ -16,7 +16,7 @@ use crate::failover::Failover;
 use crate::group::Group;
 use crate::growth::Growth;
 use crate::others;
-use crate::page::{Page, Part};
+use crate::page::{Page, Section};
 use crate::progress::Progress;
 use crate::report::{Case, Report, Row};
 use crate::work::{Field, Kind, System};
@@ -82,7 +82,7 @@ struct Bench {
     /// Ask all nodes, and not only the one that leads.
     #[arg(long)]
     all: bool,
-    /// Where all of it goes as a page for a browser, with plots. Of a page that is there only this part changes.
+    /// Where all of it goes as a page for a browser, with plots. Of a page that is there only this section changes.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
@@ -130,13 +130,10 @@ impl Bench {
                 return said(self.output, || sum.text(), || sum.json());
             }
             Some(Command::Growth(growth)) => {
-                let mut page = growth.report.as_deref().map(Page::open).transpose()?;
+                let page = growth.report.as_deref().map(Page::in_file).transpose()?;
                 let sum = growth.measured()?;
-                if let Some(page) = &mut page {
-                    sum.parts().into_iter().for_each(|(part, text)| page.put(part, text));
-                    page.write()?;
-                }
-                return said(self.output, || sum.text(), || sum.json());
+                said(self.output, || sum.text(), || sum.json())?;
+                return page.map_or(Ok(()), |page| page.put(sum.sections()));
             }
             Some(Command::Failover(failover)) => {
                 let told = failover.measured()?;
@@ -144,7 +141,7 @@ impl Bench {
             }
             None => {}
         }
-        let mut page = self.report.as_deref().map(Page::open).transpose()?;
+        let page = self.report.as_deref().map(Page::in_file).transpose()?;
         let first = match &self.nodes {
             Some(nodes) => Group::named(nodes)?,
             None => Group::quorate(self.validators, self.dir.as_deref(), None)?,
@@ -155,11 +152,8 @@ impl Bench {
         }
         let beds = groups.into_iter().map(|group| self.bed(group)).collect::<Result<_, _>>()?;
         let report = self.measured(beds)?;
-        if let Some(page) = &mut page {
-            page.put(Part::Work, charts::part(&report));
-            page.write()?;
-        }
-        said(self.output, || report.text(), || report.json())
+        said(self.output, || report.text(), || report.json())?;
+        page.map_or(Ok(()), |page| page.put([(Section::Work, charts::section(&report))]))
     }
 
     fn bed(&self, group: Group) -> Result<Bed, Failure> {

@@ -22,8 +22,8 @@ const LONGEST_US: u64 = 600_000_000;
 const REST: Duration = Duration::from_millis(5);
 /// At most so long.
 const LONGEST_REST: Duration = Duration::from_millis(640);
-/// When it gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// When it gives up: nodes wait up to a minute for what becomes of a write.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What one client does, in order.
 pub(crate) struct Client {
@@ -54,7 +54,7 @@ fn failed(error: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::NoNode, format!("a client of the benchmark: {error}"))
 }
 
-/// Asks until it is done; the same bytes again, if the node has no room now.
+/// Asks until it is done; the same bytes again, if the node has no room now, or cannot say what has become of them.
 async fn asked(
     connection: &mut Connection,
     kind: Kind,
@@ -71,7 +71,10 @@ async fn asked(
         tokio::time::sleep(rest).await;
         rest = (2 * rest).min(LONGEST_REST);
     }
-    Err(io::Error::other(format!("a node has had no room for {} s", PATIENCE.as_secs())))
+    Err(io::Error::other(format!(
+        "a node had no room, or no outcome, for {} s",
+        PATIENCE.as_secs()
+    )))
 }
 
 /// Each client with a connection.

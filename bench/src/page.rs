@@ -1,10 +1,12 @@
 //! What was measured as one page for a browser: nothing is loaded from elsewhere, and nothing in it runs.
 //!
-//! It has a part for each thing that was measured. Who measures something anew puts its part in the place of the old
-//! one, and the others stay: one page tells all, however many commands it took.
+//! It has a section for each thing that was measured. Who measures something anew puts its section in the place of the old
+//! one, and the others stay: one page, however many commands it took.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::fs::Permissions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use quorate_node::exit::{Exit, Failure};
@@ -25,10 +27,11 @@ const STYLE: &str = "
 
 /// What every page begins with, and no other file.
 const MARK: &str = "<!doctype html>\n<!-- quorate bench -->\n";
+const END: &str = "</body></html>\n";
 
-/// The parts, in the order in which they stand.
+/// The sections, in the order in which they stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Part {
+pub(crate) enum Section {
     /// Each kind of work, by how many clients.
     Work,
     /// By the length of the chain.
@@ -39,7 +42,7 @@ pub(crate) enum Part {
     Groups,
 }
 
-impl Part {
+impl Section {
     const ALL: [Self; 4] = [Self::Work, Self::Chain, Self::Keys, Self::Groups];
 
     /// What stands before it and after it.
@@ -56,62 +59,89 @@ impl Part {
     fn within(self, page: &str) -> Option<String> {
         let (begin, end) = self.fence();
         let (_, rest) = page.split_once(begin)?;
-        rest.split_once(end).map(|(part, _)| part.to_owned())
+        rest.split_once(end).map(|(section, _)| section.to_owned())
     }
 }
 
-/// A page, and the file where it goes.
+/// A file that is a page, or will be.
 #[derive(Debug)]
-pub(crate) struct Page {
-    path: PathBuf,
-    parts: BTreeMap<Part, String>,
-}
+pub(crate) struct Page(PathBuf);
 
 impl Page {
-    /// The page that is there, or one without parts if there is none. Ask before anything is measured: what takes long
+    /// The page in a file. It is written once as it is, or without sections if there is none: what takes long to be measured
     /// should not be in vain.
-    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        let old = match std::fs::read(path) {
-            Ok(bytes) => String::from_utf8(bytes).ok().filter(|old| old.starts_with(MARK)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Some(String::new()),
-            Err(error) => {
-                return Err(Failure::new(Exit::Storage, format!("{}: {error}", path.display())));
-            }
+    pub(crate) fn in_file(path: &Path) -> Result<Self, Failure> {
+        let page = Self(path.to_owned());
+        page.put([])?;
+        Ok(page)
+    }
+
+    /// Puts sections in their places. All others stay, whoever has put them there meanwhile.
+    pub(crate) fn put(
+        &self,
+        sections: impl IntoIterator<Item = (Section, String)>,
+    ) -> Result<(), Failure> {
+        let mut all = self.sections()?;
+        all.extend(sections);
+        self.replace(&written(&all)).map_err(|error| self.storage(&error))
+    }
+
+    fn storage(&self, error: &io::Error) -> Failure {
+        Failure::new(Exit::Storage, format!("{}: {error}", self.0.display()))
+    }
+
+    /// What stands there.
+    fn sections(&self) -> Result<BTreeMap<Section, String>, Failure> {
+        let old = match std::fs::read(&self.0) {
+            Ok(bytes) => String::from_utf8(bytes).ok().filter(|it| is_ours(it)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(String::new()),
+            Err(error) => return Err(self.storage(&error)),
         };
         let old = old.ok_or_else(|| {
-            let why =
-                "is there, is no report of quorate bench, and stays as it is; name another file";
-            Failure::new(Exit::Usage, format!("{} {why}", path.display()))
+            let why = "is there, is no page that this program has written, and stays as it is; name another file";
+            Failure::new(Exit::Usage, format!("{} {why}", self.0.display()))
         })?;
-        let parts = Part::ALL.into_iter().filter_map(|part| Some((part, part.within(&old)?)));
-        Ok(Self { path: path.to_owned(), parts: parts.collect() })
+        let all = Section::ALL.into_iter();
+        Ok(all.filter_map(|section| Some((section, section.within(&old)?))).collect())
     }
 
-    /// Puts a part in its place.
-    pub(crate) fn put(&mut self, part: Part, text: String) {
-        self.parts.insert(part, text);
+    /// Writes beside the file and takes its place, so that the old page is there until the new one is.
+    fn replace(&self, text: &str) -> io::Result<()> {
+        let folder = match self.0.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            Some(_) | None => Path::new("."),
+        };
+        let all_may_read = Permissions::from_mode(0o644);
+        let mut beside = tempfile::Builder::new().permissions(all_may_read).tempfile_in(folder)?;
+        beside.write_all(text.as_bytes())?;
+        beside.persist(&self.0)?;
+        Ok(())
     }
+}
 
-    /// Writes it.
-    pub(crate) fn write(&self) -> Result<(), Failure> {
-        std::fs::write(&self.path, self.text()).map_err(|error| {
-            Failure::new(Exit::Storage, format!("{}: {error}", self.path.display()))
-        })
-    }
+/// Whether a file is empty, or a whole page.
+fn is_ours(old: &str) -> bool {
+    let whole = |section: Section| {
+        let (begin, end) = section.fence();
+        old.contains(begin) == old.contains(end)
+    };
+    old.is_empty()
+        || old.starts_with(MARK) && old.ends_with(END) && Section::ALL.into_iter().all(whole)
+}
 
-    fn text(&self) -> String {
-        let mut out = format!(
-            "{MARK}<html lang=\"en\"><head><meta charset=\"utf-8\">\
-             <meta name=\"viewport\" content=\"width=device-width\"><title>Quorate: how fast</title>\
-             <style>{STYLE}</style></head><body>\n<h1>Quorate, measured</h1>\n"
-        );
-        for (part, text) in &self.parts {
-            let (begin, end) = part.fence();
-            out.extend([begin, text, end]);
-        }
-        out.push_str("</body></html>\n");
-        out
+/// A page as text.
+fn written(sections: &BTreeMap<Section, String>) -> String {
+    let mut out = format!(
+        "{MARK}<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>Quorate, measured</title>\
+         <style>{STYLE}</style></head><body>\n<h1>Quorate, measured</h1>\n"
+    );
+    for (section, text) in sections {
+        let (begin, end) = section.fence();
+        out.extend([begin, text, end]);
     }
+    out.push_str(END);
+    out
 }
 
 /// The colour of a system's lines.
@@ -123,12 +153,12 @@ pub(crate) const fn colour(system: System) -> &'static str {
     }
 }
 
-/// What a part begins with.
+/// What a section begins with.
 pub(crate) fn heading(title: &str) -> String {
     format!("<h2>{title}</h2>\n")
 }
 
-/// What a part ends with: all its figures as text.
+/// What a section ends with: all its figures as text.
 pub(crate) fn figures(text: &str) -> String {
     let text = text.replace('&', "&amp;").replace('<', "&lt;");
     format!("<h3>All figures</h3>\n<pre>{text}</pre>\n")
@@ -139,29 +169,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_measured_anew_takes_the_place_of_its_part_alone() {
+    fn what_is_measured_anew_takes_the_place_of_its_section_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("speed.html");
-        for (part, text) in [(Part::Keys, "a"), (Part::Work, "b < c"), (Part::Keys, "d")] {
-            let mut page = Page::open(&path).unwrap();
-            page.put(part, figures(text));
-            page.write().unwrap();
-        }
-        let page = std::fs::read_to_string(&path).unwrap();
-        let at = |what: &str| page.find(what);
-        assert!(page.ends_with("</body></html>\n") && page.matches("<pre>").count() == 2, "{page}");
+        let page = Page::in_file(&path).unwrap();
+        let put = |section, text: &str| page.put([(section, figures(text))]).unwrap();
+        put(Section::Keys, "a");
+        // Somebody else, meanwhile.
+        Page::in_file(&path).unwrap().put([(Section::Work, figures("b < c"))]).unwrap();
+        put(Section::Keys, "d");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let at = |what: &str| text.find(what);
+        assert!(text.ends_with(END) && text.matches("<pre>").count() == 2, "{text}");
         assert!(at("b &lt; c").is_some() && at("b &lt; c") < at(">d<") && at(">a<").is_none());
     }
 
     #[test]
-    fn a_file_of_somebody_else_is_left_alone() {
+    fn a_file_of_somebody_else_and_a_page_that_was_cut_off_are_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.html");
-        for content in [&b"<!doctype html>\n<p>mine"[..], b"\xff\xfe"] {
+        Page::in_file(&path).unwrap().put([(Section::Work, figures("a"))]).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let cut = &whole[..whole.len() - 30];
+        for content in [&b"<!doctype html>\n<p>mine"[..], b"\xff\xfe", cut] {
             std::fs::write(&path, content).unwrap();
-            let failure = Page::open(&path).unwrap_err();
+            let failure = Page::in_file(&path).unwrap_err();
             assert!(failure.to_string().contains("index.html is there"), "{failure}");
             assert_eq!(std::fs::read(&path).unwrap(), content);
         }
+        std::fs::write(&path, b"").unwrap();
+        Page::in_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_place_that_takes_no_page_is_told_before_anything_is_measured() {
+        let folder = tempfile::tempdir().unwrap();
+        let failure = Page::in_file(&folder.path().join("none/speed.html")).unwrap_err();
+        assert!(failure.to_string().contains("speed.html"), "{failure}");
     }
 }

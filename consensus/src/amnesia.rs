@@ -30,8 +30,9 @@
 //!   the own tip: the log lacks something, and the validator is *recovering* from then on. An ack that is not
 //!   above a block that others have certified, and whose certificate is kept, was given up for a snapshot
 //!   and is not missed.
-//! - The same log has been begun more often, or as often by another process: who learns that stops with a
-//!   sentence, whether it has just started or not.
+//! - The same log has been begun more often, or as often by another start: who learns that stops with a
+//!   sentence, whether it has just started or not. If no copy runs, the next start has a higher count than both, and is
+//!   told what it has forgotten.
 //!
 //! Block signatures and pre-votes do not count: they leave before they are durable.
 //!

@@ -101,10 +101,10 @@ pub enum Halt {
         /// The state that the certified header names.
         theirs: StateRoot,
     },
-    /// Another process has begun from the same log, the same number of times.
+    /// Another start of the same log has the same count: of a copy, or of this log, whose disk has lost it.
     #[error(
-        "another process runs as this validator, from a copy of this log: both have begun it {boot} \
-        times"
+        "another process runs as this validator, from a copy of this log, or its disk has lost the last start: two have \
+        begun it {boot} times; if no copy runs, start it again"
     )]
     Twin {
         /// How often.

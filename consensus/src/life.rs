@@ -5,7 +5,8 @@
 //! ```
 //!
 //! A validator counts the starts of its log, durably, before it says anything. So two starts with one count
-//! are two processes that run from copies of one log, and only the validator's own key can show them.
+//! are two processes that run from copies of one log, or its disk has lost the count of the first; and only the
+//! validator's own key can show them.
 //!
 //! Left out: when a start is shown, and what comes of it: see [`crate::amnesia`].
 

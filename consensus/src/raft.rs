@@ -67,7 +67,8 @@ pub struct Core {
     pub(crate) config: Config,
     pub(crate) verifier: Arc<dyn Verifier>,
     pub(crate) jitter: Jitter,
-    /// Where the numbers of questions come from: an answer to an earlier start must not answer this one.
+    /// Where the numbers of questions come from: an answer to an earlier start must not answer this one. They are
+    /// another for each start, and no secret.
     pub(crate) questions: Jitter,
     pub(crate) now: Now,
     pub(crate) ballot: Ballot,

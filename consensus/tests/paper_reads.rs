@@ -416,3 +416,24 @@ fn no_read_is_served_on_the_word_of_a_clock() {
     world.settle();
     assert_eq!(served(&world).len(), 1);
 }
+
+/// Where the thesis has each leader count its reads, each question here has a number. An answer to one of an earlier start
+/// must not answer a later one, also if the disk has lost the count of starts and the seed is the same.
+#[test]
+fn two_starts_with_one_count_and_one_seed_do_not_number_their_questions_alike() {
+    let asked = |nonces: u64| {
+        let mut world = World::new(3, 8);
+        world.nonces = nonces;
+        world.certify_every(0);
+        world.timeout(0);
+        world.settle();
+        assert_eq!(world.leaders(), [(0, 1)]);
+        read(&mut world, 1, 1);
+        let asks = |(_, _, message): &(u32, u32, Message)| {
+            if let Message::ReadRequest { nonce } = message { Some(*nonce) } else { None }
+        };
+        world.wire.iter().find_map(asks).expect("the leader is asked")
+    };
+    assert_eq!(asked(0), asked(0), "all the same but for that");
+    assert_ne!(asked(0), asked(7));
+}

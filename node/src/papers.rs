@@ -12,7 +12,6 @@ use quorate_chain::genesis::{Genesis, GenesisAdmins, GenesisValidator, VERSION};
 use quorate_chain::ids::{NodeId, TimeUs};
 use quorate_chain::roster::{Lead, Roster};
 use quorate_consensus::config::Incarnation;
-use quorate_consensus::message::Nonce;
 use quorate_replica::OpenError;
 use quorate_replica::setup::{Birth, Limits, Setup};
 
@@ -155,7 +154,6 @@ impl Papers {
                 0 => home::random_number().map_err(no_random)?,
                 seed => seed,
             },
-            nonce: Nonce(home::random_number().map_err(no_random)?),
         })
     }
 
@@ -255,20 +253,5 @@ fn limits(config: &Config) -> Limits {
         // What is to be pruned has to be safe first.
         checkpoint_every: defaults.checkpoint_every.min(config.snapshot_every),
         ..defaults
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn two_starts_with_the_same_settings_are_told_apart() {
-        let papers = Papers::of_development().unwrap();
-        // What an operator has set is in every copy of the settings, and is there again after a disk has forgotten.
-        let config = Config { seed: 5, ..Config::default() };
-        let [first, second] = [(); 2].map(|()| papers.setup(&config).unwrap());
-        assert_eq!(first.seed, second.seed);
-        assert_ne!(first.nonce, second.nonce);
     }
 }

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use quorate_chain::genesis::Genesis;
+use quorate_consensus::message::Nonce;
 use quorate_replica::io::Input;
 use quorate_replica::store::{MemoryStore, Store};
 use quorate_store::SqliteStore;
@@ -135,8 +136,9 @@ impl Node {
             write_timeout: config.api_write_timeout,
         };
         let setup = papers.setup(config)?;
-        let replica =
-            quorate_replica::open(&setup, disk, store, clock.now()).map_err(|e| cannot_open(&e))?;
+        let nonce = Nonce(home::random_number().map_err(no_random)?);
+        let replica = quorate_replica::open(&setup, disk, store, clock.now(), nonce)
+            .map_err(|e| cannot_open(&e))?;
         telemetry::found(&replica.found);
         let (incarnation, boot) = (replica.journal.incarnation(), replica.journal.boot());
         if let Some(home) = &home {

@@ -28,7 +28,7 @@ pub(crate) enum Connection {
 pub(crate) enum Asked {
     /// All of it was done.
     Done,
-    /// Nothing was done; there is no room now.
+    /// There is no room now, or nobody knows yet what becomes of it.
     Later,
     /// It was not done, as the answer says.
     Not(String),

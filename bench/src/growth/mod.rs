@@ -78,7 +78,7 @@ pub(crate) struct Growth {
     /// Where the directories are [default: where temporary files are].
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Where all of it goes as a page for a browser, with plots. Of a page that is there only these parts change.
+    /// Where all of it goes as a page for a browser, with plots. Of a page that is there only these sections change.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 }

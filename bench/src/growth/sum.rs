@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::page::{self, Part};
+use crate::page::{self, Section};
 use crate::plot::{Line, svg};
 use crate::report::Figures;
 use crate::work::System;
@@ -12,6 +12,9 @@ use crate::work::System;
 /// By how much the cost of a transaction may grow over the chain.
 const GOAL: f64 = 1.5;
 const MIB: f64 = 1_048_576.0;
+/// What some columns are.
+const LEGEND: &str =
+    "end, local, start: SIGTERM to the end; a start to a local read, and to a linearizable one\n";
 
 /// A chain of some length, or with some keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -168,9 +171,7 @@ impl Sum {
             "batches of 100 by 64 clients at random keys, values of {} bytes, {} s each\n",
             self.value, self.seconds
         );
-        out.push_str(
-            "end, local, start: SIGTERM to the end; a start to a local read, and to a linearizable one\n",
-        );
+        out.push_str(LEGEND);
         for part in [self.chain_text(), self.spread_text(), self.groups_text()] {
             if !part.is_empty() {
                 out.extend(["\n", &part]);
@@ -230,48 +231,47 @@ impl Sum {
         })
     }
 
-    /// The parts of a page that were measured.
-    pub(crate) fn parts(&self) -> Vec<(Part, String)> {
-        let chain = |mark: &Mark| mark.transactions as f64;
-        let keys = |mark: &Mark| mark.at as f64;
-        let size = |size: &Size| f64::from(size.validators);
-        let groups = &self.groups;
-        let chain = plots("", "transactions", &self.chain, chain, |it| it.figures);
-        let keys = plots("", "keys", &self.spread, keys, |it| it.figures);
+    /// The sections of a page about what was measured.
+    pub(crate) fn sections(&self) -> Vec<(Section, String)> {
+        let marks = |across, marks: &[Mark], at: fn(&Mark) -> u64| {
+            plots(across, marks, |mark| at(mark) as f64, |mark| mark.figures)
+        };
+        let sizes = |of: fn(&Size) -> Figures| {
+            plots("validators", &self.groups, |size| f64::from(size.validators), of)
+        };
+        let batches = "Batches of 100 transactions by 64 clients.";
         let groups = [
-            ("batches of 100", (|it| it.batches) as fn(&Size) -> Figures),
-            ("single writes", |it| it.writes),
-        ]
-        .map(|(title, of)| plots(title, "validators", groups, size, of));
-        let all = [
-            (Part::Chain, "By the chain", chain, self.chain_text()),
-            (Part::Keys, "By the keys", keys, self.spread_text()),
-            (Part::Groups, "By the validators", groups.concat(), self.groups_text()),
+            format!("<h3>{batches}</h3>\n{}", sizes(|it| it.batches)),
+            format!("<h3>Single writes by 64 clients.</h3>\n{}", sizes(|it| it.writes)),
         ];
-        let measured = all.into_iter().filter(|(_, _, plots, _)| !plots.is_empty());
-        let part = |(part, title, plots, text): (Part, &str, String, String)| {
+        let chain = marks("transactions", &self.chain, |mark| mark.transactions);
+        let keys = marks("keys", &self.spread, |mark| mark.at);
+        let all = [
+            (Section::Chain, "By the chain", batches, chain, self.chain_text()),
+            (Section::Keys, "By the keys", batches, keys, self.spread_text()),
+            (Section::Groups, "By the validators", "", groups.concat(), self.groups_text()),
+        ];
+        let measured = all.into_iter().filter(|(.., text)| !text.is_empty());
+        let section = |(section, title, what, plots, text): (_, &str, &str, String, String)| {
             let about = format!(
-                "<p>Batches of 100 transactions by 64 clients, values of {} bytes, measured for {} s. CPU is that of all \
-                 nodes together.</p>\n",
+                "<p>{what} Values of {} bytes, {} s each. CPU is that of all nodes together.</p>\n",
                 self.value, self.seconds
             );
-            (part, [page::heading(title), about, plots, page::figures(&text)].concat())
+            let legend = if section == Section::Groups { "" } else { LEGEND };
+            let figures = page::figures(&[&text, legend].concat());
+            (section, [page::heading(title), about, plots, figures].concat())
         };
-        measured.map(part).collect()
+        measured.map(section).collect()
     }
 }
 
-/// Three plots side by side; none of nothing.
+/// Three plots side by side.
 fn plots<T>(
-    title: &str,
     across: &str,
     rows: &[T],
     at: impl Fn(&T) -> f64,
     figures: impl Fn(&T) -> Figures,
 ) -> String {
-    if rows.is_empty() {
-        return String::new();
-    }
     let line = |of: fn(Figures) -> Option<f64>| {
         let point = |row: &T| {
             let up = of(figures(row))?;
@@ -283,8 +283,7 @@ fn plots<T>(
     let rate = svg(&line(|it| Some(it.per_second)), across, "transactions/s");
     let cpu = svg(&line(|it| it.cpu_us), across, "CPU of a transaction, µs");
     let p99 = svg(&line(|it| Some(it.p99_ms)), across, "p99, ms");
-    let title = if title.is_empty() { String::new() } else { format!("<h3>{title}</h3>\n") };
-    format!("{title}<div class=\"plots\">\n{rate}{cpu}{p99}</div>\n")
+    format!("<div class=\"plots\">\n{rate}{cpu}{p99}</div>\n")
 }
 
 #[cfg(test)]
@@ -321,12 +320,14 @@ mod tests {
     }
 
     #[test]
-    fn a_part_has_three_plots_of_each_part_that_was_measured() {
+    fn what_was_measured_has_a_section_with_its_plots() {
         let groups = vec![Size { validators: 3, ..Size::default() }];
         let sum = Sum { spread: vec![mark(10, Some(1.0))], groups, ..Sum::default() };
-        let parts = sum.parts();
-        let plots: Vec<_> =
-            parts.iter().map(|(part, text)| (*part, text.matches("<svg").count())).collect();
-        assert_eq!(plots, [(Part::Keys, 3), (Part::Groups, 6)]);
+        let sections = sum.sections();
+        let plots: Vec<_> = sections
+            .iter()
+            .map(|(section, text)| (*section, text.matches("<svg").count()))
+            .collect();
+        assert_eq!(plots, [(Section::Keys, 3), (Section::Groups, 6)]);
     }
 }

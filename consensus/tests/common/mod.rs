@@ -59,6 +59,8 @@ pub struct World {
     pub loud: bool,
     /// Whether closing blocks are sealed by hand like others, as with a block interval.
     pub interval: bool,
+    /// What the nonces of starts begin at.
+    pub nonces: u64,
     /// Whether a node may halt. Where nobody lies and nothing breaks, none does.
     pub may_halt: bool,
     pub sent: BTreeMap<&'static str, u64>,
@@ -108,6 +110,7 @@ impl World {
             out: String::new(),
             loud: false,
             interval: false,
+            nonces: 0,
             may_halt: false,
             sent: BTreeMap::new(),
             copies: BTreeMap::new(),
@@ -167,12 +170,13 @@ impl World {
         let (now, window, message_bytes) = (self.now(id), self.window, self.message_bytes);
         let snapshot_every = self.snapshot_every;
         let root = self.root(id, self.nodes[id as usize].applied);
+        let nonces = self.nonces;
         let window_bytes = self.window_bytes;
         let node = self.node(id);
         node.boot += 1;
         let seed = u64::from(id) + ((node.boot - 1) << 32) + (node.machine << 48);
         let (incarnation, boot) = (Incarnation(node.incarnation), Boot(node.boot));
-        let life = Life { incarnation, boot, nonce: Nonce(!seed) };
+        let life = Life { incarnation, boot, nonce: Nonce(!seed ^ nonces) };
         let config = Config {
             chain_id: CHAIN,
             id: NodeId::new(id),

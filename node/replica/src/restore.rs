@@ -26,6 +26,7 @@ use quorate_consensus::ballot::{Ballot, Choice};
 use quorate_consensus::config::{Boot, Config, Incarnation};
 use quorate_consensus::life::Life as Start;
 use quorate_consensus::log::{Anchor, LEFT};
+use quorate_consensus::message::Nonce;
 use quorate_consensus::raft::{Core, RestoreError, Restored};
 use quorate_consensus::states::remembered;
 use quorate_consensus::time::Now;
@@ -128,7 +129,8 @@ pub struct Found {
     pub recovering: bool,
 }
 
-/// Makes a replica of what a disk and a store have kept.
+/// Makes a replica of what a disk and a store have kept. The nonce tells this start from all others: a random number,
+/// another one each time, whatever the settings say.
 ///
 /// # Errors
 /// Why that is not possible. Nothing was changed that the next try would miss.
@@ -137,6 +139,7 @@ pub fn open<D: Disk, S: Store>(
     disk: D,
     mut store: S,
     now: Now,
+    nonce: Nonce,
 ) -> Result<Replica<D, S>, OpenError> {
     setup.genesis.check()?;
     check(setup)?;
@@ -148,7 +151,7 @@ pub fn open<D: Disk, S: Store>(
     life.boot += 1;
     let recovering = life.ballot.recovering;
 
-    let config = config(setup, &life);
+    let config = config(setup, &life, nonce);
     let below = (standing.applied.block.height, remembered(setup.limits.window_blocks));
     let certificates = above.certificates.clone();
     let earlier = store.reader().earlier_roots(below.0, below.1).map_err(store_failed)?;
@@ -302,11 +305,15 @@ pub(crate) fn identity(setup: &Setup) -> Vec<u8> {
     [setup.chain_id.as_bytes().as_slice(), key.as_bytes()].concat()
 }
 
-fn config(setup: &Setup, life: &Life) -> Config {
+/// Far from every small number, times any other (the golden ratio in 64 bits).
+const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+fn config(setup: &Setup, life: &Life, nonce: Nonce) -> Config {
     let limits = &setup.limits;
-    let seed = setup.seed ^ life.boot;
+    // Nodes of a testnet have seeds that follow each other: none shall come to that of another by its starts.
+    let seed = setup.seed ^ life.boot.wrapping_mul(ODD);
     let (incarnation, boot) = (life.incarnation, Boot(life.boot));
-    let start = Start { incarnation, boot, nonce: setup.nonce };
+    let start = Start { incarnation, boot, nonce };
     Config {
         chain_id: setup.chain_id,
         id: setup.id,

@@ -8,7 +8,6 @@ use quorate_chain::ids::{ChainId, NodeId};
 use quorate_chain::limits as format;
 use quorate_chain::roster::Lead;
 use quorate_consensus::config::Incarnation;
-use quorate_consensus::message::Nonce;
 use quorate_consensus::time::Span;
 use quorate_wal::Options;
 
@@ -45,8 +44,6 @@ pub struct Setup {
     pub wal: Options,
     /// Where the choice of timeouts begins. Two validators should not share it.
     pub seed: u64,
-    /// What tells this start from all others: a random number, another one each time, whatever the settings say.
-    pub nonce: Nonce,
 }
 
 /// Times, sizes and counts of one validator. No two need be the same.

@@ -77,7 +77,6 @@ fn setup() -> Setup {
         limits: Limits { snapshot_every: 7, ..Limits::default() },
         wal: Options { segment: 256 << 10, ..Options::default() },
         seed: 3,
-        nonce: StartNonce(3),
     }
 }
 
@@ -90,7 +89,7 @@ struct Life<S: Store> {
 impl<S: Store> Life<S> {
     fn begin(disk: Memory, store: S, moment: Moment) -> Self {
         let now = Now { moment, time: TimeUs::new(moment.as_micros()) };
-        Self { replica: open(&setup(), disk, store, now).unwrap(), moment }
+        Self { replica: open(&setup(), disk, store, now, StartNonce(3)).unwrap(), moment }
     }
 
     fn handle(&mut self, input: Input) {

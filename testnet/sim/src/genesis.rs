@@ -5,7 +5,6 @@ use quorate_chain::execute::Writers;
 use quorate_chain::genesis::{Genesis, GenesisAdmins, GenesisValidator};
 use quorate_chain::ids::{ChainId, NodeId, TimeUs};
 use quorate_chain::roster::Lead;
-use quorate_consensus::message::Nonce;
 use quorate_consensus::time::Span;
 use quorate_replica::Setup;
 use quorate_replica::setup::{Birth, Limits};
@@ -113,6 +112,5 @@ pub fn setup(founding: &Founding, dials: &Dials, node: NodeId, dice: &mut Dice) 
             ..Options::default()
         },
         seed: dice.draw(),
-        nonce: Nonce(0),
     }
 }

@@ -1,12 +1,13 @@
 //! After the faults: everybody who can must get well, within a time that is known beforehand.
 //!
 //! All faults end at once, and whoever is down and may run is started. Then
-//! 1. within ten election timeouts there is a leader, or forty if some would rather not lead,
+//! 1. within ten election timeouts there is a leader, or forty if some would rather not lead: one of the newest term, or
+//!    one that has committed something since, beside members that have gone ahead,
 //! 2. within a minute all who run have applied the same, and have answered all who asked them,
 //! 3. within a minute more a fresh transaction has a place, whoever asked for it has been told so, and it is
 //!    applied everywhere. Whoever is told anything else asks again,
 //! 4. within three minutes more every voter that recovers is readmitted, if those who run and do not recover are a
-//!    quorum. A leader begins at most one term a minute for that.
+//!    quorum, and the newest term is led. A leader begins at most one term a minute for that.
 
 use std::sync::Arc;
 
@@ -44,10 +45,17 @@ enum Stage {
 /// Whether a group is led, by what those who run have said and whether they are its members: one of them leads the
 /// newest term of all. Whoever was taken out may be in a term that it was led to by a liar, and that nobody else knows.
 #[must_use]
-pub fn is_led(running: impl Iterator<Item = (bool, Said)>) -> bool {
-    let members: Vec<Said> = running.filter(|(member, _)| *member).map(|(_, said)| said).collect();
-    let newest = members.iter().map(|said| said.term).max();
-    members.iter().any(|said| said.leads.is_some() && said.leads == newest)
+pub fn is_led(running: &[(bool, Said)]) -> bool {
+    let mut members = running.iter().filter(|(member, _)| *member).map(|(_, said)| said);
+    let newest = members.clone().map(|said| said.term).max();
+    members.any(|said| said.leads.is_some() && said.leads == newest)
+}
+
+/// Whether a member leads, in whatever term, and has committed a block above a height. Members that have gone ahead
+/// may have to wait for a minute until it begins a new term, in which they find back.
+#[must_use]
+pub fn leads_on(running: &[(bool, Said)], above: Height) -> bool {
+    running.iter().any(|(member, said)| *member && said.leads.is_some() && said.committed > above)
 }
 
 /// How far the healing is.
@@ -56,6 +64,8 @@ pub struct Healing {
     stage: Stage,
     /// When the stage began.
     since: u64,
+    /// What was committed anywhere when all began to heal.
+    committed: Height,
 }
 
 impl Healing {
@@ -73,21 +83,24 @@ impl World {
             let (nodes, seconds) = (self.on().count() as u64, self.now / 1_000_000);
             few_messages(self.tally.messages, nodes, self.tally.blocks, seconds)?;
             self.end_faults()?;
-            self.healing = Some(Healing { stage: Stage::Leader, since: self.now });
+            let committed = self.seats.iter().map(|seat| seat.said.committed).max();
+            let (stage, committed) = (Stage::Leader, committed.unwrap_or_default());
+            self.healing = Some(Healing { stage, since: self.now, committed });
             self.schedule.at(self.now + LOOK, Happening::Heal);
             return Ok(());
         };
         self.schedule.at(self.now + LOOK, Happening::Heal);
         let took = self.now - healing.since;
         let next = match healing.stage {
-            Stage::Leader if self.has_leader() => Stage::Equal,
+            Stage::Leader if is_led(&self.said()) => Stage::Equal,
+            Stage::Leader if leads_on(&self.said(), healing.committed) => Stage::Equal,
             Stage::Leader => {
                 // Who would rather not lead waits four times as long.
                 let slower = if self.some_are_unwilling() { 4 } else { 1 };
                 let limit = 10 * slower * ELECTION_TIMEOUT.as_micros();
                 if took > limit && self.acks_forbid_a_leader() {
                     self.tally.bound += 1;
-                    self.healing = Some(Healing { stage: Stage::Done, since: self.now });
+                    self.healing = Some(Healing { stage: Stage::Done, since: self.now, ..healing });
                     return Ok(());
                 }
                 return hold(took <= limit, "a leader within ten election timeouts", || {
@@ -100,21 +113,26 @@ impl World {
             }
             Stage::Fresh(asked) => {
                 hold(took <= EQUAL, "a fresh transaction is applied", || self.describe())?;
-                return self.attend(asked, healing.since);
+                return self.attend(asked, healing);
             }
-            Stage::Whole if self.are_whole() => Stage::Done,
+            Stage::Whole if self.are_whole() && is_led(&self.said()) => Stage::Done,
             Stage::Whole => {
-                let rule = "who recovers is readmitted";
+                let whole = self.are_whole();
+                let rule = if whole {
+                    "who has gone ahead finds back"
+                } else {
+                    "who recovers is readmitted"
+                };
                 return hold(took <= READMISSION, rule, || self.describe());
             }
             Stage::Done => Stage::Done,
         };
-        self.healing = Some(Healing { stage: next, since: self.now });
+        self.healing = Some(Healing { stage: next, since: self.now, ..healing });
         Ok(())
     }
 
     /// Looks after the fresh transaction, and asks again if it was not taken.
-    fn attend(&mut self, asked: Option<Submission>, since: u64) -> Check {
+    fn attend(&mut self, asked: Option<Submission>, healing: Healing) -> Check {
         let (seats, now) = (&self.seats, self.now);
         let alive = |at: usize, life: u32| seats[at].listens(now) && seats[at].life == life;
         let fate = asked.map_or(Fate::Lost, |asked| self.clients.fate(asked, alive));
@@ -123,9 +141,9 @@ impl World {
                 (Stage::Whole, now)
             }
             Fate::Placed(_) | Fate::Open => return Ok(()),
-            Fate::Lost => (Stage::Fresh(self.ask_once_more()?), since),
+            Fate::Lost => (Stage::Fresh(self.ask_once_more()?), healing.since),
         };
-        self.healing = Some(Healing { stage, since });
+        self.healing = Some(Healing { stage, since, ..healing });
         Ok(())
     }
 
@@ -169,10 +187,11 @@ impl World {
         })
     }
 
-    fn has_leader(&self) -> bool {
-        let Some(roster) = self.newest_roster() else { return false };
+    /// What those who run have said of themselves last, and whether they are members.
+    fn said(&self) -> Vec<(bool, Said)> {
+        let Some(roster) = self.newest_roster() else { return Vec::new() };
         let running = self.seats.iter().filter(|seat| seat.replica.is_some());
-        is_led(running.map(|seat| (roster.member(seat.node).is_some(), seat.said)))
+        running.map(|seat| (roster.member(seat.node).is_some(), seat.said)).collect()
     }
 
     /// A liar is gone, and so many have acked what it has made of the chain that for no tip enough are left who may

@@ -193,9 +193,8 @@ impl World {
             return Ok(());
         }
         let now = seat.clock.now(self.now);
-        seat.draw_nonce();
         let store = seat.store.open().map_err(|error| unreadable(seat.node, &error))?;
-        let opened = open(&seat.setup, seat.disk.handle(), store, now);
+        let opened = open(&seat.setup, seat.disk.handle(), store, now, seat.nonce());
         let failed = seat.disk.end_plan();
         match opened {
             Ok(replica) => {

@@ -268,9 +268,10 @@ impl Seat {
         self.said = Said::default();
     }
 
-    /// The process that starts next shares its nonce with no other, whatever its disk or a copy of it has kept.
-    pub fn draw_nonce(&mut self) {
-        self.setup.nonce = Nonce(Dice::new(self.setup.seed, u64::from(self.life)).draw());
+    /// What tells the next start from those of all processes that have run, whatever its disk or a copy of it has kept.
+    #[must_use]
+    pub fn nonce(&self) -> Nonce {
+        Nonce(Dice::new(self.setup.seed, u64::from(self.life)).draw())
     }
 
     /// The key has signed from now on.

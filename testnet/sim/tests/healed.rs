@@ -8,7 +8,7 @@ use quorate_sim::checks::{may_follow_from_amnesia, remembers, waits};
 use quorate_sim::clients::{Clients, Fate};
 use quorate_sim::dials::Dials;
 use quorate_sim::genesis::{found, node_key};
-use quorate_sim::healing::is_led;
+use quorate_sim::healing::{is_led, leads_on};
 use quorate_sim::ledger::Ledger;
 use quorate_sim::report::Tally;
 use quorate_sim::seat::Said;
@@ -51,7 +51,26 @@ fn a_group_is_led_by_a_member_in_the_newest_term_of_its_members() {
         (vec![(true, leads(9)), (false, follows(10))], true),
         (vec![(true, follows(9)), (false, leads(9))], false),
     ] {
-        assert_eq!(is_led(running.iter().copied()), led, "{running:?}");
+        assert_eq!(is_led(&running), led, "{running:?}");
+    }
+}
+
+#[test]
+fn a_leader_that_commits_may_have_members_ahead_of_it_for_a_while() {
+    let height = Height::new;
+    let follows = |term, committed| Said {
+        term: Term::new(term),
+        committed: height(committed),
+        ..Said::default()
+    };
+    let leads = |committed| Said { leads: Some(Term::new(9)), ..follows(9, committed) };
+    for (running, goes_on) in [
+        (vec![(true, leads(6)), (true, follows(10, 5))], true),
+        (vec![(true, leads(5)), (true, follows(10, 5))], false),
+        (vec![(true, leads(5)), (true, follows(9, 6))], false),
+        (vec![(false, leads(6)), (true, follows(10, 6))], false),
+    ] {
+        assert_eq!(leads_on(&running, height(5)), goes_on, "{running:?}");
     }
 }
 

@@ -36,6 +36,7 @@ pub struct Node {
     pub setup: Setup,
     pub jobs: Vec<JournalJob>,
     applies: Vec<ApplyJob>,
+    starts: u64,
     /// Held back: nothing is written until it is released.
     pub hold_disk: bool,
     pub hold_apply: bool,
@@ -98,7 +99,6 @@ pub fn setup(genesis: &Genesis, id: u32, limits: Limits) -> Setup {
         limits,
         wal: small_wal(),
         seed: u64::from(id),
-        nonce: Nonce(u64::from(id)),
     }
 }
 
@@ -125,6 +125,7 @@ impl Group {
             setup: setup(genesis, id, limits),
             jobs: Vec::new(),
             applies: Vec::new(),
+            starts: 0,
             hold_disk: false,
             hold_apply: false,
             wrong: None,
@@ -186,8 +187,9 @@ impl Group {
     pub fn start(&mut self, id: u32) -> Result<(), String> {
         let now = self.now();
         let node = self.node_mut(id);
-        node.setup.nonce.0 += 1;
-        match open(&node.setup, Arc::clone(&node.disk), node.store.clone(), now) {
+        node.starts += 1;
+        let nonce = Nonce((u64::from(id) << 32) + node.starts);
+        match open(&node.setup, Arc::clone(&node.disk), node.store.clone(), now, nonce) {
             Ok(replica) => {
                 node.replica = Some(replica);
                 let (Birth::Fresh(born) | Birth::Used(born)) = node.setup.birth;
