@@ -39,8 +39,8 @@
 //!
 //! Left out: what a snapshot holds; at which heights snapshots are made (see [`executed`](crate::raft)); giving one up
 //! because blocks came in the meantime: who is offered one lacks what nobody that it knows has; a follower that hears a
-//! leader which has no state to offer, while those of others are certified by rosters that it does not know: it waits for
-//! that leader's next state.
+//! leader which keeps no states for others, while those of others are certified by rosters that it does not know: it waits
+//! for another leader. (Who keeps states has one to offer: of its own, or the one that it began with itself.)
 
 use std::collections::BTreeMap;
 

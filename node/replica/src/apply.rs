@@ -311,7 +311,7 @@ impl<S: Store> Applier<S> {
     /// # Errors
     /// If the store failed: then the node must stop.
     pub fn install(&mut self, job: InstallJob) -> Result<bool, ApplyError<S::Error>> {
-        let InstallJob { standing, steps } = job;
+        let InstallJob { standing, header, steps } = job;
         let leaves = pages(|after, limit| self.reader.staged_leaves(after, limit));
         let tree = match StateTree::rebuild(leaves) {
             Ok(tree) => tree,
@@ -322,7 +322,8 @@ impl<S: Store> Applier<S> {
         if commitment.root() != standing.state_root {
             return Ok(false);
         }
-        let install = Install { standing: standing.clone(), steps };
+        let frozen = self.snapshot_every > 0;
+        let install = Install { standing: standing.clone(), header, frozen, steps };
         if !self.store.install(install).map_err(ApplyError::Store)? {
             return Ok(false);
         }

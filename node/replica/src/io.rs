@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use quorate_chain::block::Block;
+use quorate_chain::block::{Block, SignedHeader};
 use quorate_chain::certificate::Certificate;
 use quorate_chain::checked::Checked;
 use quorate_chain::evidence::Conviction;
@@ -309,6 +309,8 @@ pub struct StageJob {
 pub struct InstallJob {
     /// Where the store stands then.
     pub standing: Standing,
+    /// The header of the block that it stands on.
+    pub header: SignedHeader,
     /// The steps from one roster to the next that lead to it.
     pub steps: Vec<RosterStep>,
 }

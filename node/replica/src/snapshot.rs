@@ -142,6 +142,7 @@ pub struct Head {
 #[derive(Clone, Debug)]
 pub(crate) struct CheckedHead {
     pub(crate) anchor: Anchor,
+    pub(crate) header: SignedHeader,
     pub(crate) size: StateSize,
     pub(crate) outcomes: Hash,
     pub(crate) state_root: StateRoot,
@@ -182,7 +183,8 @@ impl Head {
             roster: Arc::new(self.roster.clone()),
             roster_since: self.roster_since,
         };
-        Some(CheckedHead { anchor, size: self.size, outcomes: self.outcomes, state_root })
+        let (header, size, outcomes) = (self.anchor.clone(), self.size, self.outcomes);
+        Some(CheckedHead { anchor, header, size, outcomes, state_root })
     }
 }
 

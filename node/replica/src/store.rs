@@ -92,6 +92,10 @@ impl Replaced {
 pub struct Install {
     /// Where the store stands then.
     pub standing: Standing,
+    /// The header of the block that it stands on.
+    pub header: SignedHeader,
+    /// Whether the state is frozen for others, too: blocks below it are not there for them.
+    pub frozen: bool,
     /// The steps from one roster to the next that lead to it, from where the store stands now.
     pub steps: Vec<RosterStep>,
 }
@@ -386,7 +390,7 @@ pub trait Store {
         Ok(false)
     }
 
-    /// Makes what was staged the state, in one transaction: blocks, outcomes, history and rosters of before
+    /// Makes what was staged the state, in one transaction: blocks, outcomes, history, rosters and frozen states of before
     /// are gone, the steps between rosters are not. Returns whether this store can.
     fn install(&mut self, _install: Install) -> Result<bool, Self::Error> {
         Ok(false)

@@ -75,6 +75,31 @@ fn a_node_that_was_away_for_long_goes_on_from_a_snapshot() {
     assert_eq!(group.installs, [(2, true)]);
 }
 
+/// The chain stands still, so that there is no newer state to freeze, and who leads has nothing but a snapshot itself.
+#[test]
+fn a_node_that_began_with_a_snapshot_gives_it_to_others() {
+    let mut group = behind_by(Limits { snapshot_every: 20, ..often() }, 1);
+    group.start(2).unwrap();
+    catch_up(&mut group);
+    let brought = group.node(2).store.reader().frozen().unwrap();
+    assert_eq!(brought.len(), 1, "the state that it began with");
+    group.elect_another_than(0);
+    while group.leader() != Some(2) {
+        let leader = group.leader().unwrap();
+        group.elect_another_than(leader);
+    }
+    group.kill(1);
+    let node = group.node_mut(1);
+    *node.disk.lock().unwrap() = quorate_wal::Memory::new(77);
+    node.store = quorate_replica::store::MemoryStore::new();
+    group.start(1).unwrap();
+    let top = group.applied(2);
+    group.run_until("node 1 has caught up", |group| group.applied(1) >= top);
+    assert_eq!(group.installs, [(2, true), (1, true)]);
+    let newest = group.node(2).store.reader().frozen().unwrap();
+    assert_eq!(newest.len(), 1, "no other state could be offered");
+}
+
 #[test]
 fn a_crash_before_the_certified_block_is_applied_does_not_forget_its_certificate() {
     let mut group = behind_by(Limits { message_bytes: 300, ..often() }, 4);

@@ -25,6 +25,15 @@ pub(crate) fn below_all(db: &Connection) -> Result<Option<BlockRef>, StoreError>
     base.map(|bytes| decode("the block below all others", bytes)).transpose()
 }
 
+/// The signed header of the block that a snapshot stands on, if it is at this height.
+pub(crate) fn base_header(db: &Connection, at: Height) -> Result<Option<Vec<u8>>, StoreError> {
+    if below_all(db)?.is_none_or(|base| base.height != at) {
+        return Ok(None);
+    }
+    let mut select = db.prepare_cached("SELECT base_header FROM chain")?;
+    Ok(select.query_row([], |row| row.get(0))?)
+}
+
 /// The block at a height, if it is kept whole.
 pub(crate) fn block(db: &Connection, at: Height) -> Result<Option<Block>, StoreError> {
     let mut select = db.prepare_cached(

@@ -19,7 +19,7 @@ use quorate_chain::state_root::{Leaf, Leaves, PathRange};
 use quorate_replica::store::{Convicted, Entries, Place, Range, Standing, StoreReader, Version};
 use rusqlite::{Connection, OptionalExtension, Rows, params};
 
-use crate::blocks::{below_all, block, certificate, height, number, range_end};
+use crate::blocks::{base_header, below_all, block, certificate, height, number, range_end};
 use crate::connect::connect;
 use crate::convicted;
 use crate::error::StoreError;
@@ -193,7 +193,8 @@ impl StoreReader for SqliteReader {
     fn header(&self, height: Height) -> Result<Option<SignedHeader>, StoreError> {
         self.ask(|db| {
             let mut select = db.prepare_cached("SELECT bytes FROM block WHERE height = ?1")?;
-            let bytes = select.query_row([number(height)], |row| row.get(0)).optional()?;
+            let kept = select.query_row([number(height)], |row| row.get(0)).optional()?;
+            let bytes = if kept.is_some() { kept } else { base_header(db, height)? };
             let Some(bytes) = bytes.map(Vec::into) else { return Ok(None) };
             let header = SignedHeader::decode(&mut Reader::new(bytes));
             Ok(Some(header.map_err(|why| StoreError::Damaged { what: "a header", why })?))

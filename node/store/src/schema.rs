@@ -18,7 +18,8 @@
 //! **Snapshots.** Freezing a state copies nothing. What a key was then is found along its versions; of
 //! nonces and grants, which have none, the first change after it keeps in `before` what they were. What
 //! somebody sends is `staged` beside the state; installed, its values become versions with numbers below
-//! zero, of which `base` has height and transaction: no version here came before them. `entries` and `top` in
+//! zero, of which `base` has height and transaction: no version here came before them. `chain` names the block that
+//! it stands on, with its signed header. `entries` and `top` in
 //! `standing` and `frozen` prove how many entries the state has; one that a file of before version 6 has frozen is
 //! without, and is not offered.
 //!
@@ -40,7 +41,7 @@ use std::path::{Path, PathBuf};
 pub(crate) const APPLICATION: i32 = 0x5175_6f72;
 
 /// What `PRAGMA user_version` says.
-pub(crate) const VERSION: i32 = 8;
+pub(crate) const VERSION: i32 = 9;
 
 /// Bits of a place that are the index in the block: a block has at most 10,000 transactions.
 pub(crate) const INDEX_BITS: u32 = 14;
@@ -83,7 +84,7 @@ pub(crate) fn log_of(file: &Path) -> PathBuf {
 
 /// What makes of each version the next one, from an empty file on.
 pub(crate) const STEPS: [&str; VERSION as usize] =
-    [FIRST, SNAPSHOTS, PRUNING, EVIDENCE, ROSTERS, SIZES, LEAPS, HALVES];
+    [FIRST, SNAPSHOTS, PRUNING, EVIDENCE, ROSTERS, SIZES, LEAPS, HALVES, BASE_HEADER];
 
 /// The version since which versions of keys have leaps.
 pub(crate) const WITH_LEAPS: i32 = 7;
@@ -263,6 +264,11 @@ CREATE TABLE staged (
     half INTEGER NOT NULL, rest BLOB NOT NULL, digest BLOB NOT NULL, bytes BLOB NOT NULL,
     PRIMARY KEY (half, rest)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// What a state that was installed before is without: it is not offered to others.
+const BASE_HEADER: &str = "
+ALTER TABLE chain ADD COLUMN base_header BLOB;
 ";
 
 /// Leaves the signed header of the blocks without an item from one height up to another.

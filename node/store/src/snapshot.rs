@@ -7,7 +7,7 @@ use quorate_chain::codec::{Decode, DecodeError, Encode, Reader};
 use quorate_chain::ids::{Hash, Height};
 use quorate_chain::state::{StateEntry, StateKey, Value};
 use quorate_chain::state_root::Leaf;
-use quorate_replica::store::{Entries, Standing};
+use quorate_replica::store::{Entries, Install};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::batch::keep;
@@ -20,6 +20,7 @@ use crate::path::{Halves, above, join};
 use crate::place::version;
 use crate::read::{leaves, version_at};
 use crate::standing::{self, decode};
+use crate::steps;
 use crate::versions::{self, Newest, newest_below};
 
 /// Freezes the state as it is; of those frozen before only the one at a height stays. Returns the newest height.
@@ -186,13 +187,13 @@ const FORGET: &str = "
     DELETE FROM entry; DELETE FROM version; DELETE FROM base; DELETE FROM frozen; DELETE FROM before;
 ";
 
-/// Makes what was staged the state, in the place of all that was.
+/// Makes what was staged the state, in the place of all that was. Returns the height at which it is frozen, if it is.
 pub(crate) fn install(
     db: &Connection,
     index: &Index,
     entries: &mut EntryTable,
-    standing: &Standing,
-) -> Result<(), StoreError> {
+    Install { standing, header, frozen, steps }: &Install,
+) -> Result<Option<i64>, StoreError> {
     db.execute_batch(FORGET)?;
     index.forget(db)?;
     *entries = EntryTable::default();
@@ -218,14 +219,17 @@ pub(crate) fn install(
     entries.write(db, None)?;
     db.execute("DELETE FROM staged", [])?;
     let anchor = &standing.applied;
-    let base = anchor.block.to_bytes();
-    db.execute("UPDATE chain SET base = ?1, pruned = 0", [base.as_ref()])?;
+    let (base, header) = (anchor.block.to_bytes(), header.to_bytes());
+    let update = "UPDATE chain SET base = ?1, base_header = ?2, pruned = 0";
+    db.execute(update, [base.as_ref(), header.as_ref()])?;
     let (since, roster) = (number(anchor.roster_since), anchor.roster.to_bytes());
     db.execute("INSERT INTO roster VALUES (?1, ?2)", params![since, roster.as_ref()])?;
     if let Some(certificate) = standing.certificate.as_ref().map(Checked::<Certificate>::get) {
         keep(db, certificate)?;
     }
-    standing::write(db, standing)
+    standing::write(db, standing)?;
+    steps::keep(db, steps)?;
+    if *frozen { freeze(db, None) } else { Ok(None) }
 }
 
 fn staged(bytes: Vec<u8>) -> Result<(StateKey, StateEntry), DecodeError> {

@@ -23,7 +23,6 @@ use crate::read::SqliteReader;
 use crate::schema;
 use crate::snapshot;
 use crate::state::State;
-use crate::steps;
 use crate::writer::{Behind, Writer};
 
 /// The writer of a store in a SQLite file.
@@ -197,14 +196,13 @@ impl Store for SqliteStore {
 
     fn install(&mut self, install: Install) -> Result<bool, StoreError> {
         let mut writer = self.writer();
-        writer.within(|writer| {
+        let frozen = writer.within(|writer| {
             let Writer { db, index, entries, standing, .. } = writer;
             *standing = None;
-            snapshot::install(db, index, entries.get_mut(), &install.standing)?;
-            steps::keep(db, &install.steps)
+            snapshot::install(db, index, entries.get_mut(), &install)
         })?;
         writer.commit()?;
-        writer.frozen = None;
+        writer.frozen = frozen;
         Ok(true)
     }
 }

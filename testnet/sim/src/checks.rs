@@ -100,7 +100,8 @@ impl World {
             let (frozen, oldest) = kept(&replica.applier.store().reader());
             // With a snapshot came no blocks.
             let oldest = oldest.filter(|oldest| oldest.get() > seat.base.get() + 1);
-            kept_in_order(node, oldest, &frozen, applied)?;
+            // What was installed is frozen before the core knows of it.
+            kept_in_order(node, oldest, &frozen, applied.max(seat.base))?;
         }
         if said.leads != last.leads
             && let Some(term) = said.leads

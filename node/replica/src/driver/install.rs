@@ -63,8 +63,8 @@ impl<S: Store> Driver<S> {
             Step::Install => match &download.head {
                 Some(head) => {
                     let standing = self.standing_after(head, &download.offer);
-                    let steps = download.rosters.steps().to_vec();
-                    out.push(Output::Install(Box::new(InstallJob { standing, steps })));
+                    let (header, steps) = (head.header.clone(), download.rosters.steps().to_vec());
+                    out.push(Output::Install(Box::new(InstallJob { standing, header, steps })));
                 }
                 None => self.give_up(now, Failure::Unproven, out),
             },

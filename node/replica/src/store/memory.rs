@@ -79,6 +79,8 @@ struct Contents {
     certificates: BTreeMap<Height, Certificate>,
     /// What the first block stands on: the genesis, or the anchor of a snapshot.
     base: Option<BlockRef>,
+    /// The header of that anchor.
+    base_header: Option<SignedHeader>,
     /// Where pruning ended.
     pruned: Height,
     snapshots: Snapshots,

@@ -4,6 +4,7 @@ use std::collections::btree_map::Entry;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
+use quorate_chain::block::SignedHeader;
 use quorate_chain::codec::Encode;
 use quorate_chain::ids::{BlockRef, Height};
 use quorate_chain::proof::RosterStep;
@@ -13,6 +14,11 @@ use super::Contents;
 use crate::store::{Convicted, EVIDENCE, Range};
 
 impl Contents {
+    pub(super) fn header(&self, height: Height) -> Option<&SignedHeader> {
+        let base = self.base_header.as_ref().filter(|base| base.header.height == height);
+        self.blocks.get(&height).map(|kept| &kept.header).or(base)
+    }
+
     pub(super) fn prune(&mut self, below: Height) {
         for (_, kept) in self.blocks.range_mut(self.pruned..below.max(self.pruned)) {
             if kept.block.as_ref().is_some_and(|block| block.body().item.is_none()) {

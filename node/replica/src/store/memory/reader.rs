@@ -61,7 +61,7 @@ impl StoreReader for MemoryReader {
     }
 
     fn header(&self, height: Height) -> Result<Option<SignedHeader>, MemoryError> {
-        Ok(lock(&self.contents).blocks.get(&height).map(|kept| kept.header.clone()))
+        Ok(lock(&self.contents).header(height).cloned())
     }
 
     fn height_of(&self, hash: BlockHash) -> Result<Option<Height>, MemoryError> {

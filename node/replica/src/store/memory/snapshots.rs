@@ -102,6 +102,7 @@ impl Contents {
         *self = Self {
             rosters: BTreeMap::from([(anchor.roster_since, Arc::clone(&anchor.roster))]),
             base: Some(anchor.block),
+            base_header: Some(install.header),
             certificates: certificate.into_iter().map(|it| (it.block().height, it)).collect(),
             convicted: before.convicted.clone(),
             steps: before.steps.clone(),
@@ -113,5 +114,8 @@ impl Contents {
         self.keep_steps(install.steps);
         self.standing = Some(standing);
         self.undos.push(Undo::Install(Box::new(before)));
+        if install.frozen {
+            self.freeze(None);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate_chain::block::{Block, BlockKind, Body, Draft, Item};
+use quorate_chain::block::{Block, BlockKind, Body, Draft, Item, SignedHeader};
 use quorate_chain::certificate::{Certificate, Signed};
 use quorate_chain::checked::Checked;
 use quorate_chain::commitment::leaf_changes;
@@ -128,6 +128,11 @@ pub struct Chain {
 impl Chain {
     pub(super) fn tip(&self) -> BlockRef {
         self.blocks.last().map_or(CHAIN.genesis_ref(), Block::block_ref)
+    }
+
+    /// The header of the tip.
+    pub(super) fn header(&self) -> SignedHeader {
+        self.blocks.last().expect("a chain with blocks").signed_header().clone()
     }
 
     /// The ref of a block that is still to come.

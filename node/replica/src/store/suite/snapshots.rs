@@ -20,6 +20,7 @@ pub(super) fn run<S: Store>(fresh: impl Fn() -> S) {
     what_is_staged_is_not_part_of_the_state(fresh());
     an_installed_state_takes_the_place_of_all(fresh(), fresh());
     an_installed_state_goes_on_like_any_other(fresh(), fresh());
+    an_installed_state_is_there_for_others_if_that_is_wanted(fresh(), fresh());
 }
 
 /// A state by its keys, as the changes of a chain have left it.
@@ -204,7 +205,17 @@ fn replaced() -> Replaced {
 }
 
 /// Installs a state in a store that holds another chain.
-fn install<S: Store>(store: S, model: &Model, standing: &Standing) -> S {
+fn install<S: Store>(store: S, chain: &Chain, model: &Model, standing: &Standing) -> S {
+    installed(store, chain, model, standing, false)
+}
+
+fn installed<S: Store>(
+    store: S,
+    source: &Chain,
+    model: &Model,
+    standing: &Standing,
+    frozen: bool,
+) -> S {
     let (mut store, mut chain) = begun(store);
     let mut changes = Changes::new();
     put(&mut changes, 0, "old", "old");
@@ -215,16 +226,15 @@ fn install<S: Store>(store: S, model: &Model, standing: &Standing) -> S {
     let (key, evidence) = (chain::validator(1), chain::two_votes(1, 1));
     store.convict(Convicted { key, evidence }).unwrap();
     let standing = Standing { replaced: Some(replaced()), ..standing.clone() };
-    assert!(
-        store.install(Install { standing, steps: Vec::new() }).unwrap(),
-        "this store can install"
-    );
+    let (header, steps) = (source.header(), Vec::new());
+    let install = Install { standing, header, frozen, steps };
+    assert!(store.install(install).unwrap(), "this store can install");
     store
 }
 
 fn an_installed_state_takes_the_place_of_all<S: Store>(here: S, there: S) {
     let (chain, model, standing) = source(there);
-    let store = install(here, &model, &standing);
+    let store = install(here, &chain, &model, &standing);
     let reader = store.reader();
     let found = reader.standing().unwrap().unwrap();
     assert_eq!(found.applied.block, chain.tip());
@@ -237,6 +247,14 @@ fn an_installed_state_takes_the_place_of_all<S: Store>(here: S, there: S) {
     assert!(reader.frozen().unwrap().is_empty(), "what was frozen before is of another life");
     assert!(reader.oldest().unwrap().is_none(), "with a snapshot come no blocks");
     assert!(reader.block(height(1)).unwrap().is_none());
+    assert!(
+        reader.block(height(3)).unwrap().is_none() && reader.header(height(2)).unwrap().is_none()
+    );
+    assert_eq!(
+        reader.header(height(3)).unwrap(),
+        Some(chain.header()),
+        "that of the block it stands on"
+    );
     assert!(reader.outcomes(height(1)).unwrap().is_none());
     assert_eq!(reader.state_root(height(3)).unwrap(), Some(chain::root(height(3))));
     assert!(reader.value(&Bytes::from_static(b"old")).unwrap().is_none());
@@ -254,7 +272,7 @@ fn an_installed_state_takes_the_place_of_all<S: Store>(here: S, there: S) {
 
 fn an_installed_state_goes_on_like_any_other<S: Store>(here: S, there: S) {
     let (mut chain, mut model, standing) = source(there);
-    let mut store = install(here, &model, &standing);
+    let mut store = install(here, &chain, &model, &standing);
     let mut after = Changes::new();
     put(&mut after, 0, "a", "after");
     nonces(&mut after, 3, 7);
@@ -279,4 +297,23 @@ fn an_installed_state_goes_on_like_any_other<S: Store>(here: S, there: S) {
     assert!(reader.range(height(3), 1 << 20).unwrap().is_none());
     assert!(reader.place(chain.blocks[4].body().transactions[0].id()).unwrap().is_some());
     assert!(reader.place(chain.blocks[0].body().transactions[0].id()).unwrap().is_none());
+}
+
+fn an_installed_state_is_there_for_others_if_that_is_wanted<S: Store>(here: S, there: S) {
+    let (mut chain, mut model, standing) = source(there);
+    let mut store = installed(here, &chain, &model, &standing, true);
+    let installed = model.entries();
+    let mut after = Changes::new();
+    put(&mut after, 0, "a", "after");
+    nonces(&mut after, 3, 7);
+    apply(&mut store, &mut chain, &mut model, after);
+    let reader = store.reader();
+    let frozen = reader.frozen().unwrap();
+    assert_eq!(frozen.len(), 1, "and what was frozen before is gone");
+    assert_eq!((frozen[0].state_root, frozen[0].size), (standing.state_root, standing.size));
+    assert_eq!(frozen[0].applied.block, standing.applied.block);
+    assert_eq!(pieces(&reader, 3, 80), Some(installed));
+    // It goes like any other.
+    store.freeze(None).unwrap();
+    assert_eq!(pieces(&store.reader(), 3, 80), None);
 }

@@ -62,9 +62,13 @@ fn steps_outlive_blocks_and_snapshots<S: Store>(store: S) {
     store.prune(height(9)).unwrap();
     assert_eq!(store.reader().roster_steps(height(0), usize::MAX).unwrap(), all);
     let standing = chain.batch(5, Changes::new()).standing;
+    let header = chain.header();
     let brought: Vec<_> = [8, 11, 13].into_iter().map(|at| step(&chain, at, 2)).collect();
     all.extend(brought[1..].to_vec());
     store.stage(Vec::new(), true).unwrap();
-    assert!(store.install(Install { standing, steps: brought }).unwrap(), "this store can install");
+    assert!(
+        store.install(Install { standing, header, frozen: false, steps: brought }).unwrap(),
+        "this store can install"
+    );
     assert_eq!(store.reader().roster_steps(height(0), usize::MAX).unwrap(), all);
 }
