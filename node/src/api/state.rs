@@ -136,6 +136,34 @@ fn not_found(read_height: Height) -> Box<Problem> {
     problem
 }
 
+/// What a key was.
+enum Then {
+    Value(Value),
+    Nothing,
+    /// It is not kept.
+    Unknown,
+}
+
+/// What a key was after the block at a height that is applied.
+fn then(store: &dyn Reading, key: &Bytes, height: Height) -> Found<Then> {
+    let before = height.next().map(|next| (next, 0, 0));
+    if let Some(Version { height, tx, value, .. }) = store.history(key, before, 1)?.pop() {
+        return Ok(value.map_or(Then::Nothing, |bytes| Then::Value(Value { height, tx, bytes })));
+    }
+    if store.outcomes(Height::new(1))?.is_some() {
+        // Its history is all that there was.
+        return Ok(Then::Nothing);
+    }
+    // What came with a state of others has no history: it is there until it changes.
+    let now = store.value(key)?.filter(|value| value.height <= height);
+    let changed = || Ok(!store.history(key, None, 1)?.is_empty());
+    Ok(match now {
+        Some(value) => Then::Value(value),
+        None if changed()? => Then::Unknown,
+        None => Then::Nothing,
+    })
+}
+
 impl Ledger {
     /// Waits until the store here is as fresh as asked; says what it then is.
     async fn freshened(&self, read: Read) -> Answered<&'static str> {
@@ -177,12 +205,10 @@ impl Ledger {
         let next = height.next().unwrap_or(height);
         let found = self.read(move |store| {
             let (applied, oldest) = (store.applied()?, store.oldest()?);
-            let before = Some((next, 0, 0));
-            let versions =
-                if height > applied { Vec::new() } else { store.history(&key, before, 1)? };
-            Ok((applied, oldest, versions))
+            let then = if height > applied { Then::Nothing } else { then(store, &key, height)? };
+            Ok((applied, oldest, then))
         });
-        let (applied, oldest, mut versions) = found.await?;
+        let (applied, oldest, then) = found.await?;
         if height > applied {
             let detail = format!("there is no block {height}; the newest one is {applied}");
             return Err(problem(Code::BlockNotFound, detail));
@@ -195,11 +221,16 @@ impl Ledger {
                 format!("the oldest state here is that of {oldest}"),
             ));
         }
-        let version = versions.pop();
-        Ok(version.and_then(|version| {
-            let Version { height, tx, value, .. } = version;
-            value.map(|bytes| Value { height, tx, bytes })
-        }))
+        match then {
+            Then::Value(value) => Ok(Some(value)),
+            Then::Nothing => Ok(None),
+            Then::Unknown => Err(problem(
+                Code::Pruned,
+                format!(
+                    "the key has changed since {height}, and what it was came with a state and is gone"
+                ),
+            )),
+        }
     }
 
     /// Keys that begin with a prefix, all as of one height. The list ends before its limit if the
