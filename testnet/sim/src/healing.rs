@@ -2,7 +2,7 @@
 //!
 //! All faults end at once, and whoever is down and may run is started. Then
 //! 1. within ten election timeouts there is a leader, or forty if some would rather not lead: one of the newest term, or
-//!    one that has committed something since, beside members that have gone ahead,
+//!    one that a quorum follows, beside members that have gone ahead,
 //! 2. within a minute all who run have applied the same, and have answered all who asked them,
 //! 3. within a minute more a fresh transaction has a place, whoever asked for it has been told so, and it is
 //!    applied everywhere. Whoever is told anything else asks again,
@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use quorate_chain::ids::Height;
+use quorate_chain::ids::{Height, NodeId};
 use quorate_chain::roster::{Lead, QuorumKind, Roster};
 use quorate_replica::io::Submission;
 
@@ -45,17 +45,22 @@ enum Stage {
 /// Whether a group is led, by what those who run have said and whether they are its members: one of them leads the
 /// newest term of all. Whoever was taken out may be in a term that it was led to by a liar, and that nobody else knows.
 #[must_use]
-pub fn is_led(running: &[(bool, Said)]) -> bool {
-    let mut members = running.iter().filter(|(member, _)| *member).map(|(_, said)| said);
+pub fn is_led(roster: &Roster, running: &[(NodeId, Said)]) -> bool {
+    let members = running.iter().filter(|(node, _)| roster.member(*node).is_some());
+    let mut members = members.map(|(_, said)| said);
     let newest = members.clone().map(|said| said.term).max();
     members.any(|said| said.leads.is_some() && said.leads == newest)
 }
 
-/// Whether a member leads, in whatever term, and has committed a block above a height. Members that have gone ahead
-/// may have to wait for a minute until it begins a new term, in which they find back.
+/// Whether a member leads, in whatever term, and so many members are in that term that they can commit. Those that have
+/// gone ahead may have to wait for a minute until it begins a new term, in which they find back.
 #[must_use]
-pub fn leads_on(running: &[(bool, Said)], above: Height) -> bool {
-    running.iter().any(|(member, said)| *member && said.leads.is_some() && said.committed > above)
+pub fn leads_on(roster: &Roster, running: &[(NodeId, Said)]) -> bool {
+    let led = running.iter().filter(|(node, _)| roster.member(*node).is_some());
+    led.filter_map(|(_, said)| said.leads).any(|term| {
+        let there = running.iter().filter(|(_, said)| said.term == term);
+        roster.has_quorum(QuorumKind::Commit, &there.map(|(node, _)| *node).collect())
+    })
 }
 
 /// How far the healing is.
@@ -64,8 +69,6 @@ pub struct Healing {
     stage: Stage,
     /// When the stage began.
     since: u64,
-    /// What was committed anywhere when all began to heal.
-    committed: Height,
 }
 
 impl Healing {
@@ -83,24 +86,22 @@ impl World {
             let (nodes, seconds) = (self.on().count() as u64, self.now / 1_000_000);
             few_messages(self.tally.messages, nodes, self.tally.blocks, seconds)?;
             self.end_faults()?;
-            let committed = self.seats.iter().map(|seat| seat.said.committed).max();
-            let (stage, committed) = (Stage::Leader, committed.unwrap_or_default());
-            self.healing = Some(Healing { stage, since: self.now, committed });
+            self.healing = Some(Healing { stage: Stage::Leader, since: self.now });
             self.schedule.at(self.now + LOOK, Happening::Heal);
             return Ok(());
         };
         self.schedule.at(self.now + LOOK, Happening::Heal);
         let took = self.now - healing.since;
         let next = match healing.stage {
-            Stage::Leader if is_led(&self.said()) => Stage::Equal,
-            Stage::Leader if leads_on(&self.said(), healing.committed) => Stage::Equal,
+            Stage::Leader if self.holds(is_led) => Stage::Equal,
+            Stage::Leader if self.holds(leads_on) => Stage::Equal,
             Stage::Leader => {
                 // Who would rather not lead waits four times as long.
                 let slower = if self.some_are_unwilling() { 4 } else { 1 };
                 let limit = 10 * slower * ELECTION_TIMEOUT.as_micros();
                 if took > limit && self.acks_forbid_a_leader() {
                     self.tally.bound += 1;
-                    self.healing = Some(Healing { stage: Stage::Done, since: self.now, ..healing });
+                    self.healing = Some(Healing { stage: Stage::Done, since: self.now });
                     return Ok(());
                 }
                 return hold(took <= limit, "a leader within ten election timeouts", || {
@@ -113,9 +114,9 @@ impl World {
             }
             Stage::Fresh(asked) => {
                 hold(took <= EQUAL, "a fresh transaction is applied", || self.describe())?;
-                return self.attend(asked, healing);
+                return self.attend(asked, healing.since);
             }
-            Stage::Whole if self.are_whole() && is_led(&self.said()) => Stage::Done,
+            Stage::Whole if self.are_whole() && self.holds(is_led) => Stage::Done,
             Stage::Whole => {
                 let whole = self.are_whole();
                 let rule = if whole {
@@ -127,12 +128,12 @@ impl World {
             }
             Stage::Done => Stage::Done,
         };
-        self.healing = Some(Healing { stage: next, since: self.now, ..healing });
+        self.healing = Some(Healing { stage: next, since: self.now });
         Ok(())
     }
 
     /// Looks after the fresh transaction, and asks again if it was not taken.
-    fn attend(&mut self, asked: Option<Submission>, healing: Healing) -> Check {
+    fn attend(&mut self, asked: Option<Submission>, since: u64) -> Check {
         let (seats, now) = (&self.seats, self.now);
         let alive = |at: usize, life: u32| seats[at].listens(now) && seats[at].life == life;
         let fate = asked.map_or(Fate::Lost, |asked| self.clients.fate(asked, alive));
@@ -141,9 +142,9 @@ impl World {
                 (Stage::Whole, now)
             }
             Fate::Placed(_) | Fate::Open => return Ok(()),
-            Fate::Lost => (Stage::Fresh(self.ask_once_more()?), healing.since),
+            Fate::Lost => (Stage::Fresh(self.ask_once_more()?), since),
         };
-        self.healing = Some(Healing { stage, since, ..healing });
+        self.healing = Some(Healing { stage, since });
         Ok(())
     }
 
@@ -187,11 +188,11 @@ impl World {
         })
     }
 
-    /// What those who run have said of themselves last, and whether they are members.
-    fn said(&self) -> Vec<(bool, Said)> {
-        let Some(roster) = self.newest_roster() else { return Vec::new() };
+    /// Whether a rule holds for what those who run have said of themselves last.
+    fn holds(&self, rule: impl Fn(&Roster, &[(NodeId, Said)]) -> bool) -> bool {
         let running = self.seats.iter().filter(|seat| seat.replica.is_some());
-        running.map(|seat| (roster.member(seat.node).is_some(), seat.said)).collect()
+        let said: Vec<_> = running.map(|seat| (seat.node, seat.said)).collect();
+        self.newest_roster().is_some_and(|roster| rule(&roster, &said))
     }
 
     /// A liar is gone, and so many have acked what it has made of the chain that for no tip enough are left who may

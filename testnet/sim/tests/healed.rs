@@ -38,39 +38,45 @@ fn who_signs_at_once_after_a_start_is_seen() {
     assert!(may_follow_from_amnesia("a vote never changes"));
 }
 
+/// What nodes say of themselves: who, in which term, and whether it leads that. Members are 0 to 4.
+fn said(all: &[(u32, u64, bool)]) -> Vec<(NodeId, Said)> {
+    let one = |(node, term, leads): &(u32, u64, bool)| {
+        let term = Term::new(*term);
+        (NodeId::new(*node), Said { term, leads: leads.then_some(term), ..Said::default() })
+    };
+    all.iter().map(one).collect()
+}
+
 #[test]
 fn a_group_is_led_by_a_member_in_the_newest_term_of_its_members() {
-    let follows = |term| Said { term: Term::new(term), ..Said::default() };
-    let leads = |term| Said { leads: Some(Term::new(term)), ..follows(term) };
+    let roster = found(&Dials::calm(5)).genesis.roster().unwrap();
     for (running, led) in [
-        (vec![(true, leads(9)), (true, follows(9))], true),
-        (vec![(true, leads(9)), (true, follows(8))], true),
-        (vec![(true, follows(9)), (true, follows(9))], false),
-        (vec![(true, leads(9)), (true, follows(10))], false),
+        (vec![(0, 9, true), (1, 9, false)], true),
+        (vec![(0, 9, true), (1, 8, false)], true),
+        (vec![(0, 9, false), (1, 9, false)], false),
+        (vec![(0, 9, true), (1, 10, false)], false),
         // A liar has shown a newer term only to whoever is no member any more.
-        (vec![(true, leads(9)), (false, follows(10))], true),
-        (vec![(true, follows(9)), (false, leads(9))], false),
+        (vec![(0, 9, true), (7, 10, false)], true),
+        (vec![(0, 9, false), (7, 9, true)], false),
     ] {
-        assert_eq!(is_led(&running), led, "{running:?}");
+        assert_eq!(is_led(&roster, &said(&running)), led, "{running:?}");
     }
 }
 
 #[test]
-fn a_leader_that_commits_may_have_members_ahead_of_it_for_a_while() {
-    let height = Height::new;
-    let follows = |term, committed| Said {
-        term: Term::new(term),
-        committed: height(committed),
-        ..Said::default()
-    };
-    let leads = |committed| Said { leads: Some(Term::new(9)), ..follows(9, committed) };
-    for (running, goes_on) in [
-        (vec![(true, leads(6)), (true, follows(10, 5))], true),
-        (vec![(true, leads(5)), (true, follows(10, 5))], false),
-        (vec![(true, leads(5)), (true, follows(9, 6))], false),
-        (vec![(false, leads(6)), (true, follows(10, 6))], false),
+fn a_leader_that_a_quorum_follows_may_have_members_ahead_of_it_for_a_while() {
+    let roster = found(&Dials::calm(5)).genesis.roster().unwrap();
+    let ahead = [(3, 10, false), (4, 10, false)];
+    for (running, leads) in [
+        ([(0, 9, true), (1, 9, false), (2, 9, false)], true),
+        ([(0, 9, true), (1, 9, false), (2, 8, false)], false),
+        ([(0, 9, false), (1, 9, false), (2, 9, false)], false),
+        ([(7, 9, true), (1, 9, false), (2, 9, false)], false),
+        // Two processes with one key are one.
+        ([(0, 9, true), (1, 9, false), (1, 9, false)], false),
     ] {
-        assert_eq!(leads_on(&running, height(5)), goes_on, "{running:?}");
+        let running = [&running[..], &ahead].concat();
+        assert_eq!(leads_on(&roster, &said(&running)), leads, "{running:?}");
     }
 }
 
