@@ -40,7 +40,7 @@
 //! Left out: what a snapshot holds; at which heights snapshots are made (see [`executed`](crate::raft)); giving one up
 //! because blocks came in the meantime: who is offered one lacks what nobody that it knows has; a follower that hears a
 //! leader which keeps no states for others, while those of others are certified by rosters that it does not know: it waits
-//! for another leader. (Who keeps states has one to offer: of its own, or the one that it began with itself.)
+//! for another leader. (Who keeps states offers one of its own, or the one that it began with itself, once it has applied what proves that.)
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,8 @@
 //! The validators' rule, and the key it takes.
 //!
 //! Left out: tables of multiples of keys that are used again and again. The library's own are read in constant
-//! time and in portable code: both products take 18 us, where its sum with doublings takes 13 with AVX-512. Tables
-//! that are read plainly, of 215 KiB a key, take 11 us while they are in the cache and 20 when they are not,
-//! where the sum goes from 13 to 14.
+//! time and in portable code, and lose against its sum with doublings where that uses AVX-512. Tables that are read
+//! plainly win a little while all of them are in the processor's cache, and lose when they are not.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;

@@ -293,7 +293,7 @@ fn left_rosters<S: Store>(store: &S, applied: &Anchor) -> Result<Vec<Arc<Roster>
     Ok(left.into())
 }
 
-/// The height that the header at an applied height names. An installed snapshot has no header.
+/// The height that the header at an applied height names. An installed snapshot has no block.
 fn named_at<S: Store>(store: &S, applied: Height) -> Result<Height, OpenError> {
     let block = store.reader().block(applied).map_err(store_failed)?;
     Ok(block.map(|block| block.header().executed).unwrap_or_default())
