@@ -19,7 +19,7 @@
 //! 3. one of them names the anchor's height as executed: its state root is the one that counts, and it is made
 //!    of the number of the entries and the link of the outcomes that are brought;
 //! 4. the roster brought is the one that the anchor's header names, and has the anchor's proposer, whose
-//!    signature is on that header;
+//!    signature is on that header (a state at the block that removes its leader is not offered, so an older one is);
 //! 5. the entries, ascending by path, make that state root together with the link of the outcomes.
 //!
 //! From the first height of the roster on, certificates by it count for leaving it; the source says where
@@ -205,13 +205,25 @@ pub(crate) fn newest<R: StoreReader>(
     Ok(None)
 }
 
+/// Whether the roster at a block has the key that its header is signed with: not where a leader leaves, with the block
+/// that removes it.
+fn knows_its_leader(anchor: &Anchor) -> bool {
+    anchor
+        .leader
+        .as_ref()
+        .is_some_and(|(id, key)| anchor.roster.member(*id).is_some_and(|member| member.key == *key))
+}
+
 /// What it takes to believe a frozen state, with the roster of its certificate; `None` if no certified
-/// header names it, or not yet.
+/// header names it, or not yet, or nobody could check the signature under the header of its block.
 fn head<R: StoreReader>(
     reader: &R,
     frozen: &Standing,
 ) -> Result<Option<(Head, Arc<Roster>)>, <R as StateRead>::Error> {
     let (anchor, Some(size)) = (&frozen.applied, frozen.size) else { return Ok(None) };
+    if !knows_its_leader(anchor) {
+        return Ok(None);
+    }
     let Some(signed) = reader.header(anchor.block.height)? else { return Ok(None) };
     let (mut headers, mut named) = (Vec::new(), false);
     let mut next = anchor.block.height.next();

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Carried, Group, StandIn, limits, renamed, update};
+use common::{Carried, Group, StandIn, limits, renamed, update, without};
 use quorate_chain::block::Item;
 use quorate_chain::ids::Height;
 use quorate_chain::proof::{RosterStep, Trust};
@@ -188,4 +188,42 @@ fn a_step_that_proves_nothing_is_refused() {
         assert!(said(&group, "Step { "), "{:?}", group.notices);
         assert_eq!(group.installs, []);
     }
+}
+
+/// Who leads leaves with the last block of the change that removes it. A state at that block would be proven to nobody: the
+/// roster there does not have the key under its header any more.
+#[test]
+fn who_was_away_while_the_leader_was_removed_gets_a_state_that_can_be_proven() {
+    let mut unproven = 0;
+    for earlier in 0..5 {
+        let limits = Limits { keep_blocks: 1, snapshot_every: 5, checkpoint_every: 4, ..limits() };
+        let mut group = Group::with(4, limits);
+        group.elect_another_than(3);
+        group.run(Span::millis(500));
+        group.kill(3);
+        let leader = group.leader().unwrap();
+        for nonce in 0..20 + earlier {
+            group.submit(leader, update(group.chain_id, 0, nonce));
+            group.settle();
+        }
+        let roster = group.replica(leader).driver.status().roster;
+        let change = Box::new(without(group.chain_id, &roster, leader));
+        group.give(leader, Input::Change { id: ChangeId(0), change });
+        group.run_until("another one leads", |group| group.leader().is_some_and(|it| it != leader));
+        group.run(Span::millis(2_000));
+        group.kill(leader);
+        let leads = group.leader().unwrap();
+        let reader = group.node(leads).store.reader();
+        assert!(reader.oldest().unwrap().unwrap() > group.applied(3), "blocks are forgotten");
+        let newest = &reader.frozen().unwrap()[0].applied;
+        let (proposer, _) = newest.leader.clone().unwrap();
+        unproven += u32::from(newest.roster.member(proposer).is_none());
+        // The chain stands still: there will be no other state.
+        group.start(3).unwrap();
+        let top = group.applied(leads);
+        group.run_until("node 3 has caught up", |group| group.applied(3) >= top);
+        assert_eq!(group.installs, [(3, true)], "{:?}", group.notices);
+        assert!(!group.notices.iter().any(|(_, notice)| notice.starts_with("SnapshotFailed")));
+    }
+    assert_eq!(unproven, 1, "one of five changes ends where a state is frozen");
 }

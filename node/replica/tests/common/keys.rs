@@ -122,7 +122,16 @@ pub fn renamed(chain_id: ChainId, roster: &Roster, name: &str) -> SignedRosterCh
         api: Vec::new(),
         lead: Lead::Yes,
     };
-    let change = RosterChange { chain_id, roster_hash: roster.hash(), steps: vec![update] };
+    changed(chain_id, roster, update)
+}
+
+/// A change that takes a member out.
+pub fn without(chain_id: ChainId, roster: &Roster, id: u32) -> SignedRosterChange {
+    changed(chain_id, roster, Change::Remove { id: NodeId::new(id) })
+}
+
+fn changed(chain_id: ChainId, roster: &Roster, step: Change) -> SignedRosterChange {
+    let change = RosterChange { chain_id, roster_hash: roster.hash(), steps: vec![step] };
     let admin = SecretKey::from_seed(&[200; 32]);
     let signature = stand_in(&admin.validator_key(), &change.message());
     let approval = Approval { admin: admin.account_key(), signature };
