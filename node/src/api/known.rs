@@ -2,7 +2,8 @@
 //!
 //! That nothing happened is said only of a transaction that this node has neither applied nor taken, nor is about to
 //! take, and only after all of that was looked up: whoever sends the same bytes again hears the same outcome, also while
-//! there is no quorum, or no room. What cannot be looked up is unknown.
+//! there is no quorum, or no room. What cannot be looked up is unknown. So is one whose nonce was used before a node began
+//! with a state of others: nonces come with it, and the transactions that used them do not.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ use tokio::sync::oneshot;
 use super::answers;
 use super::ledger::{Answered, Ledger, until};
 use super::problem::{failed, problem};
-use super::reading::{Found, Reading};
+use super::reading::{Found, Reading, is_whole};
 use crate::threads::Request;
 
 /// Most headers between a block and the certificate that covers it.
@@ -71,6 +72,16 @@ pub(super) fn settled(
     if outcome.error.is_some() { Err(failed(outcome)) } else { Ok(outcome) }
 }
 
+/// What became of a transaction, as far as a node knows.
+enum Fate {
+    /// It was applied here.
+    Placed(Box<Outcome>),
+    /// It was not.
+    NotPlaced,
+    /// Its nonce was used before this node began with a state of others: by it, or by another one.
+    Before,
+}
+
 /// What stands at a place.
 const fn placed_at(place: &Place) -> Placed {
     let Place { block, index, outcome } = place;
@@ -111,13 +122,17 @@ impl Ledger {
         let deadline = Instant::now() + ASKING;
         let found = until(deadline, self.placed_if_used(transaction)).await;
         match found.unwrap_or_else(|| Err(self.unknown(id, "too much is looked up"))) {
-            Ok(Some(outcome)) => {
-                let outcome = Outcome { duplicate: true, ..outcome };
+            Ok(Fate::Placed(outcome)) => {
+                let outcome = Outcome { duplicate: true, ..*outcome };
                 if outcome.error.is_some() { Err(failed(outcome)) } else { Ok(outcome) }
             }
-            Ok(None) if waits == Some(false) => Err(refusal),
-            Ok(None) if waits == Some(true) => Err(unknown()),
-            Ok(None) | Err(_) => {
+            Ok(Fate::Before) => {
+                let why = "its nonce is used, and this node has begun with a state of others; ask another one";
+                Err(self.unknown(id, why))
+            }
+            Ok(Fate::NotPlaced) if waits == Some(false) => Err(self.heard(refusal)),
+            Ok(Fate::NotPlaced) if waits == Some(true) => Err(unknown()),
+            Ok(Fate::NotPlaced) | Err(_) => {
                 Err(self.unknown(id, &format!("it cannot be looked up; {}", refusal.detail)))
             }
         }
@@ -183,23 +198,29 @@ impl Ledger {
         problem
     }
 
-    /// The outcome of a transaction that was applied here. One whose nonce is free was not: that is seen at once, and so
+    /// What became of a transaction here. One whose nonce is free was not applied: that is seen at once, and so
     /// whoever floods a node with what it refuses does not make it go through the index of all transactions each time.
     /// What is in it is known to whoever has sent it, so its block is not read.
-    async fn placed_if_used(&self, transaction: &SignedTransaction) -> Answered<Option<Outcome>> {
+    async fn placed_if_used(&self, transaction: &SignedTransaction) -> Answered<Fate> {
         let (id, content) = (transaction.id(), transaction.content());
         let (sender, nonce) = (content.sender, content.nonce);
         let found = self.read(move |store| {
             let (nonces, _) = store.account(sender)?;
-            if nonces.check(nonce) == Err(NonceError::Used) { store.place(id) } else { Ok(None) }
+            if nonces.check(nonce) != Err(NonceError::Used) {
+                return Ok((None, true));
+            }
+            Ok((store.place(id)?, is_whole(store)?))
         });
-        let Some(place) = found.await? else { return Ok(None) };
+        let (place, whole) = found.await?;
+        let Some(place) = place else {
+            return Ok(if whole { Fate::NotPlaced } else { Fate::Before });
+        };
         let mut outcome = answers::outcome(id, &content.operations, placed_at(&place));
         // Without its certificate it is what it is.
         if let Ok(Covered::By(certificate)) = self.certificate_here(place.block.height).await {
             outcome.certificate = Some(certificate);
         }
-        Ok(Some(outcome))
+        Ok(Fate::Placed(Box::new(outcome)))
     }
 
     /// The outcome of a transaction that was applied here. If its block is not kept, it is told without

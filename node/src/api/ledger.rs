@@ -23,7 +23,7 @@ use super::expired::Expired;
 use super::known::Covered;
 use super::pace::Pace;
 use super::problem::problem;
-use super::reading::{Found, Readers, Reading, is_exhausted};
+use super::reading::{Found, Readers, Reading, first_kept, is_exhausted};
 use super::room::Requests;
 use crate::clock::Clock;
 use crate::covers::Covers;
@@ -138,6 +138,10 @@ pub(super) fn stopping() -> Box<Problem> {
     problem(Code::Stopping, "the node is about to stop")
 }
 
+fn pruned(first: Height) -> Box<Problem> {
+    problem(Code::Pruned, format!("blocks below {first} are not kept here"))
+}
+
 impl Ledger {
     /// Reads the store. A store that cannot be read ends the node.
     pub(super) async fn read<T: Send + 'static>(
@@ -226,13 +230,10 @@ impl Ledger {
         if height > self.latest() {
             self.come_close().await;
         }
-        let found = self.read(move |store| Ok((store.block(height)?, store.oldest()?)));
+        let found = self.read(move |store| Ok((store.block(height)?, first_kept(store)?)));
         match found.await? {
             (Some(block), _) => Ok(block),
-            (None, Some(oldest)) if height < oldest && height > Height::ZERO => {
-                let detail = format!("the oldest block here is {oldest}");
-                Err(problem(Code::Pruned, detail))
-            }
+            (None, first) if height < first && height > Height::ZERO => Err(pruned(first)),
             (None, _) => {
                 let applied = self.view.borrow().status.applied.height;
                 let detail = format!("there is no block {height}; the newest one is {applied}");
@@ -315,13 +316,11 @@ impl Ledger {
 
     /// Where a list that should begin at a height begins: there, unless that was pruned.
     async fn kept_from(&self, from: Height) -> Answered<Height> {
-        let oldest = self.read(|store| store.oldest()).await?;
-        match oldest {
-            Some(oldest) if from < oldest && oldest > Height::new(1) => {
-                Err(problem(Code::Pruned, format!("the oldest block here is {oldest}")))
-            }
-            _ => Ok(from.max(Height::new(1))),
+        let first = self.read(|store| first_kept(store)).await?;
+        if from < first && first > Height::new(1) {
+            return Err(pruned(first));
         }
+        Ok(from.max(Height::new(1)))
     }
 
     /// What a sender needs to know of itself.

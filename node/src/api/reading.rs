@@ -59,6 +59,20 @@ pub(crate) trait Reading: Send {
     ) -> Found<Vec<Version>>;
 }
 
+/// Whether all blocks from the first one on were executed here: a node that has begun with a state of others knows
+/// nothing of what was before.
+pub(super) fn is_whole(store: &dyn Reading) -> Found<bool> {
+    let first = Height::new(1);
+    Ok(store.applied()? < first || store.outcomes(first)?.is_some())
+}
+
+/// The lowest height whose block is kept, or would be: right after a node has begun with a state of others it has none.
+pub(super) fn first_kept(store: &dyn Reading) -> Found<Height> {
+    // Read first: a block that is applied meanwhile is kept.
+    let applied = store.applied()?;
+    Ok(store.oldest()?.or(applied.next()).unwrap_or(applied))
+}
+
 /// Whether the store is as good as ever, and only could not be opened once more just now.
 pub(super) fn is_exhausted(error: &Unreadable) -> bool {
     matches!(error.0.downcast_ref(), Some(StoreError::Exhausted))
@@ -195,6 +209,65 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+
+    /// A store right after a state of others was installed, or at the genesis: it has no block.
+    struct Empty {
+        applied: Height,
+    }
+
+    impl Reading for Empty {
+        fn fork(&self) -> Box<dyn Reading> {
+            Box::new(Self { applied: self.applied })
+        }
+        fn applied(&self) -> Found<Height> {
+            Ok(self.applied)
+        }
+        fn block(&self, _: Height) -> Found<Option<Block>> {
+            Ok(None)
+        }
+        fn header(&self, _: Height) -> Found<Option<SignedHeader>> {
+            Ok(None)
+        }
+        fn height_of(&self, _: BlockHash) -> Found<Option<Height>> {
+            Ok(None)
+        }
+        fn oldest(&self) -> Found<Option<Height>> {
+            Ok(None)
+        }
+        fn certificate(&self, _: Height) -> Found<Option<Certificate>> {
+            Ok(None)
+        }
+        fn place(&self, _: TxId) -> Found<Option<Place>> {
+            Ok(None)
+        }
+        fn outcomes(&self, _: Height) -> Found<Option<Vec<Outcome>>> {
+            Ok(None)
+        }
+        fn roster(&self, _: Height) -> Found<Option<Arc<Roster>>> {
+            Ok(None)
+        }
+        fn account(&self, _: AccountKey) -> Found<(Nonces, Grants)> {
+            Ok((Nonces::default(), Grants::default()))
+        }
+        fn value(&self, _: &Bytes) -> Found<Option<Value>> {
+            Ok(None)
+        }
+        fn scan(&self, _: &[u8], _: Option<&[u8]>, _: usize) -> Found<Vec<(Bytes, Value)>> {
+            Ok(Vec::new())
+        }
+        fn history(&self, _: &[u8], _: Option<(Height, u32, u8)>, _: usize) -> Found<Vec<Version>> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn below_a_state_of_others_nothing_is_kept_and_nothing_is_known() {
+        let (genesis, state) =
+            (Empty { applied: Height::ZERO }, Empty { applied: Height::new(48) });
+        assert_eq!(first_kept(&genesis).unwrap(), Height::new(1));
+        assert_eq!(first_kept(&state).unwrap(), Height::new(49));
+        assert!(is_whole(&genesis).unwrap() && !is_whole(&state).unwrap());
+    }
 
     #[tokio::test]
     async fn a_client_that_hangs_up_lets_nobody_in_before_its_reader_has_come_back() {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::answers::{self, base64};
 use super::ledger::{Answered, Ledger};
 use super::problem::{bad_request, problem};
-use super::reading::{Found, Reading};
+use super::reading::{Found, Reading, first_kept, is_whole};
 
 /// About how many bytes are read for one list.
 const LIST_BYTES: usize = 4 << 20;
@@ -150,7 +150,7 @@ fn then(store: &dyn Reading, key: &Bytes, height: Height) -> Found<Then> {
     if let Some(Version { height, tx, value, .. }) = store.history(key, before, 1)?.pop() {
         return Ok(value.map_or(Then::Nothing, |bytes| Then::Value(Value { height, tx, bytes })));
     }
-    if store.outcomes(Height::new(1))?.is_some() {
+    if is_whole(store)? {
         // Its history is all that there was.
         return Ok(Then::Nothing);
     }
@@ -204,18 +204,16 @@ impl Ledger {
     async fn value_at(&self, key: Bytes, height: Height) -> Answered<Option<Value>> {
         let next = height.next().unwrap_or(height);
         let found = self.read(move |store| {
-            let (applied, oldest) = (store.applied()?, store.oldest()?);
-            let then = if height > applied { Then::Nothing } else { then(store, &key, height)? };
-            Ok((applied, oldest, then))
+            settled(store, || Ok((first_kept(store)?, then(store, &key, height)?)))
         });
-        let (applied, oldest, then) = found.await?;
+        let ((first, then), applied) = found.await?;
         if height > applied {
             let detail = format!("there is no block {height}; the newest one is {applied}");
             return Err(problem(Code::BlockNotFound, detail));
         }
         // History reaches back as far as the first block that was executed here.
-        if height < applied && oldest.is_none_or(|oldest| next < oldest) {
-            let oldest = oldest.map_or(applied, |oldest| oldest.previous().unwrap_or(oldest));
+        if next < first {
+            let oldest = first.previous().unwrap_or(first);
             return Err(problem(
                 Code::Pruned,
                 format!("the oldest state here is that of {oldest}"),
@@ -226,9 +224,7 @@ impl Ledger {
             Then::Nothing => Ok(None),
             Then::Unknown => Err(problem(
                 Code::Pruned,
-                format!(
-                    "the key has changed since {height}, and what it was came with a state and is gone"
-                ),
+                format!("the key has changed since {height}, and what it was is not kept here"),
             )),
         }
     }

@@ -159,7 +159,7 @@ impl Ledger {
                 self.unless_known(transaction, refusal).await
             }
             Word::Answer(Answer::Refused(refusal)) => {
-                self.unless_known(transaction, self.heard(refused(id, refusal))).await
+                self.unless_known(transaction, refused(id, refusal)).await
             }
             Word::Answer(Answer::Placed(placed)) => {
                 self.settled(transaction, placed, deadline).await
