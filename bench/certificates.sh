@@ -73,9 +73,9 @@ compared() {
         }
         FNR == 1 { which++ }
         {
-            load = $2 " " $(NF - 9)
+            load = $2 " " $(NF - 10)
             at = ++seen[which, load]
-            figure[which, load, "rate", at] = $(NF - 8)
+            figure[which, load, "rate", at] = $(NF - 9)
             figure[which, load, "p50", at] = $(NF - 6)
             figure[which, load, "cpu", at] = $(NF - 3)
         }

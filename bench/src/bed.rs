@@ -163,7 +163,7 @@ impl Bed {
         let before = self.group.usage();
         let run = self.ran(runtime, case, clients)?;
         let used = self.group.usage().zip(before).map(|(now, before)| now.since(before));
-        Ok(Figures::new(case.kind, &run, used))
+        Ok(Figures::new(case.kind, &run, used.as_ref()))
     }
 
     fn ran(&self, runtime: &Runtime, case: &Case, clients: Vec<Client>) -> Result<Run, Failure> {

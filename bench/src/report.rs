@@ -26,7 +26,7 @@ impl Case {
 }
 
 /// What one repetition has shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Figures {
     /// Transactions or reads in a second.
     pub(crate) per_second: f64,
@@ -42,6 +42,8 @@ pub(crate) struct Figures {
     pub(crate) max_ms: f64,
     /// Time of a processor for each transaction or read, of all nodes together, in microseconds.
     pub(crate) cpu_us: Option<f64>,
+    /// The same of each process, in the order of the nodes.
+    pub(crate) cpu_us_each: Option<Vec<f64>>,
     /// Bytes written to disks for each, of all nodes together.
     pub(crate) written: Option<f64>,
     /// Syncs of logs in a second, of all nodes together.
@@ -54,12 +56,14 @@ pub(crate) struct Figures {
 
 impl Figures {
     /// What a run of so many requests has shown.
-    pub(crate) fn new(kind: Kind, run: &Run, used: Option<Usage>) -> Self {
+    pub(crate) fn new(kind: Kind, run: &Run, used: Option<&Usage>) -> Self {
         let requests = run.latency.len() as f64;
         let seconds = run.time.as_secs_f64().max(1e-9);
         let done = requests * kind.done() as f64;
         let ms = |micros: u64| micros as f64 / 1e3;
         let each = |used: f64| used / done.max(1.0);
+        let cpu_each = used.map(|used| used.cpu.iter().map(|cpu| each(cpu.as_secs_f64() * 1e6)));
+        let cpu_us_each: Option<Vec<f64>> = cpu_each.map(Iterator::collect);
         Self {
             per_second: done / seconds,
             operations_per_second: requests * kind.operations() as f64 / seconds,
@@ -67,7 +71,8 @@ impl Figures {
             p50_ms: ms(run.latency.value_at_quantile(0.5)),
             p99_ms: ms(run.latency.value_at_quantile(0.99)),
             max_ms: ms(run.latency.max()),
-            cpu_us: used.map(|used| each(used.cpu.as_secs_f64() * 1e6)),
+            cpu_us: cpu_us_each.as_ref().map(|all| all.iter().sum()),
+            cpu_us_each,
             written: used.map(|used| each(used.written as f64)),
             fsyncs_per_second: used.and_then(|used| Some(used.fsyncs? as f64 / seconds)),
             resident_mib: used.map(|used| used.resident as f64 / f64::from(1 << 20)),
@@ -124,12 +129,13 @@ impl Report {
             self.nodes, self.value, self.keys, self.heights.0, self.heights.1, self.signing_us
         );
         out.push_str(&format!(
-            "{:<8} {:<24} {:>7} {:>9} {:>17} {:>9} {:>9} {:>9} {:>8} {:>9} {:>8} {:>7}\n",
+            "{:<8} {:<24} {:>7} {:>9} {:>17} {:>9} {:>9} {:>9} {:>9} {:>8} {:>9} {:>8} {:>7}\n",
             "",
             "work",
             "clients",
             "a second",
             "(least–most)",
+            "min ms",
             "p50 ms",
             "p99 ms",
             "max ms",
@@ -181,7 +187,13 @@ impl Report {
             of_other.clone().find(|row| row.case == ours.case)?
         };
         let by = |of: fn(&Figures) -> f64| spread(&ours.runs, of).1 / spread(&theirs.runs, of).1;
-        let cpu = middle(&ours.runs, |run| run.cpu_us).zip(middle(&theirs.runs, |run| run.cpu_us));
+        // Of what the rate counts: theirs may be single writes, where ours are a hundred at once.
+        let cpu = |row: &Row| {
+            let operations = row.case.kind.operations() / row.case.kind.done();
+            let parts = if kind == Kind::Operations { operations } else { 1 };
+            Some(middle(&row.runs, |run| run.cpu_us)? / parts as f64)
+        };
+        let cpu = cpu(ours).zip(cpu(theirs));
         let time = |ratio: f64| if many { "-".to_owned() } else { format!("{ratio:.2}") };
         Some(format!(
             "{:<8} {:<24} {:>7} {:>9.2} {:>7} {:>7} {:>7}\n",
@@ -202,12 +214,13 @@ impl Report {
                 .map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
         };
         format!(
-            "{:<8} {:<24} {:>7} {:>9.0} {:>17} {:>9.2} {:>9.2} {:>9.2} {:>8} {:>9} {:>8} {:>7}\n",
+            "{:<8} {:<24} {:>7} {:>9.0} {:>17} {:>9.2} {:>9.2} {:>9.2} {:>9.2} {:>8} {:>9} {:>8} {:>7}\n",
             row.system.name(),
             row.case.name(),
             row.case.clients,
             per_second,
             format!("({least:.0}–{most:.0})"),
+            spread(&row.runs, |run| run.min_ms).1,
             spread(&row.runs, |run| run.p50_ms).1,
             spread(&row.runs, |run| run.p99_ms).1,
             spread(&row.runs, |run| run.max_ms).1,
@@ -263,8 +276,14 @@ mod tests {
                 Kind::Operations => 100.0 * per_second,
                 Kind::Writes | Kind::Hot | Kind::Batches | Kind::Reads | Kind::Local => per_second,
             };
-            let figures =
-                Figures { per_second, operations_per_second, p50_ms: 2.0, ..Figures::default() };
+            let figures = Figures {
+                per_second,
+                operations_per_second,
+                p50_ms: 2.0,
+                p99_ms: 4.0,
+                cpu_us: Some(if kind == Kind::Operations { 400.0 } else { 8.0 }),
+                ..Figures::default()
+            };
             let case = Case { kind, clients, rate: None };
             Row { system, case, runs: vec![figures] }
         };
@@ -275,20 +294,22 @@ mod tests {
             row(System::Etcd, Kind::Operations, 1, 50.0),
             row(System::Etcd, Kind::Writes, 1, 100.0),
             row(System::Etcd, Kind::Writes, 64, 3_000.0),
+            row(System::Nats, Kind::Writes, 64, 5_000.0),
         ];
         let report =
             Report { nodes: 3, value: 256, keys: 10, heights: (1, 2), signing_us: 15.0, rows };
         let ratios = report.ratios();
-        assert_eq!(ratios.len(), 3, "{ratios:?}");
-        assert!(
-            ratios[2].contains("100 operations") && ratios[2].contains("2.00       -"),
-            "{ratios:?}"
-        );
-        assert!(ratios[0].contains("writes") && ratios[0].contains("3.00    1.00"), "{ratios:?}");
-        assert!(
-            ratios[1].contains("batches of 100") && ratios[1].contains("3.00       -"),
-            "{ratios:?}"
-        );
+        assert_eq!(ratios.len(), 5, "{ratios:?}");
+        let says = |at: usize, work: &str, figures: [&str; 4]| {
+            let figures = figures.map(|figure| format!("{figure:>8}")).concat();
+            assert!(ratios[at].contains(work) && ratios[at].contains(&figures), "{ratios:?}");
+        };
+        says(0, "writes", ["3.00", "1.00", "1.00", "1.00"]);
+        says(1, "batches of 100", ["3.00", "-", "-", "1.00"]);
+        says(2, "batches of 100", ["1.80", "-", "-", "1.00"]);
+        // A hundred operations of 4 µs each, beside a hundred of etcd's, and beside single writes of 8 µs.
+        says(3, "100 operations", ["2.00", "-", "-", "1.00"]);
+        says(4, "100 operations", ["2.00", "-", "-", "0.50"]);
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::time::Duration;
 use quorate_client::Client;
 
 /// What a node has used up, or all of them together.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Usage {
-    /// Time of a processor.
-    pub(crate) cpu: Duration,
+    /// Time of a processor, of each process.
+    pub(crate) cpu: Vec<Duration>,
     /// Bytes that went to a disk.
     pub(crate) written: u64,
     /// Syncs of the log, if they are counted.
@@ -20,9 +20,10 @@ pub(crate) struct Usage {
 
 impl Usage {
     /// With what another node has used up.
-    fn and(self, other: Self) -> Self {
+    fn and(mut self, other: Self) -> Self {
+        self.cpu.extend(other.cpu);
         Self {
-            cpu: self.cpu + other.cpu,
+            cpu: self.cpu,
             written: self.written + other.written,
             fsyncs: self.fsyncs.zip(other.fsyncs).map(|(one, other)| one + other),
             resident: self.resident.max(other.resident),
@@ -31,8 +32,9 @@ impl Usage {
 
     /// What was used up since then. Memory is as it is.
     pub(crate) fn since(self, before: Self) -> Self {
+        let cpu = self.cpu.iter().zip(before.cpu);
         Self {
-            cpu: self.cpu.saturating_sub(before.cpu),
+            cpu: cpu.map(|(now, then)| now.saturating_sub(then)).collect(),
             written: self.written.saturating_sub(before.written),
             fsyncs: self.fsyncs.zip(before.fsyncs).map(|(now, then)| now.saturating_sub(then)),
             resident: self.resident,
@@ -62,7 +64,7 @@ fn of_one(pid: u32, client: Option<&Client>) -> Option<Usage> {
     let fsyncs =
         metrics.lines().find_map(|line| line.strip_prefix("quorate_log_write_seconds_count "));
     Some(Usage {
-        cpu: Duration::from_secs_f64(cpu as f64 / hertz as f64),
+        cpu: vec![Duration::from_secs_f64(cpu as f64 / hertz as f64)],
         written,
         fsyncs: fsyncs.and_then(|count| count.trim().parse().ok()),
         resident: resident * page,

@@ -18,7 +18,7 @@ use crate::work::{Account, Field, Kind, System};
 const CLIENTS: u64 = 256;
 
 /// What one repetition has shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Running {
     /// What any benchmark says.
     #[serde(flatten)]
@@ -79,6 +79,6 @@ fn run(
     let own = of_process().saturating_sub(own);
     let used = group.usage().zip(before).map(|(now, before)| now.since(before));
     let done = (each * CLIENTS * Kind::Batches.done()) as f64;
-    let figures = Figures::new(Kind::Batches, &run, used);
+    let figures = Figures::new(Kind::Batches, &run, used.as_ref());
     Ok(Running { figures, load_us: own.as_secs_f64() * 1e6 / done })
 }

@@ -70,8 +70,8 @@ struct Share {
 }
 
 /// The run in the middle, by how much was done.
-fn middle(runs: &[Running]) -> Option<Running> {
-    let mut runs = runs.to_vec();
+fn middle(runs: &[Running]) -> Option<&Running> {
+    let mut runs: Vec<_> = runs.iter().collect();
     runs.sort_by(|a, b| a.figures.per_second.total_cmp(&b.figures.per_second));
     runs.get(runs.len() / 2).copied()
 }
@@ -94,7 +94,7 @@ impl Sum {
         Some(Share {
             per_second: figures.per_second,
             cpu_us: figures.cpu_us,
-            load_us,
+            load_us: *load_us,
             ceiling_with_load: with_load,
             of_ceiling: figures.per_second / self.room(least),
             of_ceiling_with_load: figures.per_second / with_load,

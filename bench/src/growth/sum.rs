@@ -17,7 +17,7 @@ const LEGEND: &str =
     "end, local, start: SIGTERM to the end; a start to a local read, and to a linearizable one\n";
 
 /// A chain of some length, or with some keys.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Mark {
     /// How many transactions or keys were asked for.
     pub(super) at: u64,
@@ -38,7 +38,7 @@ pub(super) struct Mark {
 }
 
 /// A group of some size.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Size {
     /// How many validators it has.
     pub(super) validators: u16,
@@ -102,16 +102,16 @@ fn table(marks: &[Mark], title: &str) -> String {
     );
     for mark in marks {
         let Figures { per_second, cpu_us, written, resident_mib, p50_ms, p99_ms, .. } =
-            mark.figures;
+            &mark.figures;
         // Writing to a string does not fail.
         let _ = writeln!(
             out,
             "{:<14} {:>11} {per_second:>9.0} {:>8} {:>9} {:>8} {p50_ms:>9.2} {p99_ms:>9.2} {:>9.0} {:>8.2} {:>8.2} {:>8.2}",
             mark.at,
             mark.transactions,
-            known(cpu_us, 1),
-            known(written, 0),
-            known(resident_mib, 0),
+            known(*cpu_us, 1),
+            known(*written, 0),
+            known(*resident_mib, 0),
             mark.disk_bytes as f64 / MIB,
             mark.ended_s,
             mark.local_s,
@@ -234,15 +234,15 @@ impl Sum {
     /// The sections of a page about what was measured.
     pub(crate) fn sections(&self) -> Vec<(Section, String)> {
         let marks = |across, marks: &[Mark], at: fn(&Mark) -> u64| {
-            plots(across, marks, |mark| at(mark) as f64, |mark| mark.figures)
+            plots(across, marks, |mark| at(mark) as f64, |mark| &mark.figures)
         };
-        let sizes = |of: fn(&Size) -> Figures| {
+        let sizes = |of: fn(&Size) -> &Figures| {
             plots("validators", &self.groups, |size| f64::from(size.validators), of)
         };
         let batches = "Batches of 100 transactions by 64 clients.";
         let groups = [
-            format!("<h3>{batches}</h3>\n{}", sizes(|it| it.batches)),
-            format!("<h3>Single writes by 64 clients.</h3>\n{}", sizes(|it| it.writes)),
+            format!("<h3>{batches}</h3>\n{}", sizes(|it| &it.batches)),
+            format!("<h3>Single writes by 64 clients.</h3>\n{}", sizes(|it| &it.writes)),
         ];
         let chain = marks("transactions", &self.chain, |mark| mark.transactions);
         let keys = marks("keys", &self.spread, |mark| mark.at);
@@ -270,9 +270,9 @@ fn plots<T>(
     across: &str,
     rows: &[T],
     at: impl Fn(&T) -> f64,
-    figures: impl Fn(&T) -> Figures,
+    figures: impl Fn(&T) -> &Figures,
 ) -> String {
-    let line = |of: fn(Figures) -> Option<f64>| {
+    let line = |of: fn(&Figures) -> Option<f64>| {
         let point = |row: &T| {
             let up = of(figures(row))?;
             Some((at(row), up, (up, up)))
