@@ -17,6 +17,7 @@ use crate::group::Group;
 use crate::growth::Growth;
 use crate::others;
 use crate::page::{Page, Section};
+use crate::processes::end_by_signals;
 use crate::progress::Progress;
 use crate::report::{Case, Report, Row};
 use crate::work::{Field, Kind, System};
@@ -110,7 +111,7 @@ pub fn main() -> ExitCode {
         Err(exit) => return exit.into(),
     };
     let output = bench.output;
-    match bench.run() {
+    match end_by_signals().and_then(|()| bench.run()) {
         Ok(()) => Exit::Success.into(),
         Err(failure) => {
             match output {

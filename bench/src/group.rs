@@ -1,20 +1,18 @@
 //! The nodes that are asked: some that are there, or some that are started for it and gone afterwards.
 
-use std::ffi::OsStr;
-use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use quorate_chain::ids::ChainId;
 use quorate_client::Client;
 use quorate_node::config::Config;
 use quorate_node::exit::{Exit, Failure};
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use rustix::process::Signal;
 
+use crate::processes::Processes;
 use crate::usage::{self, Usage};
 use crate::work::{Field, System};
 
@@ -23,7 +21,7 @@ const READY: Duration = Duration::from_secs(60);
 /// How often they are asked.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How long nodes may take to end, or to be there again.
+/// How long nodes may take to be there again.
 const RESTART: Duration = Duration::from_secs(600);
 /// How often they are asked whether they are.
 const INSTANT: Duration = Duration::from_millis(2);
@@ -59,22 +57,6 @@ pub(crate) struct Group {
     own: Option<Processes>,
 }
 
-/// Processes that belong to the benchmark, and end with it, in a directory that goes with them.
-pub(crate) struct Processes {
-    children: Vec<(Child, Command)>,
-    directory: TempDir,
-}
-
-impl Drop for Processes {
-    fn drop(&mut self) {
-        for (child, _) in &mut self.children {
-            // One that has ended is ended.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
 /// That something is wrong which should not be.
 pub(crate) fn bug(error: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Bug, error)
@@ -90,94 +72,6 @@ fn program(name: &str) -> PathBuf {
     let own = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.to_owned()));
     let mut places = told.into_iter().chain(own).map(|place| place.join(name));
     places.find(|place| place.is_file()).unwrap_or_else(|| name.into())
-}
-
-fn missing(program: &OsStr, error: &std::io::Error) -> Failure {
-    let sentence = format!("{}: {error}; it has to be built, or installed", program.display());
-    Failure::new(Exit::Configuration, sentence)
-}
-
-impl Processes {
-    /// None yet, in a directory below this one.
-    pub(crate) fn below(place: Option<&Path>) -> Result<Self, Failure> {
-        let mut builder = tempfile::Builder::new();
-        let builder = builder.prefix("quorate-bench-");
-        let made = place.map_or_else(|| builder.tempdir(), |place| builder.tempdir_in(place));
-        let directory = made.map_err(|error| Failure::new(Exit::Storage, error))?;
-        Ok(Self { children: Vec::new(), directory })
-    }
-
-    /// Their directory.
-    pub(crate) fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    /// One more; what it says goes to a file of this name.
-    pub(crate) fn start(&mut self, mut command: Command, log: &str) -> Result<(), Failure> {
-        let path = self.path().join(log);
-        let storage = |error| Failure::new(Exit::Storage, format!("{}: {error}", path.display()));
-        let log = File::create(&path).map_err(storage)?;
-        command.stdin(Stdio::null()).stdout(log.try_clone().map_err(bug)?).stderr(log);
-        let program = command.get_program().to_owned();
-        let child = command.spawn().map_err(|error| missing(&program, &error))?;
-        self.children.push((child, command));
-        Ok(())
-    }
-
-    /// Tells all of them to end, and waits until they have; returns how long that took.
-    fn end(&mut self) -> Result<Duration, Failure> {
-        let begin = Instant::now();
-        for (child, _) in &self.children {
-            // One that has ended is ended.
-            let _ = kill_process(Pid::from_child(child), Signal::TERM);
-        }
-        while self.children.iter_mut().any(|(child, _)| matches!(child.try_wait(), Ok(None))) {
-            if begin.elapsed() > RESTART {
-                return Err(bug(format!("nodes run on {} s after SIGTERM", RESTART.as_secs())));
-            }
-            std::thread::sleep(INSTANT);
-        }
-        Ok(begin.elapsed())
-    }
-
-    /// Starts all of them again that have ended.
-    fn again(&mut self) -> Result<(), Failure> {
-        for (child, command) in &mut self.children {
-            let program = command.get_program().to_owned();
-            *child = command.spawn().map_err(|error| missing(&program, &error))?;
-        }
-        Ok(())
-    }
-
-    /// Waits until a node that was started again answers this request as it should.
-    fn answers(&mut self, node: &SocketAddr, request: &[u8]) -> Result<(), Failure> {
-        let end = Instant::now() + RESTART;
-        while answers(node, request).is_none() {
-            let over = |(child, _): &mut (Child, Command)| !matches!(child.try_wait(), Ok(None));
-            if self.children.iter_mut().any(over) || Instant::now() > end {
-                let sentence = format!("{node} does not answer after it was started again");
-                return Err(Failure::new(Exit::NoQuorum, sentence));
-            }
-            std::thread::sleep(INSTANT);
-        }
-        Ok(())
-    }
-
-    /// The bytes of all files in their directory.
-    fn bytes(&self) -> u64 {
-        let (mut sum, mut left) = (0, vec![self.path().to_owned()]);
-        while let Some(directory) = left.pop() {
-            // What is gone since it was listed takes no room.
-            for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-                match entry.metadata() {
-                    Ok(known) if known.is_dir() => left.push(entry.path()),
-                    Ok(known) => sum += known.len(),
-                    Err(_) => {}
-                }
-            }
-        }
-        sum
-    }
 }
 
 /// So many ports that nobody listens at now.
@@ -210,6 +104,19 @@ fn answers(node: &SocketAddr, request: &[u8]) -> Option<()> {
     head.ends_with(b" 200").then_some(())
 }
 
+/// Waits until a node that was started again answers this request as it should.
+fn answered(own: &Processes, node: &SocketAddr, request: &[u8]) -> Result<(), Failure> {
+    let end = Instant::now() + RESTART;
+    while answers(node, request).is_none() {
+        if own.any_ended() || Instant::now() > end {
+            let sentence = format!("{node} does not answer after it was started again");
+            return Err(Failure::new(Exit::NoQuorum, sentence));
+        }
+        std::thread::sleep(INSTANT);
+    }
+    Ok(())
+}
+
 fn api(node: &SocketAddr) -> String {
     format!("http://{node}")
 }
@@ -240,13 +147,14 @@ impl Group {
         place: Option<&Path>,
         pace: Option<Pace>,
     ) -> Result<Self, Failure> {
-        let mut own = Processes::below(place)?;
+        let own = Processes::below(place)?;
         let (testnet, dir) = (program("quorate-testnet"), own.path().join("t"));
-        let init = Command::new(&testnet)
-            .args(["init", "--api-port", "0", "--p2p-port", "0", "-n", &count.to_string(), "--dir"])
-            .arg(&dir)
-            .output();
-        let init = init.map_err(|error| missing(testnet.as_os_str(), &error))?;
+        let init = own.output(
+            Command::new(&testnet)
+                .args(["init", "--api-port", "0", "--p2p-port", "0", "-n", &count.to_string()])
+                .arg("--dir")
+                .arg(&dir),
+        )?;
         if !init.status.success() {
             return Err(bug(String::from_utf8_lossy(&init.stderr).trim()));
         }
@@ -313,51 +221,44 @@ impl Group {
 
     /// What the nodes have used up, if they are processes of this benchmark.
     pub(crate) fn usage(&self) -> Option<Usage> {
-        let children = self.own.as_ref()?.children.iter().map(|(child, _)| child.id());
+        let ids = self.own.as_ref()?.ids();
         let client = |node: &SocketAddr| match self.system {
             System::Quorate => Client::new(&api(node)).ok(),
             System::Etcd | System::Nats => None,
         };
-        usage::of(&children.zip(self.nodes.iter().map(client)).collect::<Vec<_>>())
+        usage::of(&ids.into_iter().zip(self.nodes.iter().map(client)).collect::<Vec<_>>())
     }
 
     /// Ends own nodes of ours and starts them again, with what they have on their disks.
-    pub(crate) fn restart(&mut self) -> Result<Restart, Failure> {
-        let nodes = &self.nodes;
-        let own = self.own.as_mut().ok_or_else(|| bug("nodes of others are not ended"))?;
+    pub(crate) fn restart(&self) -> Result<Restart, Failure> {
+        let (nodes, own) = (&self.nodes, self.own()?);
         let ended = own.end()?;
         let begin = Instant::now();
         own.again()?;
-        nodes.iter().try_for_each(|node| own.answers(node, &Field::first(true)))?;
+        nodes.iter().try_for_each(|node| answered(own, node, &Field::first(true)))?;
         let local = begin.elapsed();
-        nodes.iter().try_for_each(|node| own.answers(node, &Field::first(false)))?;
+        nodes.iter().try_for_each(|node| answered(own, node, &Field::first(false)))?;
         Ok(Restart { ended, local, started: begin.elapsed() })
     }
 
     /// Sends the process of the leader a signal that it does not hear, and says which of the own nodes that was, and when.
-    pub(crate) fn strike_leader(&mut self, signal: Signal) -> Result<(usize, Instant), Failure> {
+    pub(crate) fn strike_leader(&self, signal: Signal) -> Result<(usize, Instant), Failure> {
         let leads = |targets: &[SocketAddr]| match targets {
             [leader] => self.nodes.iter().position(|node| node == leader),
             _ => None,
         };
         let leader = leads(&self.targets(false)).ok_or_else(|| bug("nobody leads"))?;
-        kill_process(Pid::from_child(&self.own(leader)?.0), signal).map_err(bug)?;
+        self.own()?.strike(leader, signal)?;
         Ok((leader, Instant::now()))
     }
 
     /// Starts an own node again that was struck, after it is dead for sure.
-    pub(crate) fn revive(&mut self, node: usize) -> Result<(), Failure> {
-        let (child, command) = self.own(node)?;
-        child.kill().map_err(bug)?;
-        child.wait().map_err(bug)?;
-        let program = command.get_program().to_owned();
-        *child = command.spawn().map_err(|error| missing(&program, &error))?;
-        Ok(())
+    pub(crate) fn revive(&self, node: usize) -> Result<(), Failure> {
+        self.own()?.revive(node)
     }
 
-    fn own(&mut self, node: usize) -> Result<&mut (Child, Command), Failure> {
-        let own = self.own.as_mut().and_then(|own| own.children.get_mut(node));
-        own.ok_or_else(|| bug("nodes of others are not ended"))
+    fn own(&self) -> Result<&Processes, Failure> {
+        self.own.as_ref().ok_or_else(|| bug("nodes of others are not ended"))
     }
 
     /// The bytes of all files of own nodes.

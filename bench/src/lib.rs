@@ -13,7 +13,8 @@
 //! failover how long nobody can write after the leader was killed, or stood still
 //! report   one row for each kind of work and number of clients; repeated, with the spread
 //! page     one page with the plots (`plot`) of all of it (`charts`, `growth`), whatever was measured when
-//! bed      a group and those who write to it; `group` starts ours or names one, `others` starts etcd and NATS
+//! bed      a group and those who write to it; `group` starts ours or names one, `others` starts etcd and NATS, and they
+//!          are `processes` that are gone afterwards, also when SIGINT or SIGTERM ends it
 //! ```
 //!
 //! Clients run on the machine of the nodes and take their share of it. Keep that in mind when figures of several
@@ -33,6 +34,7 @@ mod load;
 mod others;
 mod page;
 mod plot;
+mod processes;
 mod progress;
 mod protobuf;
 mod report;

@@ -13,7 +13,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::connection::Http;
 use crate::connection::nats::Nats;
-use crate::group::{Group, Pace, Processes, bug, free_ports, until};
+use crate::group::{Group, Pace, bug, free_ports, until};
+use crate::processes::Processes;
 use crate::work::System;
 
 const COUNT: usize = 3;
@@ -49,7 +50,7 @@ pub(crate) fn paced(system: System, place: Option<&Path>, pace: Pace) -> Result<
 }
 
 fn etcd(place: Option<&Path>, pace: Option<Pace>) -> Result<Group, Failure> {
-    let mut own = Processes::below(place)?;
+    let own = Processes::below(place)?;
     let ports = free_ports(2 * COUNT)?;
     let (clients, peers) = ports.split_at(COUNT);
     let url = |port: u16| format!("http://127.0.0.1:{port}");
@@ -92,7 +93,7 @@ pub(crate) fn leads_etcd(node: SocketAddr) -> bool {
 }
 
 fn nats(place: Option<&Path>) -> Result<Group, Failure> {
-    let mut own = Processes::below(place)?;
+    let own = Processes::below(place)?;
     let ports = free_ports(2 * COUNT)?;
     let (clients, peers) = ports.split_at(COUNT);
     let routes: Vec<_> =

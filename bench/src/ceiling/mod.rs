@@ -39,8 +39,9 @@ use std::time::Duration;
 
 use clap::Args;
 use quorate_chain::ids::ChainId;
-use quorate_node::exit::{Exit, Failure};
+use quorate_node::exit::Failure;
 
+use crate::processes::Processes;
 use crate::progress::Progress;
 use crate::work::Field;
 use bare::{Senders, TOGETHER};
@@ -93,13 +94,7 @@ impl Ceiling {
         batches: &[Batch],
         progress: &mut Progress,
     ) -> Result<Vec<Part>, Failure> {
-        let mut builder = tempfile::Builder::new();
-        let builder = builder.prefix("quorate-bench-");
-        let made = match &self.dir {
-            Some(place) => builder.tempdir_in(place),
-            None => builder.tempdir(),
-        };
-        let directory = made.map_err(|error| Failure::new(Exit::Storage, error))?;
+        let own = Processes::below(self.dir.as_deref())?;
         let mut now = |what: &str| {
             progress.step();
             progress.at(what);
@@ -114,9 +109,9 @@ impl Ceiling {
         now("reading");
         let reading = bare::reading(&bytes)?;
         now("the store");
-        let store = disk::store(directory.path(), (field.keys, field.value), bytes.len())?;
+        let store = disk::store(own.path(), (field.keys, field.value), bytes.len())?;
         now("the log");
-        let log = disk::log(directory.path(), bytes.len())?;
+        let log = disk::log(own.path(), bytes.len())?;
         now("joining");
         let joining = bare::joining(&body)?;
         now("encryption");
