@@ -81,19 +81,6 @@ pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>, Failure> {
     bound.iter().map(|listener| Ok(listener.local_addr().map_err(bug)?.port())).collect()
 }
 
-/// Waits until something is there.
-pub(crate) fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> Result<T, Failure> {
-    let end = Instant::now() + READY;
-    while Instant::now() < end {
-        if let Some(found) = look() {
-            return Ok(found);
-        }
-        std::thread::sleep(PAUSE);
-    }
-    let sentence = format!("{what} after {} s", READY.as_secs());
-    Err(Failure::new(Exit::NoQuorum, sentence))
-}
-
 /// Whether a node answers this request as it should.
 fn answers(node: &SocketAddr, request: &[u8]) -> Option<()> {
     let mut stream = TcpStream::connect_timeout(node, ANSWER).ok()?;
@@ -108,7 +95,8 @@ fn answers(node: &SocketAddr, request: &[u8]) -> Option<()> {
 fn answered(own: &Processes, node: &SocketAddr, request: &[u8]) -> Result<(), Failure> {
     let end = Instant::now() + RESTART;
     while answers(node, request).is_none() {
-        if own.any_ended() || Instant::now() > end {
+        own.all_run()?;
+        if Instant::now() > end {
             let sentence = format!("{node} does not answer after it was started again");
             return Err(Failure::new(Exit::NoQuorum, sentence));
         }
@@ -172,8 +160,22 @@ impl Group {
             own.start(start, &format!("node{node}.log"))?;
         }
         let group = Self::of(System::Quorate, nodes, own);
-        until("the validators have no leader", || group.agreed())?;
+        group.until("the validators have no leader", || group.agreed())?;
         Ok(group)
+    }
+
+    /// Waits until something is there, or one of the own nodes has ended.
+    pub(crate) fn until<T>(&self, what: &str, look: impl Fn() -> Option<T>) -> Result<T, Failure> {
+        let end = Instant::now() + READY;
+        while Instant::now() < end {
+            if let Some(found) = look() {
+                return Ok(found);
+            }
+            self.own.as_ref().map_or(Ok(()), Processes::all_run)?;
+            std::thread::sleep(PAUSE);
+        }
+        let sentence = format!("{what} after {} s", READY.as_secs());
+        Err(Failure::new(Exit::NoQuorum, sentence))
     }
 
     /// Whether all nodes name one leader.

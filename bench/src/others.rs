@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::connection::Http;
 use crate::connection::nats::Nats;
-use crate::group::{Group, Pace, bug, free_ports, until};
+use crate::group::{Group, Pace, bug, free_ports};
 use crate::processes::Processes;
 use crate::work::System;
 
@@ -74,7 +74,9 @@ fn etcd(place: Option<&Path>, pace: Option<Pace>) -> Result<Group, Failure> {
         own.start(command, &format!("n{at}.log"))?;
     }
     let group = Group::of(System::Etcd, addresses(clients), own);
-    until("etcd has no leader", || group.nodes.iter().any(|node| leads_etcd(*node)).then_some(()))?;
+    group.until("etcd has no leader", || {
+        group.nodes.iter().any(|node| leads_etcd(*node)).then_some(())
+    })?;
     Ok(group)
 }
 
@@ -123,8 +125,8 @@ fn nats(place: Option<&Path>) -> Result<Group, Failure> {
         let made = call(group.nodes[0], "STREAM.CREATE", &stream.to_string())?;
         (made["config"]["num_replicas"] == json!(COUNT)).then_some(())
     };
-    until("NATS has no stream", made)?;
-    until("the stream has no leader", || nats_leader(group.nodes[0]).map(drop))?;
+    group.until("NATS has no stream", made)?;
+    group.until("the stream has no leader", || nats_leader(group.nodes[0]).map(drop))?;
     Ok(group)
 }
 

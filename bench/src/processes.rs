@@ -32,13 +32,17 @@ const INSTANT: Duration = Duration::from_millis(2);
 const TRIES: usize = 100;
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How many lines are repeated that one has said at last.
+const LINES: usize = 5;
+
 /// All that would be left behind.
 static ALL: Mutex<Vec<Arc<Own>>> = Mutex::new(Vec::new());
 
-/// A process, and how it is started again.
+/// A process, how it is started again, and where it says something.
 struct Started {
     child: Child,
     command: Command,
+    log: PathBuf,
 }
 
 /// Processes and their directory, whoever takes them away.
@@ -62,6 +66,14 @@ fn missing(program: &OsStr, error: &std::io::Error) -> Failure {
 
 fn spawned(command: &mut Command) -> Result<Child, Failure> {
     command.spawn().map_err(|error| missing(command.get_program(), &error))
+}
+
+/// The last lines of a file, as far as it can be read.
+fn last_lines(path: &Path) -> String {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<_> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
 impl Own {
@@ -148,7 +160,7 @@ impl Processes {
         let log = File::create(&path).map_err(storage)?;
         command.stdin(Stdio::null()).stdout(log.try_clone().map_err(bug)?).stderr(log);
         let child = spawned(&mut command)?;
-        started.push(Started { child, command });
+        started.push(Started { child, command, log: path });
         Ok(())
     }
 
@@ -174,10 +186,16 @@ impl Processes {
         Ok(begin.elapsed())
     }
 
-    /// Whether any of them has ended.
-    pub(crate) fn any_ended(&self) -> bool {
-        let over = |one: &mut Started| !matches!(one.child.try_wait(), Ok(None));
-        locked(&self.0.started).iter_mut().any(over)
+    /// Whether all of them run; if not, how the first that does not has ended, and the last lines that it has said.
+    pub(crate) fn all_run(&self) -> Result<(), Failure> {
+        for one in locked(&self.0.started).iter_mut() {
+            if let Some(status) = one.child.try_wait().map_err(bug)? {
+                let log = one.log.file_name().unwrap_or_default().display();
+                let sentence = format!("{log}: {status}, after saying\n{}", last_lines(&one.log));
+                return Err(Failure::new(Exit::NoQuorum, sentence));
+            }
+        }
+        Ok(())
     }
 
     /// Starts all of them again that have ended.
@@ -233,6 +251,17 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         command
+    }
+
+    #[test]
+    fn one_that_has_ended_is_told_with_what_it_said_at_last() {
+        let own = Processes::below(None).unwrap();
+        own.start(shell("exec sleep 600"), "a.log").unwrap();
+        own.all_run().unwrap();
+        own.start(shell("seq 9; echo no >&2; exit 3"), "b.log").unwrap();
+        locked(&own.0.started)[1].child.wait().unwrap();
+        let failure = own.all_run().unwrap_err();
+        assert_eq!(failure.sentence, "b.log: exit status: 3, after saying\n6\n7\n8\n9\nno");
     }
 
     #[test]
