@@ -14,10 +14,11 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use quorate_node::exit::{Exit, Failure};
+use quorate_node::stderr;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,6 +38,9 @@ const LINES: usize = 5;
 
 /// All that would be left behind.
 static ALL: Mutex<Vec<Arc<Own>>> = Mutex::new(Vec::new());
+
+/// Whether it was said that directories are in memory.
+static WARNED: Once = Once::new();
 
 /// A process, how it is started again, and where it says something.
 struct Started {
@@ -66,6 +70,30 @@ fn missing(program: &OsStr, error: &std::io::Error) -> Failure {
 
 fn spawned(command: &mut Command) -> Result<Child, Failure> {
     command.spawn().map_err(|error| missing(command.get_program(), &error))
+}
+
+/// What is said of a directory that no disk has.
+fn in_memory(directory: &Path) -> String {
+    let directory = directory.display();
+    format!(
+        "quorate bench: {directory} is in memory, where a sync costs nothing: --dir names a place on a disk"
+    )
+}
+
+/// Whether a directory is in memory, as far as the kernel says so here.
+#[cfg(target_os = "linux")]
+fn is_memory(directory: &Path) -> bool {
+    const TMPFS: u32 = 0x0102_1994;
+    const RAMFS: u32 = 0x8584_58f6;
+    // The number has 32 bits; the field is as wide as a word, with or without a sign.
+    let kind = rustix::fs::statfs(directory).map(|known| known.f_type as u32);
+    matches!(kind, Ok(TMPFS | RAMFS))
+}
+
+/// Whether a directory is in memory, as far as the kernel says so here.
+#[cfg(not(target_os = "linux"))]
+const fn is_memory(_: &Path) -> bool {
+    false
 }
 
 /// The last lines of a file, as far as it can be read.
@@ -136,6 +164,9 @@ impl Processes {
         let mut all = locked(&ALL);
         let made = place.map_or_else(|| builder.tempdir(), |place| builder.tempdir_in(place));
         let directory = made.map_err(|error| Failure::new(Exit::Storage, error))?.keep();
+        if is_memory(&directory) {
+            WARNED.call_once(|| stderr::line(in_memory(&directory)));
+        }
         let own = Arc::new(Own { started: Mutex::default(), directory });
         all.push(Arc::clone(&own));
         Ok(Self(own))
@@ -262,6 +293,15 @@ mod tests {
         locked(&own.0.started)[1].child.wait().unwrap();
         let failure = own.all_run().unwrap_err();
         assert_eq!(failure.sentence, "b.log: exit status: 3, after saying\n6\n7\n8\n9\nno");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_is_in_memory_is_told_from_what_is_not() {
+        let shared = Path::new("/dev/shm");
+        assert!(is_memory(shared) || !shared.exists());
+        assert!(!is_memory(Path::new("/proc")) && !is_memory(Path::new("/nowhere")));
+        assert!(in_memory(shared).contains("/dev/shm is in memory"));
     }
 
     #[test]
