@@ -131,10 +131,8 @@ impl Bench {
                 return said(self.output, || sum.text(), || sum.json());
             }
             Some(Command::Growth(growth)) => {
-                let page = growth.report.as_deref().map(Page::in_file).transpose()?;
                 let sum = growth.measured()?;
-                said(self.output, || sum.text(), || sum.json())?;
-                return page.map_or(Ok(()), |page| page.put(sum.sections()));
+                return said(self.output, || sum.text(), || sum.json());
             }
             Some(Command::Failover(failover)) => {
                 let told = failover.measured()?;
@@ -153,8 +151,9 @@ impl Bench {
         }
         let beds = groups.into_iter().map(|group| self.bed(group)).collect::<Result<_, _>>()?;
         let report = self.measured(beds)?;
-        said(self.output, || report.text(), || report.json())?;
-        page.map_or(Ok(()), |page| page.put([(Section::Work, charts::section(&report))]))
+        // Before anything is said: who listened may have gone, and the page is not to be in vain.
+        page.map_or(Ok(()), |page| page.put([(Section::Work, charts::section(&report))]))?;
+        said(self.output, || report.text(), || report.json())
     }
 
     fn bed(&self, group: Group) -> Result<Bed, Failure> {

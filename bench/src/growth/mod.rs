@@ -20,6 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::bed::{Bed, Signing};
 use crate::group::Group;
+use crate::page::Page;
 use crate::progress::Progress;
 use crate::report::Case;
 use crate::work::Kind;
@@ -80,7 +81,7 @@ pub(crate) struct Growth {
     dir: Option<PathBuf>,
     /// Where all of it goes as a page for a browser, with plots. Of a page that is there only these sections change.
     #[arg(long, value_name = "FILE")]
-    pub(crate) report: Option<PathBuf>,
+    report: Option<PathBuf>,
 }
 
 /// What a part is measured with.
@@ -98,8 +99,10 @@ fn ascending<T: Ord + Copy>(numbers: &[T]) -> Vec<T> {
 }
 
 impl Growth {
-    /// Measures one part after the other.
+    /// Measures one part after the other; each is on the page before the next begins, whatever becomes of that.
     pub(crate) fn measured(&self) -> Result<Sum, Failure> {
+        let page = self.report.as_deref().map(Page::in_file).transpose()?;
+        let put = |sum: &Sum| page.as_ref().map_or(Ok(()), |page| page.put(sum.sections()));
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(Exit::Bug, error))?;
         let (chain, spread) = (ascending(&self.chain), ascending(&self.spread));
@@ -119,16 +122,19 @@ impl Growth {
         };
         if self.only.contains(&Part::Chain) {
             sum.chain = self.along(&chain, &mut stage)?;
+            put(&sum)?;
         }
         if self.only.contains(&Part::Keys) {
             for keys in spread {
                 sum.spread.push(self.over(keys, &mut stage)?);
             }
+            put(&sum)?;
         }
         if self.only.contains(&Part::Groups) {
             for validators in groups {
                 sum.groups.push(self.among(validators, &mut stage)?);
             }
+            put(&sum)?;
         }
         Ok(sum)
     }
