@@ -62,14 +62,14 @@ struct Bench {
         default_value = "writes,hot,batches,operations,reads,local"
     )]
     work: Vec<Kind>,
-    /// How many clients at once, one after the other.
-    #[arg(long, value_name = "COUNT,…", value_delimiter = ',', default_value = "1,64,256,1000", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    /// How many clients at once, one after the other; a node takes hardly more connections than a thousand.
+    #[arg(long, value_name = "COUNT,…", value_delimiter = ',', default_value = "1,64,256,1000", value_parser = clap::value_parser!(u64).range(1..=1_000))]
     clients: Vec<u64>,
-    /// Writes that are due in a second, whatever becomes of those before.
-    #[arg(long, value_name = "RATE,…", value_delimiter = ',', default_value = "1000,5000", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    /// Writes that are due in a second, whatever becomes of those before; all are signed ahead, and held in memory.
+    #[arg(long, value_name = "RATE,…", value_delimiter = ',', default_value = "1000,5000", value_parser = clap::value_parser!(u64).range(1..=50_000))]
     rates: Vec<u64>,
-    /// How long each is measured.
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    /// How long each is measured; all that is sent meanwhile is signed ahead, and held in memory.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = clap::value_parser!(u64).range(1..=120))]
     seconds: u64,
     /// How often.
     #[arg(long, value_name = "COUNT", default_value = "3", value_parser = clap::value_parser!(u64).range(1..=100))]

@@ -64,8 +64,9 @@ const VALUE: usize = 256;
 /// cost. Then 256 clients send batches of a hundred to three validators on this machine.
 #[derive(Debug, Args)]
 pub(crate) struct Ceiling {
-    /// How long the running system is measured: a batch by each client takes about one.
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    /// How long the running system is measured: a batch by each client takes about one. All that is sent is signed ahead, and
+    /// held in memory.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=120))]
     seconds: u64,
     /// How often; 0 for never.
     #[arg(long, value_name = "COUNT", default_value = "3", value_parser = clap::value_parser!(u64).range(..=100))]

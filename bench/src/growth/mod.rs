@@ -70,8 +70,8 @@ pub(crate) struct Growth {
     /// How many validators groups have.
     #[arg(long, value_name = "COUNT,…", value_delimiter = ',', default_value = "1,3,5,7,9", value_parser = clap::value_parser!(u16).range(1..=9))]
     groups: Vec<u16>,
-    /// How long each is measured.
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    /// How long each is measured; all that is sent meanwhile is signed ahead, and held in memory.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = clap::value_parser!(u64).range(1..=120))]
     seconds: u64,
     /// Bytes of each value.
     #[arg(long, value_name = "BYTES", default_value = "256", value_parser = clap::value_parser!(u32).range(1..=4_096))]
