@@ -227,6 +227,18 @@ impl Account {
         })
     }
 
+    /// Random keys for a request: no key twice, which etcd would refuse, and more keys than there are if need be.
+    fn drawn(&mut self, kind: Kind, field: &Field) -> Vec<u64> {
+        let (writes, keys) = match kind {
+            Kind::Hot => (1, HOT.min(field.keys)),
+            Kind::Operations => (MANY, field.keys),
+            Kind::Writes | Kind::Batches | Kind::Reads | Kind::Local => (1, field.keys),
+        };
+        let keys = keys.max(writes);
+        let (first, apart) = (self.draw() % keys, keys / writes);
+        (0..writes).map(|at| (first + at * apart) % keys).collect()
+    }
+
     /// The next request of a kind.
     pub(crate) fn request(
         &mut self,
@@ -234,12 +246,7 @@ impl Account {
         kind: Kind,
         field: &Field,
     ) -> Result<Bytes, Failure> {
-        let keys = if kind == Kind::Hot { HOT.min(field.keys) } else { field.keys };
-        let writes = if kind == Kind::Operations { MANY } else { 1 };
-        let keys = keys.max(1);
-        // No key twice, which etcd would refuse.
-        let (first, apart) = (self.draw() % keys, (keys / writes).max(1));
-        let drawn: Vec<u64> = (0..writes).map(|at| (first + at * apart) % keys).collect();
+        let drawn = self.drawn(kind, field);
         match kind {
             Kind::Writes | Kind::Hot | Kind::Operations => self.writing(system, &drawn, field),
             Kind::Batches => {
@@ -310,6 +317,8 @@ pub(crate) fn is_put_off(kind: Kind, status: u16, body: &[u8]) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test says so by panicking")]
 mod tests {
+    use std::collections::BTreeSet;
+
     use quorate_chain::codec::Decode as _;
     use quorate_chain::transaction::SignedTransaction;
 
@@ -334,6 +343,15 @@ mod tests {
         assert_eq!(u32::from_le_bytes(batch[..4].try_into().unwrap()), 100);
         let read = account.request(System::Quorate, Kind::Local, &FIELD).unwrap();
         assert!(read.starts_with(b"GET /v1/state/bench") && read.ends_with(b"\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_large_transaction_names_no_key_twice_however_few_there_are() {
+        let mut account = Account::new(7, 0);
+        for keys in [1, 10, 99, 100, 150, 1_000] {
+            let drawn = account.drawn(Kind::Operations, &Field { keys, ..FIELD });
+            assert_eq!(drawn.iter().collect::<BTreeSet<_>>().len(), 100, "{keys}: {drawn:?}");
+        }
     }
 
     #[test]

@@ -9,10 +9,15 @@ use http::Request;
 use tokio::net::TcpStream;
 
 use super::Asked;
+use crate::protobuf;
 use crate::work::Kind;
 
 /// How many clients share a connection.
 pub(super) const SHARE: usize = 10;
+/// Bytes before a message: whether it is compressed, and its length.
+const FRAME: usize = 5;
+/// The field of the keys and values in what is said of a range.
+const PAIRS: u8 = 2;
 
 /// A connection that several clients use.
 pub(super) struct Shared(SendRequest<Bytes>);
@@ -57,7 +62,7 @@ impl Grpc {
             .header("te", "trailers")
             .body(())
             .map_err(failed)?;
-        let mut framed = BytesMut::with_capacity(message.len() + 5);
+        let mut framed = BytesMut::with_capacity(message.len() + FRAME);
         framed.put_u8(0);
         framed.put_u32(u32::try_from(message.len()).map_err(failed)?);
         framed.put_slice(message);
@@ -79,8 +84,9 @@ impl Grpc {
         if status.as_ref().is_none_or(|status| status.as_bytes() != b"0") {
             return Ok(Asked::not(format!("status {status:?}"), &received));
         }
-        // A range of nothing has a header and no value.
-        let found = kind.writes() || received.len() > 100;
+        // What is said of a range of nothing has a header, which is a field as well, and no pair.
+        let message = received.get(FRAME..).unwrap_or_default();
+        let found = kind.writes() || protobuf::found(PAIRS, message).is_some();
         Ok(if found { Asked::Done } else { Asked::not("no value", &received) })
     }
 }
