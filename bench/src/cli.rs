@@ -42,7 +42,8 @@ struct Bench {
     /// What is printed: text for people, or one line of JSON.
     #[arg(long, value_name = "FORMAT", default_value = "text", global = true)]
     output: Output,
-    /// Nodes that are there, such as http://127.0.0.1:7600,…; what is written stays on their chain.
+    /// Nodes that are there, such as http://127.0.0.1:7600,…; what is written stays on their chain, which has to let anyone
+    /// write: the accounts of the clients are new.
     #[arg(long, value_name = "URL,…")]
     nodes: Option<String>,
     /// What else is measured beside it: groups of three of these, which have to be installed.

@@ -1,7 +1,7 @@
 //! The nodes that are asked: some that are there, or some that are started for it and gone afterwards.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -105,6 +105,20 @@ fn answered(own: &Processes, node: &SocketAddr, request: &[u8]) -> Result<(), Fa
     Ok(())
 }
 
+/// The address of a node that is named as people do it.
+fn named(node: &str) -> Result<SocketAddr, Failure> {
+    let text = node.trim().trim_end_matches('/').trim_start_matches("http://");
+    let wrong = |why: &dyn std::fmt::Display| {
+        let sentence = format!("`{node}` is not such as http://127.0.0.1:7600: {why}");
+        Failure::new(Exit::Usage, sentence)
+    };
+    let all: Vec<_> = text.to_socket_addrs().map_err(|error| wrong(&error))?.collect();
+    // A name may stand for several, such as ::1 and 127.0.0.1: the one where somebody listens.
+    let listens = |address: &&SocketAddr| TcpStream::connect_timeout(address, ANSWER).is_ok();
+    let one = if all.len() > 1 { all.iter().find(listens) } else { None };
+    one.or(all.first()).copied().ok_or_else(|| wrong(&"it has no address"))
+}
+
 fn api(node: &SocketAddr) -> String {
     format!("http://{node}")
 }
@@ -112,14 +126,7 @@ fn api(node: &SocketAddr) -> String {
 impl Group {
     /// Nodes of ours that are there.
     pub(crate) fn named(nodes: &str) -> Result<Self, Failure> {
-        let address = |node: &str| {
-            let text = node.trim().trim_end_matches('/').trim_start_matches("http://");
-            text.parse().map_err(|_| {
-                let sentence = format!("`{node}` is not such as http://127.0.0.1:7600");
-                Failure::new(Exit::Usage, sentence)
-            })
-        };
-        let nodes = nodes.split(',').map(address).collect::<Result<_, _>>()?;
+        let nodes = nodes.split(',').map(named).collect::<Result<_, _>>()?;
         Ok(Self { system: System::Quorate, nodes, own: None })
     }
 
@@ -266,5 +273,24 @@ impl Group {
     /// The bytes of all files of own nodes.
     pub(crate) fn bytes(&self) -> u64 {
         self.own.as_ref().map_or(0, Processes::bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_are_named_by_addresses_or_by_names() {
+        let group = Group::named("http://127.0.0.1:7600/, [::1]:1,localhost:2").unwrap();
+        let (ports, local): (Vec<_>, Vec<_>) =
+            group.nodes.iter().map(|it| (it.port(), it.ip().is_loopback())).unzip();
+        assert_eq!((ports, local), (vec![7600, 1, 2], vec![true; 3]));
+        for wrong in ["", "localhost", "https://localhost:1", "localhost:1/v1", "localhost:99999"] {
+            let failure = Group::named(wrong).map(drop).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            let says = format!("`{wrong}` is not such as http://127.0.0.1:7600: ");
+            assert!(failure.sentence.starts_with(&says), "{failure}");
+        }
     }
 }
