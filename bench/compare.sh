@@ -22,9 +22,17 @@ if [ ${#missing[@]} -gt 0 ]; then
     }
     asking=()
     [ "$(id -u)" -eq 0 ] || asking=(sudo)
-    # Run level 1: what is installed is not started.
-    "${asking[@]}" env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
-        apt-get install -qq -y --no-install-recommends "${missing[@]}" >&2
+    (
+        # What is installed is not started as long as this says so.
+        policy=/usr/sbin/policy-rc.d
+        if [ ! -e "$policy" ]; then
+            trap '"${asking[@]}" rm -f "$policy"' EXIT
+            printf '#!/bin/sh\nexit 101\n' | "${asking[@]}" install -m 755 /dev/stdin "$policy"
+        fi
+        "${asking[@]}" apt-get update -qq >&2
+        "${asking[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -qq -y --no-install-recommends "${missing[@]}" >&2
+    )
 fi
 
 if [ -z "${QUORATE_BIN_DIR:-}" ]; then
