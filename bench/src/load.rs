@@ -3,6 +3,9 @@
 //! In a closed loop each client has one request under way and sends the next when that is answered. At a fixed rate
 //! requests have a time at which they are due; how long one takes counts from then, so a node that is late once is not
 //! forgiven for what had to wait (coordinated omission).
+//!
+//! The timer that waits for that time counts whole milliseconds: up to one of a latency at a fixed rate is the client's own,
+//! for all systems alike.
 
 use std::io;
 use std::net::SocketAddr;
