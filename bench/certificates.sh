@@ -5,7 +5,7 @@
 #                                        such as --seconds 20, which is 10 without any
 #
 # Both are built in a copy of the last commit under `target/certificates`, which both share, so that the second time only
-# what the patch touches is built. Each measurement has a group of its own. QUORATE_TURNS says how many turns there are
+# what the patch touches is built. Each measurement has a group of its own. TURNS says how many turns there are
 # (3). Prints every figure, and then the middle ones side by side.
 set -euo pipefail
 case ${1:-} in
@@ -16,7 +16,7 @@ root=$PWD
 place=$root/target/certificates
 tree=$place/tree
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$place/build}
-turns=${QUORATE_TURNS:-3}
+turns=${TURNS:-3}
 # Batches by 256 clients take a second each: less time would be a handful of them.
 [ $# -gt 0 ] || set -- --seconds 10
 
