@@ -22,7 +22,7 @@ tree=$root/target/mutants/tree
 export CARGO_TARGET_DIR=$root/target/mutants/build
 # One profile for tests and lives: optimised enough for both, quick enough to build.
 export CARGO_PROFILE_DEV_OPT_LEVEL=2 CARGO_PROFILE_DEV_DEBUG=0
-seeds=${QUORATE_MUTANT_SEEDS:-2000}
+seeds=${SEEDS:-2000}
 
 field() {
     sed -n "/^diff /q;s/^$2: *//p" "$1" | head -n 1
