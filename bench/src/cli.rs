@@ -66,7 +66,8 @@ struct Bench {
     /// How many clients at once, one after the other; a node takes hardly more connections than a thousand.
     #[arg(long, value_name = "COUNT,…", value_delimiter = ',', default_value = "1,64,256,1000", value_parser = clap::value_parser!(u64).range(1..=1_000))]
     clients: Vec<u64>,
-    /// Writes that are due in a second, whatever becomes of those before; all are signed ahead, and held in memory.
+    /// Writes that are due in a second from 256 clients, whatever becomes of those before; all are signed ahead, and held in
+    /// memory.
     #[arg(long, value_name = "RATE,…", value_delimiter = ',', default_value = "1000,5000", value_parser = clap::value_parser!(u64).range(1..=50_000))]
     rates: Vec<u64>,
     /// How long each is measured; all that is sent meanwhile is signed ahead, and held in memory.

@@ -44,7 +44,8 @@ const CALM: Duration = Duration::from_secs(1);
 /// Groups of three are started for it on this machine, and are gone afterwards.
 #[derive(Debug, Args)]
 pub(crate) struct Failover {
-    /// What else is measured beside it, by turns: etcd, which has to be installed.
+    /// What else is measured beside it, by turns: etcd, which has to be installed; NATS cannot be told how soon a leader is
+    /// missed.
     #[arg(long, value_name = "SYSTEM,…", value_delimiter = ',')]
     with: Vec<System>,
     /// How often a leader is heard when there is nothing to say, in milliseconds.

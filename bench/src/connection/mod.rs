@@ -49,12 +49,13 @@ pub(crate) async fn open(
     let mut open = Vec::new();
     let mut shared: Vec<grpc::Shared> = Vec::new();
     for (number, node) in nodes.into_iter().enumerate() {
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{node}: {error}"));
         open.push(match system {
-            System::Quorate => Connection::Quorate(Http::open(node).await?),
-            System::Nats => Connection::Nats(nats::Nats::open(node).await?),
+            System::Quorate => Connection::Quorate(Http::open(node).await.map_err(named)?),
+            System::Nats => Connection::Nats(nats::Nats::open(node).await.map_err(named)?),
             System::Etcd => {
                 if number % grpc::SHARE == 0 {
-                    shared.push(grpc::Shared::open(node).await?);
+                    shared.push(grpc::Shared::open(node).await.map_err(named)?);
                 }
                 Connection::Etcd(shared[shared.len() - 1].client())
             }
@@ -80,6 +81,23 @@ impl Connection {
             }
             Self::Etcd(grpc) => grpc.ask(kind, request).await,
             Self::Nats(nats) => nats.ask(request).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn where_nobody_listens_is_said_with_its_address() {
+        // Nobody has spoken this port's protocol for decades.
+        let node = (Ipv4Addr::LOCALHOST, 1).into();
+        for system in [System::Quorate, System::Etcd, System::Nats] {
+            let error = open(system, [node]).await.map(drop).unwrap_err();
+            assert!(error.to_string().starts_with("127.0.0.1:1: "), "{error}");
         }
     }
 }
