@@ -8,18 +8,16 @@ if [ -z "${QUORATE_BIN_DIR:-}" ]; then
     target=${CARGO_TARGET_DIR:-$root/target}
     # What is relative is so to where we are, and not to where the build runs.
     case $target in /*) ;; *) target=$PWD/$target ;; esac
-    quiet=--quiet
     if [ ! -x "$target/release/quorate" ]; then
         echo "building Quorate; the first build takes a few minutes" >&2
-        quiet=
     fi
     if ! command -v cargo >/dev/null; then
         echo "launch.sh: there is no cargo; https://rustup.rs installs Rust" >&2
         exit 3
     fi
-    # shellcheck disable=SC2086 # nothing, or one flag
-    # From the root, where the toolchain is pinned and .cargo/config.toml stands.
-    (cd "$root" && CARGO_TARGET_DIR=$target cargo build $quiet --release --locked \
+    # From the root, where the toolchain is pinned and .cargo/config.toml stands. Not quietly: what has changed since the last
+    # time takes a while, too.
+    (cd "$root" && CARGO_TARGET_DIR=$target cargo build --release --locked \
         --package quorate-node --package quorate-testnet --bins)
     QUORATE_BIN_DIR=$target/release
 fi
