@@ -117,7 +117,9 @@ impl Signing {
         let (own, its) = (self.life, other.life);
         let same_log = self.node == other.node && own.incarnation == its.incarnation && own != its;
         let later = self.begun > other.since;
-        let older = own.boot == its.boot || own.boot < its.boot && later;
+        // Who had its answers before the other began was told of nobody.
+        let told = self.since >= other.begun;
+        let older = own.boot == its.boot && told || own.boot < its.boot && later;
         self.is_member && same_log && older && !self.answered_by.is_disjoint(&other.answered_by)
     }
 }

@@ -38,8 +38,12 @@ fn two_starts_with_one_count_or_an_older_one_that_somebody_knew_are_seen() {
     for begun in [15, 30] {
         let twin = signing(3, begun, 40, &[(2, 1), (3, 1)]);
         assert!(twin.should_have_stopped(&first));
-        assert!(first.should_have_stopped(&twin), "whoever was answered second");
+        assert_eq!(first.should_have_stopped(&twin), begun <= 20, "whoever was answered second");
     }
+    // That is the one that began later, here one that is promised nothing: the first was told of nobody.
+    let mut removed = signing(3, 30, 40, &[(2, 1)]);
+    removed.is_member = false;
+    assert!(!first.should_have_stopped(&removed) && !removed.should_have_stopped(&first));
     let older = signing(2, 30, 40, &[(2, 1)]);
     assert!(older.should_have_stopped(&first));
     // It had its answers before the other one came.
