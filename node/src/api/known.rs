@@ -2,8 +2,10 @@
 //!
 //! That nothing happened is said only of a transaction that this node has neither applied nor taken, nor is about to
 //! take, and only after all of that was looked up: whoever sends the same bytes again hears the same outcome, also while
-//! there is no quorum, or no room. What cannot be looked up is unknown. So is one whose nonce was used before a node began
-//! with a state of others: nonces come with it, and the transactions that used them do not.
+//! there is no quorum, or no room. What cannot be looked up is unknown. So is one that was not applied here and whose nonce
+//! is used, on a node that began with a state of others: nonces come with it, and the transactions that used them do not.
+//!
+//! Left out: to tell nonces that came with the state from those that another transaction has used since.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -78,7 +80,7 @@ enum Fate {
     Placed(Box<Outcome>),
     /// It was not.
     NotPlaced,
-    /// Its nonce was used before this node began with a state of others: by it, or by another one.
+    /// Its nonce is used, by it or by another one, perhaps before this node began with a state of others.
     Before,
 }
 

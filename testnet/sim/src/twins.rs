@@ -117,9 +117,10 @@ impl Signing {
         let (own, its) = (self.life, other.life);
         let same_log = self.node == other.node && own.incarnation == its.incarnation && own != its;
         let later = self.begun > other.since;
-        // Who had its answers before the other began was told of nobody.
-        let told = self.since >= other.begun;
-        let older = own.boot == its.boot && told || own.boot < its.boot && later;
+        // Of two with one count whoever was answered second stops, which may be either; but one that is promised nothing
+        // need not, so there the other must have been the second.
+        let second = other.is_member || later;
+        let older = own.boot == its.boot && second || own.boot < its.boot && later;
         self.is_member && same_log && older && !self.answered_by.is_disjoint(&other.answered_by)
     }
 }
