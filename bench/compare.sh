@@ -37,8 +37,7 @@ fi
 
 if [ -z "${QUORATE_BIN_DIR:-}" ]; then
     target=${CARGO_TARGET_DIR:-$root/target}
-    (cd "$root" && CARGO_TARGET_DIR=$target cargo build --quiet --release --locked \
-        --package quorate-node --package quorate-testnet --package quorate-bench --bins)
+    (cd "$root" && CARGO_TARGET_DIR=$target cargo build --quiet --release --locked --workspace --bins)
     export QUORATE_BIN_DIR=$target/release
 fi
 exec "$QUORATE_BIN_DIR/quorate-bench" --with etcd,nats "$@"

@@ -16,9 +16,8 @@ if [ -z "${QUORATE_BIN_DIR:-}" ]; then
         exit 3
     fi
     # From the root, where the toolchain is pinned and .cargo/config.toml stands. Not quietly: what has changed since the last
-    # time takes a while, too.
-    (cd "$root" && CARGO_TARGET_DIR=$target cargo build --release --locked \
-        --package quorate-node --package quorate-testnet --bins)
+    # time takes a while, too. All programs, so that nothing is built anew for another one.
+    (cd "$root" && CARGO_TARGET_DIR=$target cargo build --release --locked --workspace --bins)
     QUORATE_BIN_DIR=$target/release
 fi
 export QUORATE_BIN_DIR

@@ -20,8 +20,7 @@ done
 if [ -z "${QUORATE_BIN_DIR:-}" ]; then
     root=$(dirname "$here")
     target=${CARGO_TARGET_DIR:-$root/target}
-    (cd "$root" && CARGO_TARGET_DIR=$target cargo build --quiet --release --locked \
-        --package quorate-node --package quorate-testnet --bins)
+    (cd "$root" && CARGO_TARGET_DIR=$target cargo build --quiet --release --locked --workspace --bins)
     export QUORATE_BIN_DIR=$target/release
 fi
 # What is promised of a node that comes back.

@@ -4,8 +4,9 @@
 # batches of a hundred transactions by 64 clients for so many seconds, and RATE is that of transactions.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 blocks=${BLOCKS:-100000} batches=${BATCHES:-0}
-[ "$batches" -eq 0 ] || blocks=10
-story "a node that missed $blocks blocks and more catches up" -n 3 --leader 0 --block-interval 1ms
+missing="$blocks blocks"
+[ "$batches" -eq 0 ] || { blocks=10 missing="$batches seconds of batches"; }
+story "a node that missed $missing catches up" -n 3 --leader 0 --block-interval 1ms
 node0_leads
 
 now() { date +%s%3N; }
